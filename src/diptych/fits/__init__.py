@@ -1,0 +1,7 @@
+"""The fits Diptych ships, by name; a module is imported when its fit is used."""
+
+FITS: dict[str, str] = {
+    "near_duplicates": "diptych.fits.near_duplicates:NearDuplicates",
+    "splits": "diptych.fits.splits:Splits",
+    "word_counts": "diptych.fits.word_counts:WordCounts",
+}

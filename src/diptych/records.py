@@ -1,0 +1,87 @@
+"""What a source yields: documents with their text and their images.
+
+A :class:`Document` is content only (what a reader of the page sees); where it was found, when, and how
+often it was asked for stand in the fetch log. Lone surrogates and NUL in any text are replaced when a
+document is made, because neither UTF-8 files nor Parquet can carry them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+
+from diptych.naming import digest_bytes
+
+__all__ = ["Document", "Found", "Picture", "clean_surrogates"]
+
+
+def clean_surrogates(text: str) -> str:
+    """``text`` with lone surrogates and NUL replaced by U+FFFD."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd") if _bad(text) else text
+
+
+def _bad(text: str) -> bool:
+    return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A reference to an image inside a document; ``caption`` may hold several, one a line."""
+
+    url: str
+    caption: str = ""
+    alt: str = ""
+    extra: str = ""
+    """JSON of what the source knows more (annotated boxes, licence, votes); empty when nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("url", "caption", "alt", "extra"):
+            object.__setattr__(self, name, clean_surrogates(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Document:
+    """The text of one record; ``text`` has one paragraph a line, ``language`` is ISO 639-1 or empty."""
+
+    title: str = ""
+    text: str = ""
+    summary: str = ""
+    language: str = ""
+    keyphrases: tuple[str, ...] = ()
+    extra: str = ""
+    """JSON of labels and metadata the source carries (levels, relevance classes, licence)."""
+
+    def __post_init__(self) -> None:
+        for name in ("title", "text", "summary", "language", "extra"):
+            object.__setattr__(self, name, clean_surrogates(getattr(self, name)))
+        object.__setattr__(self, "keyphrases", tuple(clean_surrogates(k) for k in self.keyphrases))
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: the blob a snapshot names; its SHA-256 is the record's content hash."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def digest(self) -> str:
+        """The content hash."""
+        return digest_bytes(self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Document:
+        """The document a blob holds; keys that this release does not know are ignored."""
+        raw = json.loads(data)
+        known = {f.name for f in fields(cls)}
+        values = {k: tuple(v) if k == "keyphrases" else v for k, v in raw.items() if k in known}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One record as a source found it: its own id there, its address, its text, its pictures in order."""
+
+    source_id: str
+    url: str
+    document: Document
+    pictures: tuple[Picture, ...] = field(default=())
+    split: str = ""
+    """The official split the source's files assign, else empty."""

@@ -1,0 +1,10 @@
+"""The stages Diptych ships, by name; a module is imported when its stage is used."""
+
+STAGES: dict[str, str] = {
+    "clean": "diptych.stages.clean:Clean",
+    "clean_text": "diptych.stages.clean_text:CleanText",
+    "clean_pairs": "diptych.stages.clean_pairs:CleanPairs",
+    "sentences": "diptych.stages.sentences:Sentences",
+    "backbone": "diptych.stages.backbone:Backbone",
+    "ocr": "diptych.stages.ocr:Ocr",
+}
