@@ -1,0 +1,202 @@
+"""Parts: one shard of one stage in one version, as a row table over segments; and the lists of parts.
+
+A part list of a stage is at most 32 *chunks* of consecutive shards. A chunk is a list (content-addressed), so a
+version that changed one shard of 100,000 writes one chunk and names the other 31 of its parent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from diptych.exceptions import Corrupt, StoreError
+from diptych.storage.canonical import table_digest
+from diptych.storage.part_reader import PartReader
+from diptych.storage.rows import ROWS_SCHEMA, Counts, check_keys, count_rows, empty_rows
+from diptych.storage.segment_info import SegmentRef
+
+if TYPE_CHECKING:
+    from diptych.storage.store import Store
+
+__all__ = [
+    "MAX_CHUNKS",
+    "Part",
+    "PartReader",
+    "StageTotals",
+    "assemble",
+    "groups",
+    "make_part",
+    "read_chunk",
+    "stage_totals",
+    "write_chunk",
+]
+
+MAX_CHUNKS = 32
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard of one stage; ``input``, ``exact`` and ``floats`` are digests over its rows in order."""
+
+    shard: int
+    rows: str
+    """Name of the row table in ``lists/``."""
+    segments: tuple[SegmentRef, ...]
+    counts: Counts
+    bytes: int
+    """Size of its segments; segments that other versions share count whole."""
+    input: str
+    exact: str
+    floats: str
+
+    @property
+    def dead(self) -> int:
+        """Rows of its segments that no row of the part uses."""
+        return sum(s.rows for s in self.segments) - self.counts.total
+
+
+def assemble(
+    keys: Sequence[str], sources: Sequence[tuple[pa.Table, Sequence[SegmentRef]]]
+) -> tuple[pa.Table, list[SegmentRef]]:
+    """A row table with exactly ``keys``, in that order, from row tables and their segments; later sources win.
+
+    :class:`StoreError` names a key that no source has. The result goes to :func:`make_part`.
+    """
+    segments: list[SegmentRef] = []
+    tables: list[pa.Table] = []
+    position: dict[str, int] = {}
+    rows = 0
+    for table, refs in sources:
+        numbers = pa.array(table["segment"].to_numpy() + np.int32(len(segments)))
+        tables.append(table.set_column(1, ROWS_SCHEMA.field("segment"), numbers))
+        position.update((key, rows + i) for i, key in enumerate(table["key"].to_pylist()))
+        segments.extend(refs)
+        rows += table.num_rows
+    missing = [key for key in keys if key not in position]
+    if missing:
+        raise StoreError(
+            f"{len(missing)} of {len(keys)} rows were neither computed nor reused, the first is {missing[0]}"
+        )
+    if not keys:
+        return empty_rows(), []
+    return pa.concat_tables(tables).take(pa.array([position[k] for k in keys], pa.int64())), segments
+
+
+def make_part(store: Store, shard: int, row_table: pa.Table, segments: Sequence[SegmentRef]) -> Part:
+    """Store a row table and return the part; segments that no row uses are dropped, equal ones merged."""
+    if row_table.schema.names != ROWS_SCHEMA.names:
+        raise StoreError(f"not a row table: expected {ROWS_SCHEMA.names}, found {row_table.schema.names}")
+    table = row_table.cast(ROWS_SCHEMA)
+    check_keys(table)
+    used = sorted(table["segment"].unique().to_pylist())
+    if used and not 0 <= used[0] <= used[-1] < len(segments):
+        raise StoreError(f"shard {shard}: rows name segments {used[0]} to {used[-1]}, given are {len(segments)}")
+    kept = {segments[i].path: segments[i] for i in used}
+    order = {path: i for i, path in enumerate(kept)}
+    renumber = np.zeros(len(segments) + 1, np.int32)
+    for i in used:
+        renumber[i] = order[segments[i].path]
+    numbers = renumber[table["segment"].to_numpy()]
+    table = table.set_column(1, ROWS_SCHEMA.field("segment"), pa.array(numbers, pa.int32()))
+    _check_rows_in_segments(shard, table, list(kept.values()))
+    return Part(
+        shard=shard,
+        rows=store.lists.put(table),
+        segments=tuple(kept.values()),
+        counts=count_rows(table),
+        bytes=sum(s.bytes for s in kept.values()),
+        input=table_digest(table.select(["key", "input_hash", "status"])),
+        exact=table_digest(table.select(["key", "exact"])),
+        floats=table_digest(table.select(["key", "floats"])),
+    )
+
+
+def _check_rows_in_segments(shard: int, table: pa.Table, segments: Sequence[SegmentRef]) -> None:
+    if table.num_rows:
+        limits = np.array([s.rows for s in segments])[table["segment"].to_numpy()]
+        rows = table["row"].to_numpy()
+        if rows.min() < 0 or (rows >= limits).any():
+            key = table["key"][int(np.argmax((rows < 0) | (rows >= limits)))].as_py()
+            raise StoreError(f"shard {shard}, row {key}: it points behind the end of its segment")
+
+
+@dataclass(frozen=True)
+class StageTotals:
+    """What a stage entry of the manifest says about all its parts together."""
+
+    counts: Counts
+    bytes: int
+    input: str
+    exact: str
+    floats: str
+
+
+def stage_totals(parts: Iterable[Part]) -> StageTotals:
+    """Counts, bytes and digests over all parts of a stage, given in shard order, however they are chunked."""
+    hashers = {name: hashlib.blake2b(digest_size=32) for name in ("input", "exact", "floats")}
+    counts, size, sizes = Counts(), 0, {}
+    for part in parts:
+        for name, hasher in hashers.items():
+            hasher.update(part.shard.to_bytes(8, "little") + bytes.fromhex(getattr(part, name)))
+        counts += part.counts
+        size += part.bytes
+        sizes.update((s.path, s.bytes) for s in part.segments)
+    shared = sum(sizes.values())  # after a reshard two parts may share a segment: count it once
+    return StageTotals(counts, min(size, shared), **{name: h.hexdigest() for name, h in hashers.items()})
+
+
+def groups(shards: int) -> list[range]:
+    """The ranges of consecutive shards that make one chunk each: at most 32, equal in length."""
+    if shards < 1 or shards & (shards - 1):
+        raise StoreError(f"the number of shards is a power of two, not {shards}")
+    length = max(1, shards // MAX_CHUNKS)
+    return [range(start, start + length) for start in range(0, shards, length)]
+
+
+_FILE = pa.struct([("name", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
+_SEGMENT = pa.struct([("path", pa.string()), ("rows", pa.int64()), ("files", pa.list_(_FILE))])
+_COUNTS = pa.struct([(name, pa.int64()) for name in Counts.__dataclass_fields__])
+CHUNK_SCHEMA = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("rows", pa.string()),
+        ("segments", pa.list_(_SEGMENT)),
+        ("counts", _COUNTS),
+        ("bytes", pa.int64()),
+        ("input", pa.string()),
+        ("exact", pa.string()),
+        ("floats", pa.string()),
+    ]
+)
+
+
+def write_chunk(store: Store, parts: Sequence[Part]) -> str:
+    """Store parts of consecutive shards; returns the chunk's name."""
+    shards = [part.shard for part in parts]
+    if shards != list(range(shards[0], shards[0] + len(shards)) if shards else []):
+        raise StoreError(f"a chunk holds consecutive shards in order, found {shards}")
+    values = [_part_dict(part) for part in parts]
+    return store.lists.put(pa.Table.from_pylist(values, schema=CHUNK_SCHEMA))
+
+
+def read_chunk(store: Store, digest: str) -> tuple[Part, ...]:
+    """The parts of a chunk; :class:`Corrupt` when the list is something else."""
+    table = store.lists.get(digest)
+    if table.schema.names != CHUNK_SCHEMA.names:
+        raise Corrupt(f"list {digest} is not a part list: it has the columns {table.schema.names}")
+    return tuple(_part(value) for value in table.to_pylist())
+
+
+def _part_dict(part: Part) -> dict[str, Any]:
+    value = {name: getattr(part, name) for name in ("shard", "rows", "bytes", "input", "exact", "floats")}
+    return value | {"segments": [s.as_dict() for s in part.segments], "counts": part.counts.as_dict()}
+
+
+def _part(value: dict[str, Any]) -> Part:
+    segments = tuple(SegmentRef.from_dict(s) for s in value["segments"])
+    return Part(**(value | {"segments": segments, "counts": Counts(**value["counts"])}))
