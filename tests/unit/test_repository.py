@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-from diptych.stage import Batch
-
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("src", "flows", "tasks", "benchmarks", "tests", ".ci")
 MAX_LINES = 600
@@ -166,6 +164,8 @@ def test_nothing_of_one_machine_is_committed() -> None:
 
 
 def test_the_stage_of_the_contributing_guide_works() -> None:
+    from diptych.stage import Batch
+
     image = pytest.importorskip("PIL.Image")
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)
