@@ -31,6 +31,7 @@ __all__ = [
     "assemble",
     "groups",
     "make_part",
+    "part_digests",
     "read_chunk",
     "stage_totals",
     "write_chunk",
@@ -110,10 +111,14 @@ def make_part(store: Store, shard: int, row_table: pa.Table, segments: Sequence[
         segments=tuple(kept.values()),
         counts=count_rows(table),
         bytes=sum(s.bytes for s in kept.values()),
-        input=table_digest(table.select(["key", "input_hash", "status"])),
-        exact=table_digest(table.select(["key", "exact"])),
-        floats=table_digest(table.select(["key", "floats"])),
+        **part_digests(table),
     )
+
+
+def part_digests(rows: pa.Table) -> dict[str, str]:
+    """``input``, ``exact`` and ``floats`` of a part from its row table; where the rows lie does not matter."""
+    names = {"input": ["key", "input_hash", "status"], "exact": ["key", "exact"], "floats": ["key", "floats"]}
+    return {name: table_digest(rows.select(columns)) for name, columns in names.items()}
 
 
 def _check_rows_in_segments(shard: int, table: pa.Table, segments: Sequence[SegmentRef]) -> None:

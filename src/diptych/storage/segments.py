@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ class SegmentWriter:
         self._address = (stage, stage_key, shard, shards, build)
         self._schema = schema.remove_metadata()
         self._tensors = dict(tensors)
-        self._meta = dict(meta)
+        self._meta = {"host": platform.node(), **meta}
         self.path = f"{segment_folder(stage, stage_key, shard)}/{build}-{secrets.token_hex(6)}"
         self._folder = self._home.scratch(self.path)
         places = [(f"{n}.{p}", t) for n in tensors for p, t in (("start", pa.int64()), ("count", pa.int32()))]
