@@ -1,0 +1,198 @@
+"""The one way from bytes to pixels: format sniffed, size bounded before decoding, upright, eight-bit RGB.
+
+Boxes, polygons and grids of every stage are in pixels of what :func:`decode` returns. Colour profiles are
+not applied; CMYK is converted by Pillow's plain formula; alpha is flattened on white.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from diptych.exceptions import DiptychError
+
+__all__ = ["FORMATS", "MAX_PIXELS", "Code", "ImageFacts", "ImageRefused", "decode", "decode_array", "probe"]
+
+Code = Literal["not_an_image", "undecodable", "too_large", "animated"]
+
+MAX_PIXELS = 100_000_000
+"""No picture above this is ever decoded (300 MB as RGB); the clean stage's own limit is lower."""
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM")
+"""What is opened; others (EPS, which starts Ghostscript, PSD, ICO, ...) are not."""
+
+_MULTI_PAGE = ("TIFF", "MPO")  # several pictures in one file, but nothing that moves
+_SIGNATURES = (
+    b"\xff\xd8\xff", b"\x89PNG", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0", b"8BPS",
+    b"\0\0\0\x0cjP  ", b"qoif", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6",
+)  # fmt: skip
+_ORIENTATION = 0x0112
+
+
+class ImageRefused(DiptychError):
+    """Bytes that give no picture; ``code`` says why, ``value`` and ``limit`` by how much."""
+
+    def __init__(self, code: Code, text: str, value: float | None = None, limit: float | None = None) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code: Code = code
+        self.value = value
+        self.limit = limit
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a file's header says; width and height are those of the upright picture, in pixels."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    frames: int
+    animated: bool
+
+
+def probe(data: bytes) -> ImageFacts:
+    """Facts from the header, without decoding a pixel; :class:`ImageRefused` when there is none."""
+    with _open(data) as image:
+        return _facts(image)
+
+
+def decode(
+    data: bytes, max_pixels: int = MAX_PIXELS, *, allow_animated: bool = True, at_least: int | None = None
+) -> Image.Image:
+    """The picture as an upright RGB image; of an animation the first frame.
+
+    ``at_least`` permits a smaller picture of the same view whose shorter side is no less than that many
+    pixels: JPEG files are then decoded at 1/2, 1/4 or 1/8 scale, which is several times faster.
+    """
+    with _open(data) as image:
+        facts = _facts(image)
+        if facts.animated and not allow_animated:
+            raise ImageRefused("animated", f"{facts.frames} frames", facts.frames, 1)
+        pixels = image.width * image.height
+        if pixels > max_pixels:
+            raise ImageRefused("too_large", f"{image.width}x{image.height} pixels", pixels, max_pixels)
+        return _pixels(image, data, at_least)
+
+
+def decode_array(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The picture as uint8 of shape (height, width, 3)."""
+    return np.asarray(decode(data, max_pixels))
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own bound is checked before anything is decoded
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageRefused("too_large", str(error), None, MAX_PIXELS) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # plugins raise whatever their parsers stumble on
+        if _looks_like_image(data):
+            raise ImageRefused("undecodable", f"broken or unsupported file: {_short(error)}") from error
+        head = bytes(data[:16])
+        raise ImageRefused("not_an_image", f"{len(data)} bytes beginning {head!r}") from error
+
+
+def _looks_like_image(data: bytes) -> bool:
+    riff = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return data.startswith(_SIGNATURES) or riff or data[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1")
+
+
+def _facts(image: Image.Image) -> ImageFacts:
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageRefused("undecodable", f"frames cannot be counted: {_short(error)}") from error
+    width, height = image.size
+    if _orientation(image) >= 5:
+        width, height = height, width
+    kind = image.format or ""
+    return ImageFacts(
+        "JPEG" if kind == "MPO" else kind, image.mode, width, height, frames, frames > 1 and kind not in _MULTI_PAGE
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _pixels(image: Image.Image, data: bytes, at_least: int | None) -> Image.Image:
+    try:
+        turn = _orientation(image)
+        if at_least is not None and image.format in ("JPEG", "MPO"):
+            image.draft("RGB" if image.mode == "YCbCr" else image.mode, _draft_size(image.size, at_least))
+        image.load()
+        if image.format == "PNG" and b"IEND" not in data[-64:] and b"IEND" not in data:
+            raise OSError("PNG file is truncated: no IEND chunk")
+        rgb = _to_rgb(image)
+        return _turned(rgb, turn)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageRefused("undecodable", _short(error)) from error
+
+
+def _draft_size(size: tuple[int, int], at_least: int) -> tuple[int, int]:
+    scale = min(1.0, at_least / max(1, min(size)))
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _deep_to_rgb(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode == "RGB":
+        return image.copy()  # a plain Image that does not hold the file's bytes
+    return image.convert("RGB")
+
+
+def _deep_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of more than eight bits: the high byte of 16 bits, floats of 0..1 or 0..255."""
+    grey = np.asarray(image)
+    if image.mode == "F":
+        finite = np.nan_to_num(grey, nan=0.0, posinf=255.0, neginf=0.0)
+        scaled = finite * 255.0 if finite.size and float(finite.max()) <= 1.0 else finite
+        levels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    else:
+        whole = grey.astype(np.int64)
+        wide = image.mode == "I" and whole.size and int(whole.max()) > 65535
+        levels = np.clip(whole >> (23 if wide else 8), 0, 255).astype(np.uint8)
+    return Image.fromarray(levels).convert("RGB")
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    method = _TURNS.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,0 +1,117 @@
+"""Pooled and grid features of an ImageNet classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from diptych import weights
+from diptych.imaging import ImageRefused, decode
+from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
+from diptych.stages.pool import mapped
+
+__all__ = ["Backbone", "BackboneConfig"]
+
+
+class BackboneConfig(StageConfig):
+    """Which network sees which part of the picture."""
+
+    model: str = Field("efficientnet_lite0", description="or a classifier of torchvision.models, by its name there")
+    weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
+    side: int | None = Field(None, ge=32, le=2048, description="input side in pixels; None: the model's own")
+    crop: Literal["center", "stretch"] = Field("center", description="the middle square, or the whole picture")
+    grid: bool = Field(False, description="also keep the map before pooling, row by row from the top left")
+
+
+class Backbone(Stage):
+    """Features of each image; ``pooled`` is the mean of the map over places, ``norm`` its Euclidean length."""
+
+    name, version = "backbone", 1
+    key = "image"
+    inputs = ("images.bytes",)
+    outputs = pa.schema([pa.field("norm", pa.float32(), metadata={"doc": "of the pooled vector, before rounding"})])
+    Config = BackboneConfig
+    config: BackboneConfig
+    packages = ("torch", "torchvision", "pillow")
+    accelerator: ClassVar[bool] = True
+    batch_size = 32
+    tolerance = 2e-3
+    """Of the vector's largest value: one step of float16 and the order of summation."""
+
+    def tensor_schema(self) -> Mapping[str, Tensor]:
+        """``pooled`` (C,), and ``grid`` (H*W, C) when asked for."""
+        channels, high, wide = self._shape()
+        found = {"pooled": Tensor("float16", (channels,))}
+        if self.config.grid:
+            found["grid"] = Tensor("float16", (high * wide, channels))
+        return found
+
+    def weight_names(self) -> tuple[str, ...]:
+        """The registered name, or ``random:<seed>``."""
+        return (self.config.weights or self.config.model,)
+
+    def _shape(self) -> tuple[int, int, int]:
+        if self.config.model == "efficientnet_lite0":
+            cells = -(-(self.config.side or 224) // 32)
+            return 1280, cells, cells
+        from diptych.models.common.backbones import feature_shape
+
+        return feature_shape(self.config.model, self.config.side)
+
+    def setup(self, device: str) -> None:
+        """Load the network."""
+        from diptych.models.common.backbones import build, preprocessing
+
+        name = self.weight_names()[0]
+        source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
+        self._device = device
+        self._prepare = preprocessing(self.config.model)
+        self._network = build(self.config.model, source).to(device)
+
+    def process(self, batch: Batch) -> Output:
+        """Decode in a pool of threads, one forward pass for the rows that decode."""
+        out = batch.output()
+        prepared = mapped(self._pixels, batch["images.bytes"])
+        good = [row for row, value in enumerate(prepared) if isinstance(value, np.ndarray)]
+        for row, value in enumerate(prepared):
+            if isinstance(value, ImageRefused):
+                out.fail(row, value.code, str(value))
+        if good:
+            maps = self._forward(np.stack([prepared[row] for row in good]))
+            for row, cells in zip(good, maps, strict=True):
+                pooled = cells.mean(axis=0, dtype=np.float32)
+                values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": _half(pooled)}
+                if self.config.grid:
+                    values["grid"] = _half(cells)
+                out.set(row, **values)
+        return out
+
+    def _pixels(self, data: bytes | None) -> np.ndarray | ImageRefused:
+        try:
+            if data is None:
+                raise ImageRefused("not_an_image", "no bytes")
+            side = self.config.side or self._prepare.side
+            return self._prepare(decode(data, at_least=2 * side), self.config.crop, side)
+        except ImageRefused as error:
+            return error
+
+    def _forward(self, pixels: np.ndarray) -> np.ndarray:
+        """float32 (N, cells, channels)."""
+        import torch
+
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            maps = self._network(torch.from_numpy(pixels).to(self._device)).float()
+            return maps.flatten(2).transpose(1, 2).contiguous().cpu().numpy()
+
+    def close(self) -> None:
+        """Forget the network."""
+        self.__dict__.pop("_network", None)
+
+
+def _half(values: np.ndarray) -> np.ndarray:
+    """float16; what lies beyond its range becomes the largest finite value."""
+    return np.clip(values, -65504, 65504).astype(np.float16)

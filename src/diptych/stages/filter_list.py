@@ -1,0 +1,115 @@
+"""Advertisement filters in the syntax of Adblock Plus, as far as it concerns the address of a picture.
+
+Understood: ``||host^`` and ``||host/path``, ``|start``, ``end|``, ``*``, ``^``, ``/regular expression/``,
+exceptions ``@@``, comments ``!``, the options ``image``, ``third-party``, ``~third-party``, ``all``,
+``match-case`` and ``important``. Filters with other options and element-hiding rules are left out: they
+speak of scripts, frames or of the page around the picture. A host rule also covers the host's subdomains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+__all__ = ["FilterList", "own_filters"]
+
+_OPTIONS = {"image", "third-party", "~third-party", "3p", "~3p", "all", "match-case", "important", "popup"}
+_HIDING = re.compile(r"#[@?$%]*#")
+_HOST_RULE = re.compile(r"\|\|([a-z0-9.-]+)\^?$")
+_TOKEN = re.compile(r"[a-z0-9]{3,}")
+_SEPARATOR = r"(?:[^\w.%-]|$)"
+
+
+def own_filters() -> str:
+    """The short list that Diptych ships (written for it; the common lists are under the GPL)."""
+    return (files("diptych.stages") / "advertisements.txt").read_text(encoding="utf-8")
+
+
+@dataclass
+class _Side:
+    """Either the blocking or the excepting half of a list."""
+
+    hosts: dict[str, str] = field(default_factory=dict)
+    by_token: dict[str, list[tuple[re.Pattern[str], str]]] = field(default_factory=dict)
+
+    def add(self, pattern: str, line: str) -> None:
+        host = _HOST_RULE.match(pattern)
+        if host:
+            self.hosts.setdefault(host[1], line)
+            return
+        expression, token = _compiled(pattern)
+        self.by_token.setdefault(token, []).append((expression, line))
+
+    def match(self, url: str, host: str) -> str | None:
+        labels = host.split(".")
+        for start in range(len(labels)):
+            line = self.hosts.get(".".join(labels[start:]))
+            if line:
+                return line
+        for token in ["", *dict.fromkeys(_TOKEN.findall(url))]:
+            for expression, line in self.by_token.get(token, ()):
+                if expression.search(url):
+                    return line
+        return None
+
+
+class FilterList:
+    """The filters of one or more list texts; ``match`` gives the line that blocks an address."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._block, self._allow = _Side(), _Side()
+        for text in texts:
+            for line in text.splitlines():
+                self._add(line.strip())
+
+    def _add(self, line: str) -> None:
+        if not line or line.startswith(("!", "[")) or _HIDING.search(line):
+            return
+        side, pattern = (self._allow, line[2:]) if line.startswith("@@") else (self._block, line)
+        is_regex = len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/")
+        body, dollar, options = pattern.rpartition("$")
+        if dollar and not is_regex:
+            if not set(options.lower().split(",")) <= _OPTIONS:
+                return
+            pattern = body
+        pattern = pattern.lower()
+        if pattern.strip("|*^"):
+            try:
+                side.add(pattern, line)
+            except re.error:
+                return
+
+    def match(self, url: str) -> str | None:
+        """The first line that blocks ``url`` and that no exception takes back, else None."""
+        lowered = url.lower()
+        try:
+            host = urlsplit(lowered).hostname or ""
+        except ValueError:
+            host = ""
+        line = self._block.match(lowered, host)
+        return None if line is None or self._allow.match(lowered, host) else line
+
+
+def _compiled(pattern: str) -> tuple[re.Pattern[str], str]:
+    """The pattern as a regular expression, and a token that every address it matches contains (or "")."""
+    if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
+        return re.compile(pattern[1:-1]), ""
+    head = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*\.)?" if pattern.startswith("||") else "^" if pattern[0] == "|" else ""
+    tail = "$" if pattern.endswith("|") else ""
+    body = pattern.lstrip("|").removesuffix("|")
+    parts = [".*" if c == "*" else _SEPARATOR if c == "^" else re.escape(c) for c in body.strip("*")]
+    return re.compile(head + "".join(parts) + tail), _token(body, bool(head), bool(tail))
+
+
+def _token(body: str, anchored: bool, ended: bool) -> str:
+    """The longest run of letters and digits that is bounded in the pattern, hence a whole token of the address."""
+    best = ""
+    for found in _TOKEN.finditer(body):
+        left = body[found.start() - 1] if found.start() else ("|" if anchored else "*")
+        right = body[found.end()] if found.end() < len(body) else ("|" if ended else "*")
+        if left != "*" and right != "*" and len(found[0]) > len(best):
+            best = found[0]
+    return best

