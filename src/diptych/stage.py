@@ -8,7 +8,7 @@ An input is named ``producer.column``. Producers are earlier stages and fits, an
 
 =================  ==============================================================================
 ``images``         ``bytes`` (the file as fetched)
-``documents``      ``title text summary language keyphrases extra source subset url split images``
+``documents``      ``title text summary language keyphrases extra source subset url split``
 ``pairs``          ``caption alt url position extra`` of one document's use of one image
 ``sentences``      also a stage; ``sentence.text`` is the text of a row of key ``sentence``
 =================  ==============================================================================
@@ -150,6 +150,14 @@ class Output:
         for row, value in enumerate(values):
             self.set(row, **{name: value})
 
+    def take(self, start: int, other: Output) -> None:
+        """Values and states of ``other`` for the rows from ``start`` on."""
+        end = start + len(other.keys)
+        for name, values in other.values.items():
+            self.values[name][start:end] = values
+        self.states[start:end] = other.states
+        self._given[start:end] = other._given
+
     def reject(self, row: int, rule: str, *, value: float | None = None, threshold: float | None = None) -> None:
         """A rule refuses the row: its name, the value it saw and the threshold it compared with."""
         self.states[row] = RowState(Status.REJECTED, rule, "", value, threshold)
@@ -207,6 +215,8 @@ class Stage(ABC):
 
     def __init__(self, config: StageConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
+        self.fits: Mapping[str, pa.Table] = {}
+        """Results of the unkeyed fits among its inputs, set by the engine before ``setup``."""
 
     def output_schema(self) -> pa.Schema:
         """Columns of the output; a stage whose columns depend on its settings overrides this."""

@@ -1,0 +1,87 @@
+"""Build a dataset: crawl (optional) -> snapshot -> stages and fits -> commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from diptych.engine.build import ATTEMPTS, BuildReport, make_context
+from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Progress, graph_of, new_build_id
+from diptych.engine.drive import Step, drive
+from diptych.engine.intake import check_shrink
+from diptych.engine.space import check_space
+from diptych.exceptions import Conflict
+from diptych.parameters import BuildParameters
+from diptych.recipe import load_recipe
+from diptych.storage.alive import SignOfLife
+from diptych.storage.store import open_store
+from tasks.annotate import annotate
+from tasks.crawl import crawl_sources, cut
+from tasks.extract import extract
+from tasks.publish import publish
+
+__all__ = ["build_dataset", "run_build"]
+
+
+@flow(name="build-dataset", task_runner=ThreadPoolTaskRunner(max_workers=2), log_prints=False)
+def build_dataset(parameters: BuildParameters) -> dict[str, object]:
+    """Build, and commit a version if anything changed."""
+    file = load_recipe(parameters.recipe)
+    text, folder = file.text, str(file.folder)
+    graph_of(text)
+    if parameters.crawl:
+        crawl_sources(text, parameters.root, folder, parameters.retry_failed)
+    snapshot = cut(text, parameters.root, folder)
+    options = BuildOptions(
+        workers=parameters.workers,
+        device=parameters.device,
+        retry="failed" if parameters.retry_failed else "transient",
+        accept_failures=parameters.accept_failures,
+        allow_shrink=parameters.allow_shrink,
+    )
+    report = run_build(text, parameters.root, snapshot, options)
+    _table(report)
+    get_run_logger().info("dataset %s: %s", file.recipe.name, report.committed.reason)
+    return {"dataset": file.recipe.name, "version": report.committed.version, "computed": report.computed}
+
+
+def run_build(
+    recipe: str, root: str, snapshot: str, options: BuildOptions, force: Force | None = None
+) -> BuildReport:
+    """The steps of one build as tasks, planned again when another commit came first."""
+    build_id = new_build_id()
+    context = make_context(recipe, root, snapshot, options, build_id=build_id, force=force)
+    store = open_store(root, context.dataset)
+    with SignOfLife(store, build_id, "build"):
+        for _ in range(ATTEMPTS):
+            context = make_context(recipe, root, snapshot, options, build_id=build_id, force=force)
+            check_shrink(store, context)
+            check_space(store, context)
+            finished = drive(context, lambda steps, done, c=context: _submit(c, steps, done))
+            try:
+                return publish(context.to_json(), finished)
+            except Conflict:
+                continue
+    raise Conflict(f"dataset {context.dataset}: {ATTEMPTS} other commits came first; run the build again")
+
+
+def _submit(context: BuildContext, steps: Sequence[Step], done: Mapping[str, Done]) -> list[Progress]:
+    graph, plain = graph_of(context.recipe), context.to_json()
+    futures = []
+    for step in steps:
+        stage = graph[step.name].stage
+        task = extract if stage is not None and stage.accelerator else annotate
+        named = task.with_options(task_run_name=f"{step.name} {step.group}")
+        futures.append(named.submit(step.kind, plain, step.name, step.group, done))
+    return [f.result() for f in futures]
+
+
+def _table(report: BuildReport) -> None:
+    rows = [
+        {"stage": p.name, "rows": p.rows, "computed": p.computed, "reused": p.reused, **p.counts}
+        for p in report.progress.values()
+    ]
+    create_table_artifact(table=rows, key="build-table", description=f"{report.dataset}: {report.committed.reason}")

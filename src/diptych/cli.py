@@ -1,0 +1,54 @@
+"""The command line: ``diptych COMMAND``; the only module of the library that reads the environment.
+
+Exit codes: 0 done, 1 failed, 2 usage or recipe error, 3 nothing committed because too much failed or vanished.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from diptych import weights
+from diptych.commands import building, reading, sample, upkeep
+from diptych.commands import weights as weights_commands
+from diptych.exceptions import DiptychError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="diptych",
+    help="Build versioned image-text datasets and fit models on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+building.register(app)
+reading.register(app)
+upkeep.register(app)
+app.add_typer(sample.app, name="sample")
+app.add_typer(weights_commands.app, name="weights")
+
+
+@app.callback()
+def _settings() -> None:
+    cache = os.environ.get("DIPTYCH_WEIGHTS")
+    if cache:
+        weights.set_cache(Path(cache))
+
+
+def main() -> None:
+    """Run the command line; errors made on purpose are one message and their exit code, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except DiptychError as error:
+        typer.echo(f"diptych: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

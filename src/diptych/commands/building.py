@@ -1,0 +1,202 @@
+"""Commands that compute: init, build, crawl, rebuild, refit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from diptych.commands.console import ConsoleWatcher, DryRun, JsonFlag, RootOption, emit, table
+from diptych.engine.build import BuildReport, build
+from diptych.engine.context import BuildOptions, graph_of
+from diptych.engine.crawling import crawl_recipe, needs_crawl
+from diptych.engine.dry_run import dry_run
+from diptych.engine.rebuild import plan_rebuild
+from diptych.exceptions import UsageError
+from diptych.recipe import load_recipe
+
+__all__ = ["register"]
+
+Device = Annotated[str, typer.Option(help="where accelerator stages run, as torch names it")]
+Workers = Annotated[int, typer.Option(min=1, help="threads that read files beside each stage")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this family."""
+    for command in (init_command, build_command, crawl_command, rebuild_command, refit_command):
+        app.command(command.__name__.removesuffix("_command"))(command)
+
+
+def init_command(
+    name: str,
+    source: Annotated[str, typer.Option("--from", help="a folder, a file or an address to build from")],
+    to: Annotated[Path | None, typer.Option(help="where to write the recipe")] = None,
+    force: Annotated[bool, typer.Option(help="overwrite the recipe file")] = False,
+) -> None:
+    """Look at a source and write a commented recipe that builds unedited."""
+    from diptych.sources.inspect import suggest
+    from diptych.templates import recipe_text
+
+    path = to or (Path("datasets") / f"{name}.yaml" if Path("datasets").is_dir() else Path(f"{name}.yaml"))
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; --force overwrites it, --to FILE writes elsewhere")
+    text = recipe_text(name, suggest(source))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {path}; next: diptych build {path}")
+
+
+def build_command(
+    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
+    root: RootOption = "data",
+    crawl: Annotated[bool | None, typer.Option("--crawl/--no-crawl", help="ask the sources first; default: local ones always, others when never asked")] = None,
+    shards: Annotated[str, typer.Option(help="compute only these shards, as 3,7; commits only if every shard then has every stage")] = "",
+    stages: Annotated[str, typer.Option(help="compute only these stages, as ocr,sentences")] = "",
+    device: Device = "cpu",
+    workers: Workers = 2,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="rows at a time; each stage has its own default")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="compute every failed row again, not only transient failures")] = False,
+    accept_failures: Annotated[bool, typer.Option(help="commit although too many rows failed")] = False,
+    allow_shrink: Annotated[bool, typer.Option(help="commit although many records would leave")] = False,
+    dry: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build a dataset and commit a version if anything changed."""
+    file = load_recipe(recipe)
+    parsed, text = file.recipe, file.text
+    graph = graph_of(text)
+    names = tuple(s.strip() for s in stages.split(",") if s.strip())
+    unknown = [n for n in names if n not in {g.name for g in graph.nodes}]
+    if unknown:
+        raise UsageError(f"--stages {', '.join(unknown)}: the recipe has {', '.join(g.name for g in graph.nodes)}")
+    try:
+        chosen = tuple(int(s) for s in shards.split(",") if s.strip())
+    except ValueError:
+        raise UsageError(f"--shards {shards}: expected numbers as 3,7") from None
+    if any(not 0 <= s < parsed.shards for s in chosen):
+        raise UsageError(f"--shards {shards}: the recipe has shards 0 to {parsed.shards - 1}")
+    options = BuildOptions(
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        retry="failed" if retry_failed else "transient",
+        accept_failures=accept_failures,
+        allow_shrink=allow_shrink,
+        only_shards=chosen,
+        only_stages=names,
+    )
+    if dry:
+        plan = dry_run(text, root, options, file.folder)
+        rows = [[p.name, p.rows, p.reused, p.missing] for p in plan.stages]
+        emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", ["stage", "rows", "at hand", "to compute"], rows))
+        return
+    if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
+        crawl_recipe(text, root, file.folder, retry_failed=retry_failed, say=_say(as_json))
+    watcher = ConsoleWatcher(quiet=as_json)
+    try:
+        report = build(text, root, options, folder=file.folder, watcher=watcher)
+    finally:
+        watcher.close()
+    emit(_as_json(report), as_json, lambda: typer.echo(f"{parsed.name}: {report.committed.reason}"))
+
+
+def _as_json(report: BuildReport) -> dict[str, Any]:
+    stages = {
+        p.name: {"rows": p.rows, "computed": p.computed, "reused": p.reused, **p.counts, "bytes_written": p.bytes_written}
+        for p in report.progress.values()
+    }
+    outcome: dict[str, int] = {}
+    rows = []
+    for progress in report.progress.values():
+        for key, what, columns in progress.compared:
+            outcome[what] = outcome.get(what, 0) + 1
+            rows.append({"stage": progress.name, "row": key, "outcome": what, "columns": columns})
+    compared = {"outcome": outcome, "compared": rows} if rows else {}
+    return {
+        "dataset": report.dataset,
+        "version": report.committed.version,
+        "parent": report.committed.parent,
+        "reason": report.committed.reason,
+        "snapshot": report.snapshot,
+        "computed": report.computed,
+        "incomplete": list(report.incomplete),
+        "stages": stages,
+        **compared,
+    }
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return (lambda text: None) if quiet else lambda text: typer.echo(text, err=True)
+
+
+def crawl_command(
+    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
+    root: RootOption = "data",
+    refresh: Annotated[bool, typer.Option(help="fetch everything again, without conditional requests")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="only what failed before")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Ask the recipe's sources for what is new; every attempt is a row of the fetch log."""
+    file = load_recipe(recipe)
+    report = crawl_recipe(
+        file.text, root, file.folder, refresh=refresh, retry_failed=retry_failed, say=_say(as_json)
+    )
+    emit(report, as_json, lambda: typer.echo(str(report)))
+
+
+def rebuild_command(
+    dataset: str,
+    root: RootOption = "data",
+    shard: Annotated[int | None, typer.Option(help="every row of this shard")] = None,
+    record: Annotated[str | None, typer.Option(help="the rows of one record (id, URL, file name or image key)")] = None,
+    failed: Annotated[bool, typer.Option(help="every row that failed")] = False,
+    stage: Annotated[str | None, typer.Option(help="only this stage, and what reads a row of it that changed")] = None,
+    refetch: Annotated[bool, typer.Option(help="fetch the named records' bytes again first")] = False,
+    device: Device = "cpu",
+    workers: Workers = 2,
+    dry: DryRun = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compute rows again although their address exists; says per row equal, changed or repaired."""
+    options = BuildOptions(workers=workers, device=device)
+    plan = plan_rebuild(
+        root, dataset, shard=shard, record=record, failed=failed, stage=stage, refetch=refetch and not dry, options=options
+    )
+    if dry:
+        named = {name: len(rows) for name, rows in plan.force.rows.items()}
+        emit(named, as_json, lambda: table("rows that would be computed again", ["stage", "rows"], [[k, v] for k, v in named.items()]))
+        return
+    watcher = ConsoleWatcher(quiet=as_json)
+    try:
+        report = build(plan.recipe, root, plan.options, force=plan.force, snapshot=plan.snapshot, watcher=watcher)
+    finally:
+        watcher.close()
+    data = _as_json(report)
+
+    def render() -> None:
+        different = [r for r in data.get("compared", []) if r["outcome"] != "equal"]
+        if different:
+            table("rows that differ", ["stage", "row", "outcome", "columns"], [list(r.values()) for r in different[:50]])
+        counts = ", ".join(f"{n} {what}" for what, n in data.get("outcome", {}).items()) or "no row was named"
+        typer.echo(f"{dataset}: {counts}; {report.committed.reason}")
+
+    emit(data, as_json, render)
+
+
+def refit_command(
+    dataset: str,
+    fit: Annotated[str, typer.Argument(help="a pinned fit of the latest version")],
+    root: RootOption = "data",
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a pinned fit again from the latest version's rows."""
+    from diptych.storage.store import open_store
+
+    manifest = open_store(root, dataset).log.manifest("latest")
+    pinned = [f.name for f in manifest.fits if f.pinned]
+    if fit not in pinned:
+        raise UsageError(f"{fit}: the pinned fits of version {manifest.version} are {', '.join(pinned) or 'none'}")
+    report = build(manifest.recipe, root, BuildOptions(), snapshot=manifest.snapshot, refit=(fit,))
+    emit(_as_json(report), as_json, lambda: typer.echo(f"{dataset}: {report.committed.reason}"))

@@ -1,0 +1,130 @@
+"""Commands that read a version: versions, show, stats, report, diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.commands.console import JsonFlag, RootOption, console, emit, open_version, table
+from diptych.exceptions import UsageError
+from diptych.report import statistics, write_report
+from diptych.storage.diff import diff
+from diptych.storage.lookup import Lineage, lineage
+from diptych.storage.store import datasets, open_store
+from diptych.version import Version
+
+__all__ = ["register"]
+
+At = Annotated[str, typer.Argument(metavar="D@V", help="a dataset and its version: a number, a tag or latest")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this family."""
+    for command in (versions_command, show_command, stats_command, report_command, diff_command):
+        app.command(command.__name__.removesuffix("_command"))(command)
+
+
+def versions_command(
+    dataset: Annotated[str | None, typer.Argument(help="a dataset; all of them when left out")] = None,
+    root: RootOption = "data",
+    as_json: JsonFlag = False,
+) -> None:
+    """List versions with their tags, rows and bytes."""
+    known = datasets(root)
+    if dataset is not None and dataset not in known:
+        raise UsageError(f"no dataset {dataset!r} under {root}; there {'are ' + ', '.join(known) if known else 'is none'}")
+    found = []
+    for name in [dataset] if dataset else known:
+        log = open_store(root, name).log
+        tags: dict[int, list[str]] = {}
+        for tag, number in log.tags().items():
+            tags.setdefault(number, []).append(tag)
+        for number, manifest in log.versions().items():
+            found.append(
+                {
+                    "dataset": name,
+                    "version": number,
+                    "parent": manifest.parent,
+                    "created_at": manifest.created_at,
+                    "tags": tags.get(number, []),
+                    "records": sum(v for v in manifest.statistics.get("records", {}).values()),  # type: ignore[union-attr]
+                    "bytes": sum(s.bytes for s in manifest.stages),
+                    "input_digest": manifest.input_digest,
+                    "exact_digest": manifest.exact_digest,
+                    "floats_digest": manifest.floats_digest,
+                }
+            )
+    rows = [
+        [f"{v['dataset']}@{v['version']}", v["created_at"], v["records"], v["bytes"], ", ".join(v["tags"]), v["input_digest"][:12]]
+        for v in found
+    ]
+    emit(found, as_json, lambda: table("", ["version", "created", "records", "bytes", "tags", "input digest"], rows))
+
+
+def show_command(
+    at: At,
+    key: Annotated[str, typer.Argument(help="a record id, URL, file name or image key")],
+    root: RootOption = "data",
+    as_json: JsonFlag = False,
+) -> None:
+    """Everything a version knows of one record, and where each value comes from."""
+    store, manifest = open_version(at, root)
+    found = lineage(store, manifest, key)
+    emit(found, as_json, lambda: _render(found))
+
+
+def _render(found: Lineage) -> None:
+    document = found.document
+    console.print(f"[bold]{found.dataset}@{found.version}[/bold] record {found.record} (shard {found.shard})")
+    console.print(f"  {found.snapshot['source']}: {found.snapshot['url']}  outcome {found.snapshot['outcome']}", markup=False)
+    if document:
+        console.print(f"  {document.title}\n  {document.language}, {len(document.text):,} characters", markup=False)
+    fetches = [[f["url"], f["outcome"], f["code"], f["fetched_at"], f["status"], f["bytes"]] for f in found.fetches]
+    table("fetched", ["url", "outcome", "code", "when", "status", "bytes"], fetches)
+    rows = []
+    for row in found.rows:
+        rule = f"{row.value:g} against {row.threshold:g}" if row.value is not None and row.threshold is not None else ""
+        rows.append([f"{row.stage} v{row.stage_version}", row.key[-24:], row.status, row.code, rule or row.text[:60], row.segment[-40:]])
+    table("rows", ["stage", "key", "status", "code", "why", "segment"], rows)
+    for row in found.rows:
+        for name, value in row.values.items():
+            if value is not None:
+                shown = f"{value.dtype} {value.shape}" if hasattr(value, "dtype") else repr(value)
+                console.print(f"  {row.stage}.{name} [{row.key[-12:]}] = {shown[:160]}", markup=False, highlight=False)
+
+
+def stats_command(at: At, root: RootOption = "data", as_json: JsonFlag = False) -> None:
+    """Counts of a version: records, images, text, stages, bytes."""
+    store, manifest = open_version(at, root)
+    found = statistics(Version(store, manifest))
+    emit(found, as_json, lambda: typer.echo(str(found)))
+
+
+def report_command(
+    at: At,
+    root: RootOption = "data",
+    to: Annotated[Path, typer.Option("--to", help="the page to write")] = Path("report.html"),
+    gallery: Annotated[int, typer.Option(min=0, help="how many records the gallery shows")] = 60,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the version's report: one HTML page that needs no network."""
+    store, manifest = open_version(at, root)
+    path = write_report(Version(store, manifest), to, gallery=gallery)
+    emit({"path": str(path), "bytes": path.stat().st_size}, as_json, lambda: typer.echo(f"wrote {path}"))
+
+
+def diff_command(
+    dataset: Annotated[str, typer.Argument(metavar="D[@V]", help="the newer version; latest when left out")],
+    other: Annotated[str | None, typer.Argument(help="the older version; the parent when left out")] = None,
+    root: RootOption = "data",
+    as_json: JsonFlag = False,
+) -> None:
+    """What changed between two versions, by stage and record."""
+    store, manifest = open_version(dataset, root)
+    if other is None and manifest.parent is None:
+        raise UsageError(f"version {manifest.version} has no parent; name the version to compare with")
+    older = store.log.manifest(other if other is not None else manifest.parent or 0)
+    found = diff(store, older, manifest)
+    emit(found, as_json, lambda: typer.echo(str(found)))

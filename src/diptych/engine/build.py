@@ -1,0 +1,169 @@
+"""Build a dataset in this process: plan, run every step, commit; plan again when somebody else committed first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from diptych.engine.commit import Committed, commit
+from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Progress, graph_of, new_build_id
+from diptych.engine.drive import Finished, Step, drive
+from diptych.engine.intake import check_shrink, take_snapshot
+from diptych.engine.space import check_space
+from diptych.engine.steps import run_fit_group, run_group
+from diptych.exceptions import Conflict
+from diptych.recipe import parse_recipe
+from diptych.storage.alive import SignOfLife
+from diptych.storage.parts import groups
+from diptych.storage.store import Store, open_store
+
+__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "make_context", "run_here"]
+
+ATTEMPTS = 5
+"""How often a build plans again after losing the race for the next log number."""
+
+
+class Watcher(Protocol):
+    """Who is told how a build goes on."""
+
+    def started(self, name: str, groups: int) -> None:
+        """A stage or fit begins."""
+
+    def rows(self, name: str, count: int) -> None:
+        """So many rows more were computed."""
+
+    def finished(self, progress: Progress) -> None:
+        """A stage or fit has ended."""
+
+
+class Silent:
+    """A watcher that watches nothing."""
+
+    def started(self, name: str, groups: int) -> None:
+        """Ignored."""
+
+    def rows(self, name: str, count: int) -> None:
+        """Ignored."""
+
+    def finished(self, progress: Progress) -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did."""
+
+    dataset: str
+    build: str
+    snapshot: str
+    committed: Committed
+    progress: Mapping[str, Progress]
+    incomplete: tuple[str, ...]
+
+    @property
+    def computed(self) -> int:
+        """Rows computed, over all stages."""
+        return sum(p.computed for p in self.progress.values() if p.kind == "stage")
+
+
+def make_context(
+    recipe: str,
+    root: str,
+    snapshot: str,
+    options: BuildOptions,
+    *,
+    build_id: str | None = None,
+    force: Force | None = None,
+    refit: tuple[str, ...] = (),
+) -> BuildContext:
+    """A build on the present head of the log."""
+    parsed = parse_recipe(recipe)
+    store = open_store(root, parsed.name)
+    versions = store.log.versions()
+    return BuildContext(
+        root=root,
+        dataset=parsed.name,
+        build=build_id or new_build_id(),
+        recipe=recipe,
+        snapshot=snapshot,
+        shards=parsed.shards,
+        head=store.log.head(),
+        parent=max(versions) if versions else None,
+        options=options,
+        force=force or Force(),
+        refit=refit,
+    )
+
+
+def run_here(context: BuildContext, watcher: Watcher) -> Callable[[Sequence[Step], Mapping[str, Done]], list[Progress]]:
+    """Run the steps of a wave one after another in this process."""
+
+    def run(steps: Sequence[Step], done: Mapping[str, Done]) -> list[Progress]:
+        found = []
+        seen: set[str] = set()
+        for step in steps:
+            if step.name not in seen:
+                seen.add(step.name)
+                watcher.started(step.name, len(groups(context.shards)))
+            if step.kind == "fit":
+                found.append(run_fit_group(context, step.name, step.group, done))
+            else:
+                name = step.name
+                found.append(run_group(context, name, step.group, done, lambda n, s=name: watcher.rows(s, n)))
+        return found
+
+    return run
+
+
+def build(
+    recipe: str,
+    root: str,
+    options: BuildOptions | None = None,
+    *,
+    force: Force | None = None,
+    refit: tuple[str, ...] = (),
+    snapshot: str | None = None,
+    folder: str | Path = ".",
+    watcher: Watcher | None = None,
+) -> BuildReport:
+    """Build the recipe's dataset from its snapshot (cut now unless given) and commit it.
+
+    ``folder`` is where the recipe's relative paths start.
+
+    Raises :class:`~diptych.exceptions.NothingCommitted` above the recipe's limits and
+    :class:`~diptych.exceptions.Conflict` after losing the race for the log five times.
+    """
+    options = options or BuildOptions()
+    watcher = watcher or Silent()
+    parsed = parse_recipe(recipe)
+    graph_of(recipe)
+    store = open_store(root, parsed.name)
+    build_id = new_build_id()
+    with SignOfLife(store, build_id, "build"):
+        for _ in range(ATTEMPTS):
+            taken = snapshot or take_snapshot(store, parsed, folder)
+            context = make_context(recipe, root, taken, options, build_id=build_id, force=force, refit=refit)
+            check_shrink(store, context)
+            check_space(store, context)
+            finished = drive(context, run_here(context, watcher), watcher.finished)
+            try:
+                return report_of(store, context, finished)
+            except Conflict:
+                continue
+    raise Conflict(
+        f"dataset {parsed.name}: {ATTEMPTS} other commits came first; the finished rows are kept, run the build again"
+    )
+
+
+def report_of(store: Store, context: BuildContext, finished: Finished) -> BuildReport:
+    """Commit what was finished and say what happened; raises Conflict when another entry took the number."""
+    committed = (
+        Committed(None, "not every shard has every stage yet: " + ", ".join(finished.incomplete))
+        if finished.incomplete
+        else commit(store, context, finished)
+    )
+    return BuildReport(
+        context.dataset, context.build, context.snapshot, committed, finished.progress, finished.incomplete
+    )

@@ -1,0 +1,178 @@
+"""The last step of a build: the manifest, and one new entry in the log; nothing when nothing changed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from diptych import weights as weights_registry
+from diptych.engine.context import BuildContext, Done, graph_of
+from diptych.engine.drive import Finished
+from diptych.engine.graph import Graph, Node
+from diptych.engine.steps import node_key
+from diptych.stage import Status
+from diptych.storage.canonical import table_digest
+from diptych.storage.log import CommitEntry, new_commit_id, now
+from diptych.storage.manifest import (
+    Code,
+    FitEntry,
+    Manifest,
+    Schema,
+    StageEntry,
+    WeightsEntry,
+    manifest_digests,
+    tensor_entries,
+)
+from diptych.storage.parts import read_chunk, stage_totals
+from diptych.storage.snapshot import read_snapshot
+from diptych.storage.store import Store
+
+__all__ = ["Committed", "commit"]
+
+CORE_PACKAGES = ("numpy", "pyarrow", "pillow")
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The version a build made, or None and why not."""
+
+    version: int | None
+    reason: str
+    parent: int | None = None
+
+
+def commit(store: Store, context: BuildContext, finished: Finished) -> Committed:
+    """Write the next log entry; nothing when the parent has the same input and content digests.
+
+    Raises :class:`~diptych.exceptions.Conflict` when another entry came first: plan again on the new head.
+    """
+    graph = graph_of(context.recipe)
+    stages = tuple(_stage_entry(store, graph, n, finished) for n in graph.stages)
+    fits = tuple(_fit_entry(store, graph, n, finished) for n in graph.fits)
+    digests = manifest_digests(context.snapshot, stages, fits)
+    parent = store.log.manifest(context.parent) if context.parent is not None else None
+    if parent is not None and parent.shards == context.shards:
+        same = (parent.input_digest, parent.exact_digest, parent.floats_digest)
+        if same == (digests.input, digests.exact, digests.floats):
+            return Committed(None, f"nothing changed since version {parent.version}; nothing committed", parent.version)
+    weights = tuple({w.name: w for s in stages for w in s.weights}.values())
+    manifest = Manifest(
+        version=store.log.next_version(context.head),
+        parent=context.parent,
+        commit_id=new_commit_id(),
+        created_at=now(),
+        dataset=context.dataset,
+        snapshot=context.snapshot,
+        shards=context.shards,
+        stages=stages,
+        fits=fits,
+        recipe=context.recipe,
+        code=Code(version=_release("diptych"), commit=_git_commit()),
+        packages={"python": platform.python_version(), **{p: _release(p) for p in CORE_PACKAGES}},
+        weights=weights,
+        statistics=statistics(store, context, finished),
+        input_digest=digests.input,
+        exact_digest=digests.exact,
+        floats_digest=digests.floats,
+        accepted_failures=_failed_share(finished) if context.options.accept_failures else None,
+    )
+    store.log.append(CommitEntry(manifest=manifest), after=context.head)
+    return Committed(manifest.version, f"committed version {manifest.version}", context.parent)
+
+
+def _stage_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> StageEntry:
+    stage = node.stage
+    assert stage is not None
+    done = finished.done[node.name]
+    totals = stage_totals(p for chunk in done.chunks for p in read_chunk(store, chunk))
+    return StageEntry(
+        name=node.name,
+        key=done.key,
+        version=stage.version,
+        rows=stage.key,
+        config=stage.config.model_dump(mode="json"),
+        reads=node.producers,
+        chunks=done.chunks,
+        counts=totals.counts,
+        bytes=totals.bytes,
+        input=totals.input,
+        exact=totals.exact,
+        floats=totals.floats,
+        columns=Schema.of(stage.output_schema()),
+        tensors=tensor_entries(stage.tensor_schema()),
+        packages={p: _release(p) for p in stage.packages},
+        weights=tuple(_weights_entry(n) for n in stage.weight_names()),
+    )
+
+
+def _weights_entry(name: str) -> WeightsEntry:
+    return WeightsEntry(name=name, sha256=weights_registry.digest(name), random=weights_registry.is_random(name))
+
+
+def _fit_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> FitEntry:
+    fit = node.fit
+    assert fit is not None
+    done: Done = finished.done[node.name]
+    table = store.lists.get(done.result)
+    return FitEntry(
+        name=node.name,
+        key=node_key(graph, node, finished.done),
+        version=fit.version,
+        config=fit.config.model_dump(mode="json"),
+        reads=node.producers,
+        result=done.result,
+        exact=table_digest(table, floats=False),
+        rows=table.num_rows,
+        pinned=fit.refit == "pinned",
+        keyed=fit.key is not None,
+        ledger=fit.ledger,
+        partials=done.chunks,
+        packages={p: _release(p) for p in fit.packages},
+    )
+
+
+def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[str, object]:
+    """Plain counts of a version: the snapshot's records and images by outcome, each stage's rows by status and code."""
+    table = read_snapshot(store, context.snapshot).table(["outcome", "images"])
+    records = Counter(table["outcome"].to_pylist())
+    images = pc.list_flatten(table["images"].combine_chunks())
+    outcomes = Counter(images.field("outcome").to_pylist()) if len(images) else Counter()
+    stages = {
+        name: {"rows": p.rows, **{k: v for k, v in p.counts.items() if v}, "codes": dict(sorted(p.codes.items()))}
+        for name, p in finished.progress.items()
+        if graph_of(context.recipe)[name].stage
+    }
+    return {"records": dict(sorted(records.items())), "images": dict(sorted(outcomes.items())), "stages": stages}
+
+
+def _failed_share(finished: Finished) -> float:
+    failed = sum(n for p in finished.progress.values() for s, n in p.counts.items() if Status(s).failed)
+    return failed / max(1, sum(p.rows for p in finished.progress.values()))
+
+
+@cache
+def _release(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+@cache
+def _git_commit() -> str:
+    """The commit of the checkout this code runs from; empty when it is installed from a wheel."""
+    home = Path(__file__).resolve().parents[3]
+    if not (home / ".git").exists():
+        return ""
+    try:
+        run = subprocess.run(["git", "-C", str(home), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""

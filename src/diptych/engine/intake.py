@@ -1,0 +1,52 @@
+"""What a build starts from: the recipe's sources, a crawl when it needs one, the snapshot cut from the fetch log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.engine.context import BuildContext
+from diptych.exceptions import NothingCommitted
+from diptych.recipe import Recipe, parse_recipe
+from diptych.sources.base import Source
+from diptych.sources.registry import open_source, source_class
+from diptych.storage.snapshot import cut_snapshot, read_snapshot, shrink
+from diptych.storage.store import Store
+
+__all__ = ["check_shrink", "sources_of", "take_snapshot"]
+
+SHOWN = 5
+
+
+def sources_of(recipe: Recipe, folder: str | Path) -> list[Source]:
+    """The sources of a recipe; relative paths in it start at ``folder``, where the recipe's file is."""
+    contact = {"contact": recipe.contact} if recipe.contact else {}
+    found = []
+    for n, settings in enumerate(recipe.sources):
+        kind = settings.get("kind")
+        wants = contact if isinstance(kind, str) and "contact" in source_class(kind).Config.model_fields else {}
+        found.append(open_source({**wants, **settings}, Path(folder), f"sources[{n}]"))
+    return found
+
+
+def take_snapshot(store: Store, recipe: Recipe, folder: str | Path) -> str:
+    """Cut the snapshot of what the fetch log holds now; its digest."""
+    return cut_snapshot(store, sources_of(recipe, folder), gone_after=recipe.limits.gone_after).digest
+
+
+def check_shrink(store: Store, context: BuildContext) -> None:
+    """Raise :class:`NothingCommitted` when the build would drop more of the parent's records than the recipe allows."""
+    if context.parent is None or context.options.allow_shrink:
+        return
+    limit = parse_recipe(context.recipe).limits.max_shrink
+    old = store.log.manifest(context.parent).snapshot
+    if old == context.snapshot:
+        return
+    found = shrink(read_snapshot(store, old), read_snapshot(store, context.snapshot))
+    if found.share > limit:
+        rest = len(found.dropped) - SHOWN
+        names = ", ".join(found.dropped[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        raise NothingCommitted(
+            f"dataset {context.dataset}: {len(found.dropped)} records of version {context.parent} ({found.share:.1%}, "
+            f"limits.max_shrink is {limit:.1%}) would leave: {names}. Nothing was committed; when this is right, "
+            "run the build with --allow-shrink"
+        )

@@ -1,0 +1,88 @@
+"""Which rows a rebuild names, found in the latest version; the build then computes them again and compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diptych.engine.context import BuildOptions, Force, graph_of
+from diptych.storage.lookup import find_records, record_rows
+from diptych.exceptions import UsageError
+from diptych.naming import shard_of
+from diptych.stage import Status
+from diptych.storage.manifest import Manifest
+from diptych.storage.parts import Part, read_chunk
+from diptych.storage.store import Store, open_store
+
+__all__ = ["RebuildPlan", "plan_rebuild"]
+
+
+@dataclass(frozen=True)
+class RebuildPlan:
+    """A build of the latest version's recipe from its snapshot, some rows of which are computed again."""
+
+    recipe: str
+    snapshot: str
+    options: BuildOptions
+    force: Force
+    rows: int
+    """How many rows were named."""
+
+
+def plan_rebuild(
+    root: str,
+    dataset: str,
+    *,
+    shard: int | None = None,
+    record: str | None = None,
+    failed: bool = False,
+    stage: str | None = None,
+    refetch: bool = False,
+    options: BuildOptions | None = None,
+) -> RebuildPlan:
+    """Name the rows; :class:`UsageError` when nothing or more than one kind of thing is asked for."""
+    if sum([shard is not None, record is not None, failed]) != 1:
+        raise UsageError("name exactly one of --shard N, --record KEY or --failed")
+    store = open_store(root, dataset)
+    manifest = store.log.manifest("latest")
+    names = [s.name for s in manifest.stages]
+    if stage is not None and stage not in names:
+        raise UsageError(f"--stage {stage}: version {manifest.version} has {', '.join(names)}")
+    if shard is not None and shard >= manifest.shards:
+        raise UsageError(f"--shard {shard}: version {manifest.version} has shards 0 to {manifest.shards - 1}")
+    records = find_records(store, manifest, record) if record is not None else ()
+    snapshot = manifest.snapshot
+    if refetch:
+        from diptych.engine.crawling import refetch_records
+
+        snapshot = refetch_records(store, manifest, shard, records)
+    shards = (shard,) if shard is not None else tuple(sorted({shard_of(r, manifest.shards) for r in records}))
+    rows: dict[str, tuple[str, ...]] = {}
+    for entry in manifest.stages:
+        if stage is not None and entry.name != stage:
+            continue
+        parts = [p for c in entry.chunks for p in read_chunk(store, c) if not shards or p.shard in shards]
+        found = tuple(k for p in parts for k in _named(store, manifest, entry.name, p, records, failed))
+        if found:
+            rows[entry.name] = found
+    built = options or BuildOptions()
+    graph_of(manifest.recipe)
+    return RebuildPlan(manifest.recipe, snapshot, built, Force(rows, shards), sum(map(len, rows.values())))
+
+
+def _named(
+    store: Store, manifest: Manifest, stage: str, part: Part, records: tuple[str, ...], failed: bool
+) -> list[str]:
+    table = store.lists.get(part.rows)
+    keys, statuses = table["key"].to_pylist(), table["status"].to_pylist()
+    if failed:
+        return [k for k, s in zip(keys, statuses, strict=True) if Status(s).failed]
+    if not records:
+        return keys
+    kind = manifest.stage(stage).rows
+    wanted = _keys_of(store, manifest, kind or "document", part, records)
+    return [k for k in keys if k in wanted]
+
+
+def _keys_of(store: Store, manifest: Manifest, kind: str, part: Part, records: tuple[str, ...]) -> set[str]:
+    """The row keys of some records in one shard."""
+    return {key for record in records for key in record_rows(store, manifest, record)[kind]}

@@ -1,0 +1,38 @@
+"""The forms of the flows: what the Prefect UI shows, checked again when a flow starts."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["BuildParameters", "RebuildParameters"]
+
+
+class BuildParameters(BaseModel):
+    """The form of a build."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: str = Field(description="path of the recipe, or the name of one in datasets/")
+    root: str = Field("data", description="folder (or s3://bucket/folder) that holds the datasets")
+    crawl: bool = Field(True, description="ask the sources for what is new before building")
+    device: str = Field(
+        "cpu", description="where accelerator stages run, as torch names it", pattern=r"^(cpu|cuda(:\d+)?|mps)$"
+    )
+    workers: int = Field(2, ge=1, le=64, description="threads that read files beside each stage")
+    retry_failed: bool = Field(False, description="compute again every row that failed before")
+    accept_failures: bool = Field(False, description="commit although too many rows failed")
+    allow_shrink: bool = Field(False, description="commit although many records would leave")
+
+
+class RebuildParameters(BaseModel):
+    """The form of a rebuild: name a shard or a record, or ask for what failed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="the dataset's name")
+    root: str = Field("data", description="folder that holds the datasets")
+    shard: int | None = Field(None, ge=0, description="a shard's number")
+    record: str | None = Field(None, description="a record id, URL, file name or image key")
+    failed: bool = Field(False, description="every row that failed")
+    stage: str | None = Field(None, description="only this stage, and what reads a row of it that changed")
+    refetch: bool = Field(False, description="fetch the named records' bytes again first")

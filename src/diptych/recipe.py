@@ -1,0 +1,124 @@
+"""A recipe: the one YAML file that says where a dataset comes from and what is computed for it.
+
+Settings flow one way: YAML -> frozen model (unknown keys refused) -> constructor -> fingerprint -> manifest.
+Settings of sources, stages and fits are checked by the classes they belong to when the graph is made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from diptych.exceptions import RecipeError
+
+__all__ = ["Limits", "Recipe", "RecipeFile", "explain", "load_recipe", "parse_recipe"]
+
+
+class Limits(BaseModel):
+    """When a build commits nothing (exit 3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_failed: float = Field(0.01, ge=0, le=1, description="largest share of failed rows of any stage")
+    max_shrink: float = Field(0.1, ge=0, le=1, description="largest share of the parent's records a build may drop")
+    gone_after: int = Field(3, ge=1, description="crawls that must answer 404 or 410 before a record leaves")
+    min_success: float = Field(0.5, ge=0, le=1, description="smallest share of a crawl's addresses that must be fetched")
+
+
+class Recipe(BaseModel):
+    """One dataset: its sources, stages, fits and limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="the dataset's name and folder")
+    title: str = Field("", description="one line for the card")
+    contact: str = Field("", description="an address for the User-Agent; needed by sources that use the network")
+    sources: tuple[Mapping[str, Any], ...] = Field(min_length=1, description="where documents come from")
+    shards: int = Field(4, ge=1, le=1 << 20, description="a power of two")
+    stages: Mapping[str, Mapping[str, Any] | None] = Field(description="what is computed, by stage name")
+    fits: Mapping[str, Mapping[str, Any] | None] = Field(default_factory=dict, description="settings of fits")
+    limits: Limits = Limits()
+
+    @field_validator("shards")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two (1, 2, 4, 8, ...)")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _named_once(cls, value: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+        names = [s.get("name", s.get("kind")) for s in value]
+        twice = sorted({str(n) for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"two sources are named {', '.join(twice)}; give each its own name")
+        return value
+
+
+def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> RecipeError:
+    """A :class:`RecipeError` with each wrong key's path, what is allowed and what was found."""
+    lines = []
+    for item in error.errors():
+        path = ".".join([where, *(str(x) for x in item["loc"])]).strip(".")
+        found = item.get("input")
+        shown = "" if isinstance(found, Mapping) else f" (found {found!r})"
+        if item["type"] == "extra_forbidden":
+            allowed = _fields_at(model, item["loc"])
+            lines.append(f"{path}: unknown key; allowed are {', '.join(allowed) if allowed else 'others'}")
+        else:
+            lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{shown}")
+    return RecipeError("the recipe is wrong:\n  " + "\n  ".join(lines))
+
+
+def _fields_at(model: type[BaseModel] | None, location: tuple[int | str, ...]) -> list[str]:
+    for name in location[:-1]:
+        field = model.model_fields.get(str(name)) if model else None
+        annotation = field.annotation if field else None
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return sorted(model.model_fields) if model else []
+
+
+def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
+    """The recipe a YAML text holds; :class:`RecipeError` names the file, the key's path and what is allowed."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise RecipeError(f"{origin}{place}: not YAML: {problem}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{origin}: expected a mapping with name, sources and stages, found {type(raw).__name__}")
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {explain(error, '', Recipe)}") from error
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe as it stands in a file; relative paths in it start at ``folder``."""
+
+    recipe: Recipe
+    text: str
+    folder: Path
+
+
+def load_recipe(path: str | Path) -> RecipeFile:
+    """The recipe in a file; a bare name means ``datasets/<name>.yaml`` under the working folder."""
+    file = Path(path)
+    if not file.exists() and re.fullmatch(r"[a-z0-9_-]+", str(path)):
+        file = Path("datasets") / f"{path}.yaml"
+    if not file.is_file():
+        known = sorted(p.stem for p in Path("datasets").glob("*.yaml"))
+        hint = f"; recipes in datasets/: {', '.join(known)}" if known else ""
+        raise RecipeError(f"no recipe file {path}{hint}; diptych init NAME --from FOLDER writes one")
+    text = file.read_text(encoding="utf-8")
+    return RecipeFile(parse_recipe(text, str(file)), text, file.resolve().parent)

@@ -1,0 +1,1 @@
+"""Prefect tasks, grouped by failure policy: crawl (retried), extract (accelerator), annotate (CPU), publish (never retried)."""

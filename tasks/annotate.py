@@ -1,0 +1,20 @@
+"""Stages and fits that run on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from diptych.engine.context import Done, Progress
+from tasks.compute import compute_step
+
+__all__ = ["annotate"]
+
+
+@task(name="annotate", retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def annotate(kind: str, context: Mapping[str, Any], name: str, group: int, done: Mapping[str, Done]) -> Progress:
+    """One CPU stage, or a fit's partials, over one group of shards."""
+    return compute_step(kind, context, name, group, done)
