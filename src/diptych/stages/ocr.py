@@ -1,0 +1,190 @@
+"""Text in images: lines with polygons and confidence, and the whole in reading order."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from diptych import weights
+from diptych.exceptions import MissingExtra
+from diptych.imaging import ImageRefused, decode_array
+from diptych.stage import Batch, Output, Stage, StageConfig
+from diptych.stages.ocr_engine import Line, OcrDied, OcrProcess, model_folder
+from diptych.stages.pool import mapped
+
+__all__ = ["Ocr", "OcrConfig", "reading_order"]
+
+_BLANK_SPREAD = 6
+"""A picture whose every channel spans fewer levels holds no text; the engine is not asked."""
+
+
+class OcrConfig(StageConfig):
+    """How large a picture is looked at, and which models look."""
+
+    limit_side_len: int = Field(320, ge=32, le=4000, description="side to which the detector's input is limited")
+    limit_type: Literal["max", "min"] = Field("max", description="whether that bounds the longer or the shorter side")
+    min_confidence: float = Field(0.6, ge=0, le=1, description="lines below are left out")
+    detection_dir: str | None = Field(None, description="a PaddleOCR detection model folder; None: the packaged one")
+    recognition_dir: str | None = Field(None, description="a PaddleOCR recognition model folder; None: the packaged one")
+    models_sha256: str | None = Field(None, description="of the files in those folders; filled in when the recipe is read")
+    engine: Literal["onnxruntime", "paddle"] = Field("onnxruntime", description="paddle needs paddlepaddle installed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folders_are_content(cls, raw: Any) -> Any:
+        """Changed model files are a changed setting."""
+        if not isinstance(raw, dict):
+            return raw
+        folders = [raw[n] for n in ("detection_dir", "recognition_dir") if raw.get(n) is not None]
+        if not folders:
+            return raw
+        hasher = hashlib.sha256()
+        for folder in map(Path, folders):
+            files = sorted(p for p in folder.glob("*") if p.is_file())
+            if not (folder / "inference.yml").is_file():
+                raise ValueError(f"{folder} is no PaddleOCR model folder: it has no inference.yml")
+            for file in files:
+                hasher.update(f"{file.name}\0{weights.sha256_of(file)}\n".encode())
+        expected = raw.get("models_sha256")
+        if expected not in (None, hasher.hexdigest()):
+            raise ValueError(f"the model folders {', '.join(map(str, folders))} changed since the recipe was read")
+        return {**raw, "models_sha256": hasher.hexdigest()}
+
+
+LINE = pa.struct(
+    [
+        pa.field("text", pa.string()),
+        pa.field("confidence", pa.float32()),
+        pa.field("polygon", pa.list_(pa.float32()), metadata={"doc": "four corners x, y in pixels, from top left clockwise"}),
+    ]
+)
+
+
+class Ocr(Stage):
+    """PaddleOCR (PP-OCRv6 small: English, Chinese and other scripts) in a process of its own, on the CPU."""
+
+    name, version = "ocr", 1
+    key = "image"
+    inputs = ("images.bytes",)
+    outputs = pa.schema(
+        [
+            pa.field("lines", pa.list_(LINE), metadata={"doc": "in reading order"}),
+            pa.field("text", pa.string(), metadata={"doc": "the lines' texts, joined by line breaks"}),
+        ]
+    )
+    Config = OcrConfig
+    config: OcrConfig
+    packages = ("paddleocr", "paddlex", "onnxruntime", "pillow")
+    batch_size = 16
+    tolerance = 1e-3
+    recycle_after: ClassVar[int] = 400
+    """Pictures after which the process is replaced; it does not change any result."""
+    timeout: ClassVar[float] = 120.0
+    """Seconds for one picture."""
+
+    def weight_names(self) -> tuple[str, ...]:
+        """The packaged models that no folder replaces."""
+        given = {"ppocr_det": self.config.detection_dir, "ppocr_rec": self.config.recognition_dir}
+        return tuple(name for name, folder in given.items() if folder is None)
+
+    def setup(self, device: str) -> None:
+        """Find the models; the process itself starts with the first picture that may hold text."""
+        for package in ("paddleocr", "onnxruntime"):
+            if find_spec(package) is None:
+                raise MissingExtra(package, "ocr")
+        self._folder = tempfile.TemporaryDirectory(prefix="diptych-ocr-")
+        self._process = OcrProcess(self._settings(Path(self._folder.name)), self.recycle_after, self.timeout)
+
+    def _settings(self, folder: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for kind, long, given in (
+            ("det", "text_detection", self.config.detection_dir),
+            ("rec", "text_recognition", self.config.recognition_dir),
+        ):
+            place = Path(given) if given else model_folder(kind, weights.path(f"ppocr_{kind}"), folder)
+            found[f"{long}_model_dir"] = str(place.resolve())
+            found[f"{long}_model_name"] = _model_name(place)
+        return found | {
+            "use_doc_orientation_classify": False,
+            "use_doc_unwarping": False,
+            "use_textline_orientation": False,
+            "text_det_limit_side_len": self.config.limit_side_len,
+            "text_det_limit_type": self.config.limit_type,
+            "engine": self.config.engine,
+            "device": "cpu",
+        }
+
+    def process(self, batch: Batch) -> Output:
+        """One picture after the other, so that no line's result depends on its neighbours in the batch."""
+        out = batch.output()
+        for row, pixels in enumerate(mapped(_decoded, batch["images.bytes"])):
+            if isinstance(pixels, ImageRefused):
+                out.fail(row, pixels.code, str(pixels))
+                continue
+            try:
+                lines = [] if _blank(pixels) else self._read(pixels)
+            except OcrDied as error:
+                out.fail(row, "ocr_died", str(error), transient=True)
+                continue
+            kept = reading_order([line for line in lines if line[0].strip() and line[1] >= self.config.min_confidence])
+            items = [{"text": text, "confidence": score, "polygon": polygon} for text, score, polygon in kept]
+            out.set(row, lines=items, text="\n".join(text for text, _, _ in kept))
+        return out
+
+    def _read(self, pixels: np.ndarray) -> list[Line]:
+        try:
+            return self._process.read(pixels)
+        except OcrDied:
+            return self._process.read(pixels)  # a fresh process tells a bad picture from a tired process
+
+    def close(self) -> None:
+        """End the process."""
+        if hasattr(self, "_process"):
+            self._process.close()
+            self._folder.cleanup()
+
+
+def reading_order(lines: list[Line]) -> list[Line]:
+    """From top to bottom; lines whose middle lies within half a line's height stand beside each other, left first."""
+    left = sorted(lines, key=lambda line: (_middle(line), min(line[2][0::2]), line[0]))
+    found: list[Line] = []
+    while left:
+        first = left[0]
+        reach = _height(first) / 2
+        beside = [line for line in left if _middle(line) - _middle(first) <= reach]
+        found += sorted(beside, key=lambda line: (min(line[2][0::2]), _middle(line), line[0]))
+        left = [line for line in left if line not in beside]
+    return found
+
+
+def _middle(line: Line) -> float:
+    return (min(line[2][1::2]) + max(line[2][1::2])) / 2
+
+
+def _height(line: Line) -> float:
+    return max(line[2][1::2]) - min(line[2][1::2])
+
+
+def _blank(pixels: np.ndarray) -> bool:
+    return bool((pixels.max((0, 1)).astype(int) - pixels.min((0, 1)) < _BLANK_SPREAD).all())
+
+
+def _decoded(data: bytes | None) -> np.ndarray | ImageRefused:
+    try:
+        return ImageRefused("not_an_image", "no bytes") if data is None else decode_array(data)
+    except ImageRefused as error:
+        return error
+
+
+def _model_name(folder: Path) -> str:
+    import yaml
+
+    settings = yaml.safe_load((folder / "inference.yml").read_text(encoding="utf-8"))
+    return str(settings.get("Global", {}).get("model_name", folder.name))
