@@ -1,0 +1,89 @@
+"""From bytes to text: byte order mark, the server's charset, the page's own, then what fits."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+__all__ = ["decode_page", "decode_text"]
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_META = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.I)
+_XML = re.compile(rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]{2,40})""", re.I)
+_HEADER = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.I)
+# What browsers take a label for: the larger set that contains it.
+_ALIASES = {
+    "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "gb_2312-80": "gb18030", "hz-gb-2312": "hz",
+    "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252",
+    "iso8859-1": "cp1252", "windows-1252": "cp1252", "iso-8859-9": "cp1254", "shift_jis": "cp932", "x-sjis": "cp932",
+    "ks_c_5601-1987": "cp949", "euc-kr": "cp949", "big5": "big5hkscs", "tis-620": "cp874", "utf8": "utf-8", "unicode": "utf-8",
+}  # fmt: skip
+
+
+def decode_page(data: bytes, content_type: str = "") -> str:
+    """A page's text. A label that the bytes contradict is not believed when they are valid UTF-8.
+
+    Order: byte order mark, charset of the Content-Type header, ``<meta>`` or XML declaration, UTF-8, GB 18030 when that
+    decodes without error and looks Chinese, Windows-1252.
+    """
+    for mark, name in _BOMS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(name, "replace")
+    head = data[:4096]
+    labels = [*_HEADER.findall(content_type), *(m.decode() for m in _META.findall(head)[:1] + _XML.findall(head)[:1])]
+    for label in labels:
+        codec = _codec(label)
+        if codec is None:
+            continue
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if codec != "utf-8" and not data.isascii() and (better := _strict(data, "utf-8")) is not None:
+            return better  # bytes above 127 that form valid UTF-8 are nothing else
+        return text
+    text = _guess(data)
+    if text is not None:
+        return text
+    first = next((codec for label in labels if (codec := _codec(label))), "utf-8")
+    return data.decode(first, "replace")
+
+
+def decode_text(data: bytes) -> str:
+    """The text of a local file without any label."""
+    for mark, name in _BOMS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(name, "replace")
+    text = _guess(data)
+    return text if text is not None else data.decode("utf-8", "replace")
+
+
+def _codec(label: str) -> str | None:
+    name = _ALIASES.get(label.lower(), label.lower())
+    if name.startswith("utf-16"):
+        return "utf-8"  # a <meta> that could be read as ASCII is not UTF-16
+    try:
+        found = codecs.lookup(name)
+    except (LookupError, ValueError):
+        return None
+    return found.name if getattr(found, "_is_text_encoding", True) and found.name not in ("idna", "punycode") else None
+
+
+def _strict(data: bytes, codec: str) -> str | None:
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError:
+        return None
+
+
+def _guess(data: bytes) -> str | None:
+    text = _strict(data, "utf-8")
+    if text is not None:
+        return text
+    chinese = _strict(data, "gb18030")
+    if chinese is not None:
+        wide = [char for char in chinese if char > "\x7f"]
+        common = sum("\u4e00" <= char <= "\u9fff" or "\u3000" <= char <= "\u303f" or "\uff00" <= char <= "\uffef" for char in wide)
+        if common > 0.8 * len(wide):
+            return chinese
+    return _strict(data, "cp1252")

@@ -1,0 +1,166 @@
+"""COCO captions: one record an image, its text the captions, its annotated boxes kept beside it.
+
+Reads ``captions_*.json`` and, when given, ``instances_*.json`` element by element, so that train2017 (118,287
+images, 860,001 boxes) fits any machine. A picture's ``extra`` is JSON: ``licence``, ``width``, ``height``,
+``boxes`` (xyxy, pixels), ``classes`` (names), ``crowd`` (flags), ``annotations`` (ids).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from diptych.exceptions import RecipeError, SourceError
+from diptych.records import Document, Found, Picture
+from diptych.sources.base import Missed, Source, SourceConfig
+from diptych.sources.fetch import Fetcher
+from diptych.sources.json_stream import stream_arrays
+from diptych.sources.spool import Spool
+from diptych.sources.urls import file_url
+
+__all__ = ["Coco", "CocoConfig"]
+
+
+class CocoConfig(SourceConfig):
+    """Settings of a COCO source; paths are relative to the recipe."""
+
+    kind: Literal["coco"] = "coco"
+    captions: str = Field(description="captions_*.json")
+    instances: str = Field(default="", description="instances_*.json with boxes; none when empty")
+    images: str = Field(description="The folder with the image files")
+    split: str = Field(default="", description="The official split of all these records; none when empty")
+    language: str = Field(default="en", max_length=8)
+    limit: int = Field(default=0, ge=0, description="Only the first images of the file; 0 takes all")
+    max_malformed: int = Field(default=100, ge=0, description="More malformed entries than this end the crawl")
+
+
+class Coco(Source):
+    """Images with captions in the COCO format."""
+
+    Config = CocoConfig
+    config: CocoConfig
+
+    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
+        super().__init__(config, folder)
+        self.malformed: list[str] = []
+        """Entries that were left out: file, array, index and what is wrong."""
+
+    def files(self) -> Path:
+        """``file:`` addresses are relative to the image folder."""
+        return self.path(self.config.images, "images")
+
+    def check(self) -> None:
+        """Files and folder exist, and the captions file begins as one."""
+        if not self.files().is_dir():
+            raise RecipeError(f"source {self.name!r}, images: expected a folder, found a file: {self.files()}")
+        for key in ("captions", "instances"):
+            value = getattr(self.config, key)
+            if value and not self.path(value, key).is_file():
+                raise RecipeError(f"source {self.name!r}, {key}: expected a file, found a folder: {value}")
+        captions = self.path(self.config.captions, "captions")
+        first = next(stream_arrays(captions, frozenset({"annotations", "images"})), None)
+        if first is None:
+            raise SourceError(f"source {self.name!r}: {captions} has no 'images' and 'annotations'; is it a captions file?")
+
+    def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
+        """One record an image, in the order of the captions file; malformed entries are counted and named."""
+        self.malformed = []
+        with Spool() as captions, Spool() as boxes, Spool() as images:
+            licences: dict[Any, str] = {}
+            classes: dict[Any, str] = {}
+            captions.fill(self._captions(images, licences))
+            if self.config.instances:
+                boxes.fill(self._boxes(classes))
+            yield from self._records(captions, boxes, images, licences, classes)
+
+    def _captions(self, images: Spool, licences: dict[Any, str]) -> Iterator[tuple[str, str]]:
+        path = self.path(self.config.captions, "captions")
+        for key, index, item in stream_arrays(path, frozenset({"images", "annotations", "licenses"})):
+            if key == "licenses":
+                if isinstance(item, dict):
+                    licences[item.get("id")] = str(item.get("name") or item.get("url") or "")
+            elif key == "images":
+                if _is_image(item):
+                    images.fill([("", json.dumps(item))])
+                else:
+                    self._complain(path, f"images[{index}]", "an object with 'id' and 'file_name'", item)
+            elif isinstance(item, dict) and isinstance(item.get("caption"), str) and "image_id" in item:
+                yield str(item["image_id"]), " ".join(item["caption"].split())
+            else:
+                self._complain(path, f"annotations[{index}]", "an object with 'image_id' and 'caption'", item)
+
+    def _boxes(self, classes: dict[Any, str]) -> Iterator[tuple[str, str]]:
+        path = self.path(self.config.instances, "instances")
+        for key, index, item in stream_arrays(path, frozenset({"annotations", "categories"})):
+            if key == "categories":
+                if isinstance(item, dict):
+                    classes[item.get("id")] = str(item.get("name", ""))
+            elif isinstance(item, dict) and "image_id" in item and _is_box(item.get("bbox")):
+                kept = [item["bbox"], item.get("category_id"), int(bool(item.get("iscrowd"))), item.get("id")]
+                yield str(item["image_id"]), json.dumps(kept)
+            else:
+                self._complain(path, f"annotations[{index}]", "an object with 'image_id' and 'bbox' [x, y, width, height]", item)
+
+    def _records(
+        self, captions: Spool, boxes: Spool, images: Spool, licences: dict[Any, str], classes: dict[Any, str]
+    ) -> Iterator[Found]:
+        seen: set[str] = set()
+        for number, text in enumerate(images.values("")):
+            if self.config.limit and number >= self.config.limit:
+                return
+            image = json.loads(text)
+            key = str(image["id"])
+            if key in seen:
+                self._complain(self.path(self.config.captions, "captions"), f"image {key}", "each image id once", image)
+                continue
+            seen.add(key)
+            lines = captions.get(key)
+            url = file_url(str(image["file_name"]))
+            extra = _extra(image, boxes.get(key), licences, classes, bool(self.config.instances))
+            document = Document(text="\n".join(lines), language=self.config.language)
+            yield Found(key, url, document, (Picture(url, "\n".join(lines), extra=extra),), self.config.split)
+
+    def _complain(self, path: Path, where: str, expected: str, found: object) -> None:
+        self.malformed.append(f"{path.name}: {where}: expected {expected}, found {str(found)[:120]}")
+        if len(self.malformed) > self.config.max_malformed:
+            shown = "\n".join(self.malformed[:10])
+            raise SourceError(
+                f"source {self.name!r}: more than {self.config.max_malformed} malformed entries; the first are\n{shown}\n"
+                "repair the file, or raise max_malformed"
+            )
+
+
+def _is_image(item: Any) -> bool:
+    return isinstance(item, dict) and "id" in item and isinstance(item.get("file_name"), str) and bool(item["file_name"])
+
+
+def _is_box(box: Any) -> bool:
+    return (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(n, int | float) and not isinstance(n, bool) for n in box)
+        and box[2] >= 0
+        and box[3] >= 0
+    )
+
+
+def _extra(
+    image: dict[str, Any], boxes: list[str], licences: dict[Any, str], classes: dict[Any, str], annotated: bool
+) -> str:
+    extra: dict[str, Any] = {"id": image["id"]}
+    for key in ("width", "height", "coco_url", "flickr_url", "date_captured"):
+        if image.get(key) is not None:
+            extra[key] = image[key]
+    if image.get("license") in licences:
+        extra["licence"] = licences[image["license"]]
+    if annotated:
+        items = [json.loads(box) for box in boxes]
+        extra["boxes"] = [[round(x, 2), round(y, 2), round(x + w, 2), round(y + h, 2)] for (x, y, w, h), *_ in items]
+        extra["classes"] = [classes.get(category, str(category)) for _, category, _, _ in items]
+        extra["crowd"] = [crowd for _, _, crowd, _ in items]
+        extra["annotations"] = [number for *_, number in items]
+    return json.dumps(extra, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,263 @@
+"""One crawl of all sources of a recipe into one store's fetch log.
+
+A source's records are taken as they come; their pictures are fetched by the pool meanwhile, with a bound on
+how many wait. Every record becomes a document row, with its document as a blob. A killed crawl is continued by
+the next call: what it settled is answered from the log.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from diptych.exceptions import NothingCommitted, RecipeError
+from diptych.naming import record_id
+from diptych.records import Found
+from diptych.sources.answers import Fetched, FetchMode
+from diptych.sources.base import Missed, Read, Source
+from diptych.sources.fetch import Fetcher
+from diptych.sources.limits import Lanes
+from diptych.sources.local import LocalFiles
+from diptych.sources.settings import read_secrets
+from diptych.sources.tally import CrawlReport, Tally
+from diptych.sources.transport import Transport
+from diptych.sources.urls import host_of
+from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Journal, Mark
+from diptych.storage.snapshot import Forgotten, read_forgotten
+from diptych.storage.store import Store
+
+__all__ = ["Progress", "crawl"]
+
+_PICTURES_WAITING = 512
+_THREADS = 32
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a running crawl, given to ``progress`` at most once a second."""
+
+    source: str
+    settled: int
+    waiting: int
+    """Pictures that were named and are not settled yet."""
+    success_rate: float
+    reasons: tuple[tuple[str, int], ...]
+    bytes: int
+    seconds: float
+
+
+def crawl(
+    store: Store,
+    sources: Sequence[Source],
+    *,
+    refresh: bool = False,
+    retry_failed: bool = False,
+    offline: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    environ: Mapping[str, str] | None = None,
+    threads: int = _THREADS,
+) -> CrawlReport:
+    """Crawl all sources; what the log has is asked for with conditional requests.
+
+    ``refresh`` asks for everything unconditionally; ``retry_failed`` asks only for what failed; ``offline`` sends
+    no request and reads the stored pages again (after a change of the extractor). ``environ`` holds the variables
+    that ``fetch.*_from`` keys name. Raises :class:`NothingCommitted` when a source's share of well-fetched URLs is
+    below its ``min_success`` (what was fetched stays in the log), :class:`Conflict` while another crawl runs.
+    """
+    if sum((refresh, retry_failed, offline)) > 1:
+        raise RecipeError("crawl: refresh, retry_failed and offline exclude each other; give one")
+    mode: FetchMode = "conditional"
+    for name, given in (("refresh", refresh), ("retry_failed", retry_failed), ("offline", offline)):
+        if given:
+            mode = name  # type: ignore[assignment]
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"sources: every name must be different, found {sorted(names)}; names are part of record ids")
+    for source in sources:
+        source.check()
+    transports = {source.name: _transport(source, environ or {}) for source in sources}
+    journal = FetchLog(store.home).begin(mode)
+    running = _Crawl(store, journal, mode, read_forgotten(store), progress, threads)
+    try:
+        for source in sources:
+            running.source(source, transports[source.name])
+        store.blobs.sync()
+        report = running.report()
+        running.close()
+        journal.finish(json.dumps({"success": report.success}))
+    except BaseException:
+        running.close()
+        journal.leave()
+        raise
+    finally:
+        for transport in transports.values():
+            if transport is not None:
+                transport.close()
+    _check_success(sources, report)
+    return report
+
+
+def _transport(source: Source, environ: Mapping[str, str]) -> Transport | None:
+    settings = source.fetch_settings()
+    if settings is None:
+        return None
+    own = frozenset(host_of(url) for url in source.own_urls())
+    return Transport(settings, read_secrets(settings, environ, source.name), own)
+
+
+def _check_success(sources: Sequence[Source], report: CrawlReport) -> None:
+    """:class:`NothingCommitted` naming the sources below their limit, the reasons and the hosts."""
+    low = [s for s in sources if report.success.get(s.name, 1.0) < s.config.min_success]
+    if not low:
+        return
+    lines = [
+        f"source {s.name!r}: {report.success[s.name]:.1%} of its URLs were fetched well, the recipe's min_success is "
+        f"{s.config.min_success:.0%}"
+        for s in low
+    ]
+    reasons = ", ".join(f"{code} ({count})" for code, count in report.reasons[:8])
+    lines.append(f"reasons: {reasons}")
+    lines += [f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in report.hosts_failed[:8]]
+    lines += [f"missed {url}: {code}" for url, code in report.missed[:20]]
+    lines.append("what was fetched is kept; run 'diptych crawl RECIPE --retry-failed' when the cause is gone")
+    raise NothingCommitted("\n".join(lines))
+
+
+class _Crawl:
+    """The state of one crawl: pool, tally, pictures on their way."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        mode: FetchMode,
+        forgotten: Forgotten,
+        progress: Callable[[Progress], None] | None,
+        threads: int,
+    ) -> None:
+        self.store, self.journal, self.mode, self.forgotten = store, journal, mode, forgotten
+        self.lanes = Lanes(threads)
+        self.tally = Tally()
+        self.started = time.monotonic()
+        self.continued = False
+        self._guard = threading.Lock()
+        self._places = threading.Semaphore(_PICTURES_WAITING)
+        self._waiting = 0
+        self._progress = progress
+        self._told = 0.0
+        for row in FetchLog(store.home).rows(journal.crawl):
+            self.continued = self.continued or not isinstance(row, Mark)
+            self.tally.add(row)
+
+    def source(self, source: Source, transport: Transport | None) -> None:
+        """Crawl one source to its end."""
+        folder = source.files()
+        fetcher = Fetcher(
+            self.store,
+            self.journal,
+            self.lanes,
+            source.name,
+            transport=transport,
+            files=LocalFiles(folder) if folder is not None else None,
+            mode=self.mode,
+            forgotten=self.forgotten,
+            on_row=self._count,
+        )
+        for found in source.crawl(fetcher):
+            if record_id(source.name, found.source_id) in self.forgotten or found.url in self.forgotten:
+                continue
+            if isinstance(found, Missed):
+                self._document(source, found, "", "", None)
+            else:
+                self._found(source, fetcher, found)
+            self._tell(source.name)
+        while self._waiting:
+            self._raise_error()
+            time.sleep(0.005)
+            self._tell(source.name)
+        self._raise_error()
+        self.journal.write(Mark(self.journal.crawl, "source", source.name, time.time()))
+
+    def _found(self, source: Source, fetcher: Fetcher, found: Found) -> None:
+        content = self.store.blobs.put(found.document.to_bytes())
+        images = json.dumps(
+            [[p.url, p.caption, p.alt, p.extra] for p in found.pictures], ensure_ascii=False, separators=(",", ":")
+        )
+        self._document(source, found, content, images if found.pictures else "", found)
+        for picture in found.pictures:
+            while not self._places.acquire(timeout=0.5):
+                self._raise_error()
+                self._tell(source.name)
+            with self._guard:
+                self._waiting += 1
+            fetcher.submit(picture.url, "image").add_done_callback(self._picture_done)
+
+    def _picture_done(self, future: Future[Fetched]) -> None:
+        with self._guard:
+            self._waiting -= 1
+        self._places.release()
+
+    def _document(self, source: Source, found: Found | Missed, content: str, images: str, read: Found | None) -> None:
+        """Write a document row, unless this crawl wrote the same one before it was killed."""
+        record = record_id(source.name, found.source_id)
+        before = self.journal.index.record(record)
+        missed = found if isinstance(found, Missed) else None
+        row = DocumentRow(
+            crawl=self.journal.crawl,
+            source=source.name,
+            subset=source.subset,
+            record=record,
+            source_id=found.source_id,
+            url=found.url,
+            outcome=missed.outcome if missed else "ok",
+            code=missed.code if missed else "",
+            document=content,
+            images=images,
+            split=read.split if read else "",
+            extractor=read.extractor if isinstance(read, Read) else "",
+            page=read.page if isinstance(read, Read) else "",
+        )
+        if before is not None and before.crawl == row.crawl and before.outcome == row.outcome:
+            if missed or (before.document, before.images, before.split) == (row.document, row.images, row.split):
+                return
+        self.journal.write(row)
+        with self._guard:
+            self.tally.add(row)
+            if not missed:
+                if before is None or not before.document:
+                    self.tally.documents["new"] += 1
+                elif (before.document, before.images) != (row.document, row.images):
+                    self.tally.documents["changed"] += 1
+
+    def _count(self, row: Attempt) -> None:
+        with self._guard:
+            self.tally.add(row)
+
+    def _raise_error(self) -> None:
+        if self.lanes.error is not None:
+            raise self.lanes.error
+
+    def _tell(self, source: str) -> None:
+        now = time.monotonic()
+        if self._progress is None or now - self._told < 1.0:
+            return
+        self._told = now
+        with self._guard:
+            report = self.tally.report(self.journal.crawl, self.continued, now - self.started)
+            settled, waiting = self.tally.settled, self._waiting
+        self._progress(
+            Progress(source, settled, waiting, report.success_rate, report.reasons[:5], report.bytes, report.seconds)
+        )
+
+    def report(self) -> CrawlReport:
+        """The totals."""
+        with self._guard:
+            return self.tally.report(self.journal.crawl, self.continued, time.monotonic() - self.started)
+
+    def close(self) -> None:
+        """Stop the pool."""
+        self.lanes.close()

@@ -1,0 +1,436 @@
+"""The fetcher: the only door through which a source reaches the network or the disk.
+
+``submit`` gives a future for one URL. On its way stand, in this order: what must never come back, what this
+crawl settled already, what may be taken from the log, the host's lane, robots.txt (again at each redirect),
+the request, the checks of its answer, the blob, and last the row in the log. A row is written after its blob
+is visible, so that what the log says was fetched is there.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+
+from diptych.exceptions import DiptychError, SourceError
+from diptych.naming import digest_bytes
+from diptych.sources.answers import Fetched, FetchMode, Kind, retry_after, unfit
+from diptych.sources.limits import Lane, Lanes
+from diptych.sources.local import LocalFiles
+from diptych.sources.robots import RobotsRules, directives, forbidden, robots_url
+from diptych.sources.settings import FetchSettings
+from diptych.sources.transport import Answer, Failure, Transport
+from diptych.sources.urls import BadUrl, canonical_url, host_of, join_url, origin_of
+from diptych.storage.fetch_log import Attempt, Journal, LogIndex, RecordState, UrlState
+from diptych.storage.snapshot import Forgotten
+from diptych.storage.store import Store
+
+__all__ = ["FetchMode", "Fetched", "Fetcher", "Kind"]
+
+_ACCEPT: dict[Kind, str] = {
+    "page": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.5",
+    "image": "image/*,*/*;q=0.5",
+}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ROBOTS_BYTES = 512_000
+_HOST_RESTS = ("connect", "dns", "timeout", "tls")
+
+
+@dataclass
+class _Task:
+    """One URL on its way, across retries and redirects."""
+
+    url: str
+    kind: Kind
+    future: Future[Fetched]
+    known: UrlState | None
+    current: str
+    attempt: int = 1
+    hops: tuple[str, ...] = ()
+    started: float = 0.0
+
+
+class Fetcher:
+    """Fetches for one source into one store; the lanes are shared by all sources of a crawl."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        lanes: Lanes,
+        source: str,
+        *,
+        transport: Transport | None = None,
+        files: LocalFiles | None = None,
+        mode: FetchMode = "conditional",
+        forgotten: Forgotten | None = None,
+        on_row: Callable[[Attempt], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.source = source
+        self.mode: FetchMode = mode
+        self._journal, self._lanes, self._transport, self._files = journal, lanes, transport, files
+        self._forgotten = forgotten or Forgotten()
+        self._on_row = on_row or (lambda row: None)
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Fetched]] = {}
+        self._robots: dict[str, RobotsRules] = {}
+        self._parked: dict[str, list[_Task]] = {}
+
+    # --- what sources call -------------------------------------------------------------------------------
+
+    @property
+    def index(self) -> LogIndex:
+        """What the log knows."""
+        return self._journal.index
+
+    def known_records(self) -> Iterator[RecordState]:
+        """Records of this source that earlier crawls found."""
+        return self.index.records(self.source)
+
+    def fetch(self, url: str, kind: Kind) -> Fetched:
+        """One URL, waited for."""
+        return self.result(self.submit(url, kind))
+
+    def map(self, urls: Iterable[str], kind: Kind, window: int = 256) -> Iterator[Fetched]:
+        """Many URLs, at most ``window`` on their way, in the order they end."""
+        waiting: set[Future[Fetched]] = set()
+        for url in urls:
+            waiting.add(self.submit(url, kind))
+            if len(waiting) >= window:
+                done = self.first(waiting)
+                waiting -= done
+                yield from (future.result() for future in done)
+        while waiting:
+            done = self.first(waiting)
+            waiting -= done
+            yield from (future.result() for future in done)
+
+    def result(self, future: Future[Fetched]) -> Fetched:
+        """A future's value; raises what stopped the crawl, if something did."""
+        self.first({future})
+        return future.result()
+
+    def first(self, futures: set[Future[Fetched]]) -> set[Future[Fetched]]:
+        """Those that are done, waiting until one is."""
+        while True:
+            done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+            if self._lanes.error is not None:
+                raise self._lanes.error
+            if done:
+                return done
+
+    def sitemaps(self, url: str) -> tuple[str, ...]:
+        """Sitemaps that the robots.txt of the URL's origin names."""
+        if self._transport is None or not self._transport.settings.robots:
+            return ()
+        origin = origin_of(url)
+        if origin not in self._robots:
+            self._learn_robots(origin, self.fetch(robots_url(origin), "robots"))
+        return self._robots[origin].sitemaps()
+
+    def submit(self, url: str, kind: Kind) -> Future[Fetched]:
+        """Begin to fetch a URL (canonical, or ``file:``); the same one twice gives the same future."""
+        with self._lock:
+            running = self._running.get(url)
+            if running is not None:
+                return running
+            future: Future[Fetched] = Future()
+            self._running[url] = future
+        future.add_done_callback(lambda _: self._forget_running(url))
+        known = self.index.url(self.source, url)
+        if url in self._forgotten:
+            future.set_result(Fetched(url, url, "refused", "forgotten"))
+        elif (answer := self._from_log(url, kind, known)) is not None:
+            future.set_result(answer)
+        else:
+            task = _Task(url, kind, future, known, url, started=time.time())
+            try:
+                task.current = url if url.startswith("file:") else canonical_url(url)
+            except BadUrl as error:
+                self._settle(task, "failed_permanent", "bad_url", text=str(error))
+            else:
+                self._enqueue(task)
+        return future
+
+    # --- from the log ------------------------------------------------------------------------------------
+
+    def _from_log(self, url: str, kind: Kind, known: UrlState | None) -> Fetched | None:
+        """What needs no request: settled in this crawl, or not asked for in this mode."""
+        good = known is not None and known.outcome in ("ok", "not_modified")
+        if known is not None and known.crawl == self._journal.crawl:
+            settled = True
+        elif self.mode == "offline" and not url.startswith("file:"):
+            if known is None or not known.sha256:
+                return Fetched(url, url, "failed_transient", known.code if known else "not_fetched")
+            known, good, settled = replace(known, outcome="not_modified", code=""), True, True
+        else:
+            settled = self.mode == "retry_failed" and good and kind in ("page", "image")
+        if not settled or known is None:
+            return None
+        if not good:
+            return Fetched(url, known.final_url or url, known.outcome, known.code, known.status)
+        data = self._stored(known, kind)
+        return None if data is None else self._kept(url, known, known.outcome, data)
+
+    def _stored(self, known: UrlState, kind: Kind) -> bytes | None:
+        """The stored bytes (empty for an image, whose bytes nobody reads here); None when they are not whole."""
+        try:
+            if not known.sha256 or self.store.blobs.size(known.sha256) != known.bytes:
+                return None
+            return b"" if kind == "image" else self.store.blobs.get(known.sha256)
+        except DiptychError:
+            return None
+
+    def _kept(self, url: str, known: UrlState, outcome: str, data: bytes, note: str = "") -> Fetched:
+        note = note or known.note
+        final = known.final_url or url
+        return Fetched(url, final, outcome, "", 200, known.sha256, known.bytes, known.content_type, note, data)
+
+    # --- on the way --------------------------------------------------------------------------------------
+
+    def _enqueue(self, task: _Task, after: float = 0.0) -> None:
+        self._lanes.submit(self._lane(task.current), lambda: self._step(task), after)
+
+    def _lane(self, url: str) -> Lane:
+        settings = self._transport.settings if self._transport is not None else None
+        if url.startswith("file:") or settings is None:
+            return self._lanes.lane("file:", 8)
+        return self._lanes.lane(host_of(url), settings.per_host, settings.delay)
+
+    def _step(self, task: _Task) -> None:
+        """One request of a task; ends it, or queues its next step."""
+        task.started = time.time()
+        if task.current.startswith("file:"):
+            self._look_at_file(task)
+            return
+        if self._transport is None:
+            raise SourceError(f"source {self.source!r} fetches {task.url} but has no fetch settings")
+        settings = self._transport.settings
+        lane = self._lane(task.current)
+        if lane.closed:
+            self._settle(task, "failed_transient", lane.closed, text="the host rests in this crawl")
+            return
+        if task.kind != "robots" and settings.robots and not self._may_ask(task, settings):
+            return
+        try:
+            answer = self._request(task, settings)
+        except Failure as failure:
+            self._failed(task, failure, lane, settings)
+            return
+        lane.failures = 0
+        self._answered(task, answer, lane, settings)
+
+    def _may_ask(self, task: _Task, settings: FetchSettings) -> bool:
+        """False when the task was parked until robots.txt is there, or ended because it forbids."""
+        origin = origin_of(task.current)
+        with self._lock:
+            rules = self._robots.get(origin)
+            if rules is None:
+                parked = self._parked.setdefault(origin, [])
+                parked.append(task)
+                if len(parked) > 1:
+                    return False
+        if rules is None:
+            self.submit(robots_url(origin), "robots").add_done_callback(
+                lambda future: self._learn_robots(origin, future.result())
+            )
+            return False
+        if rules.allows(task.current, settings.agent):
+            return True
+        if rules.unreachable:
+            self._settle(task, "failed_transient", "robots_unreachable", text=f"{robots_url(origin)} cannot be had")
+        else:
+            self._settle(task, "refused", "robots", text=f"{robots_url(origin)} forbids it")
+        return False
+
+    def _learn_robots(self, origin: str, fetched: Fetched) -> None:
+        rules = RobotsRules.from_answer(fetched.outcome, fetched.status, fetched.data if fetched.ok else None)
+        settings = self._transport.settings if self._transport is not None else None
+        if settings is not None and (delay := rules.delay(settings.agent)) > 0:
+            self._lanes.pace(self._lane(origin), min(delay, settings.max_crawl_delay))
+        with self._lock:
+            self._robots[origin] = rules
+            parked = self._parked.pop(origin, [])
+        for task in parked:
+            self._enqueue(task)
+
+    def _request(self, task: _Task, settings: FetchSettings) -> Answer:
+        assert self._transport is not None
+        conditional: dict[str, str] = {}
+        known = task.known
+        if known is not None and self.mode != "refresh" and task.current == known.final_url:
+            if (known.etag or known.last_modified) and self._stored(known, "image") is not None:
+                sent = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+                conditional = {name: value for name, value in sent.items() if value and value.isprintable()}
+        limit = {"image": settings.max_image, "robots": _ROBOTS_BYTES}.get(task.kind, settings.max_page)
+        accept = _ACCEPT.get(task.kind, "*/*")
+        cut = task.kind == "robots"
+        return self._transport.get(task.current, host_of(task.current), limit, conditional, accept, cut)
+
+    def _failed(self, task: _Task, failure: Failure, lane: Lane, settings: FetchSettings) -> None:
+        if failure.code in _HOST_RESTS and not failure.connected:
+            lane.failures += 1
+            if lane.failures >= settings.host_failures:
+                lane.closed = "host_down"
+        outcome = "failed_transient" if failure.transient else "failed_permanent"
+        if failure.code == "private_address":
+            outcome = "refused"
+        if failure.transient and task.attempt <= settings.retries and not lane.closed:
+            self._retry(task, failure.code, failure.text, failure.status, settings)
+        else:
+            self._settle(task, outcome, failure.code, status=failure.status, text=failure.text)
+
+    def _retry(
+        self, task: _Task, code: str, text: str, status: int, settings: FetchSettings, at_least: float = 0.0
+    ) -> None:
+        """Log the attempt and queue the next one."""
+        self._write(self._row(task, "failed_transient", code, status=status, text=text, settled=False))
+        pause = settings.backoff * 2 ** (task.attempt - 1) * random.uniform(0.75, 1.25)
+        task.attempt += 1
+        task.current, task.hops = task.url, ()
+        self._enqueue(task, max(pause, at_least, 0.001))
+
+    def _answered(self, task: _Task, answer: Answer, lane: Lane, settings: FetchSettings) -> None:
+        status = answer.status
+        code = f"http_{status}"
+        if status in _REDIRECTS:
+            self._redirect(task, answer, settings)
+        elif status == 304 and task.known is not None and task.known.sha256:
+            self._settle_known(task, answer)
+        elif 200 <= status < 300:
+            self._keep(task, answer, settings)
+        elif status in (404, 410):
+            self._settle(task, "gone", code, status=status)
+        elif status in (408, 425, 429) or status >= 500:
+            wish = retry_after(answer.headers.get("retry-after", ""))
+            if wish > settings.max_retry_after:
+                lane.closed = "host_busy"
+            elif wish:
+                self._lanes.pause(lane, wish)
+            if task.attempt <= settings.retries and not lane.closed:
+                if status == 429 and not wish:
+                    self._lanes.pause(lane, settings.backoff * 2**task.attempt)
+                self._retry(task, code, "", status, settings, wish)
+            else:
+                self._settle(task, "failed_transient", code, status=status)
+        else:
+            self._settle(task, "failed_permanent", code, status=status)
+
+    def _redirect(self, task: _Task, answer: Answer, settings: FetchSettings) -> None:
+        status = answer.status
+        location = answer.headers.get("location", "")
+        task.hops = (*task.hops, task.current)
+        try:
+            target = join_url(task.current, location.encode("latin-1", "replace").decode("utf-8", "replace"))
+        except BadUrl as error:
+            self._settle(task, "failed_permanent", "bad_redirect", status=status, text=str(error))
+            return
+        if not location or target in task.hops:
+            code = "redirect_loop" if location else "bad_redirect"
+            self._settle(task, "failed_permanent", code, status=status, text=f"to {target}")
+        elif len(task.hops) > settings.max_redirects:
+            self._settle(task, "failed_permanent", "too_many_redirects", status=status, text=f"to {target}")
+        elif target in self._forgotten:
+            self._settle(task, "refused", "forgotten", status=status)
+        else:
+            task.current = target
+            self._enqueue(task)
+
+    # --- the end of a task -------------------------------------------------------------------------------
+
+    def _keep(self, task: _Task, answer: Answer, settings: FetchSettings) -> None:
+        """Check a body and store it."""
+        content_type = answer.headers.get("content-type", "").lower()
+        tag = answer.headers.get("x-robots-tag", "")
+        if task.kind in ("page", "image"):
+            found = directives([tag], settings.agent) if tag else frozenset()
+            if code := forbidden(found, settings.respect, task.kind == "image"):
+                self._settle(task, "refused", code, status=answer.status, text=f"X-Robots-Tag: {tag}")
+                return
+        if code := unfit(task.kind, answer.body, content_type):
+            self._settle(task, "failed_permanent", code, status=answer.status, text=f"Content-Type {content_type}")
+            return
+        self._store(task, answer, content_type, tag)
+
+    def _store(self, task: _Task, answer: Answer, content_type: str, tag: str) -> None:
+        if self._forgotten.hashes and digest_bytes(answer.body) in self._forgotten:
+            self._settle(task, "refused", "forgotten", status=answer.status)
+            return
+        sha256 = self.store.blobs.put(answer.body)
+        row = replace(
+            self._row(task, "ok", "", status=answer.status, text=tag),
+            bytes=len(answer.body),
+            sha256=sha256,
+            etag=answer.headers.get("etag", ""),
+            last_modified=answer.headers.get("last-modified", ""),
+            content_type=content_type,
+        )
+        self._write(row)
+        data = None if task.kind == "image" else answer.body
+        fetched = Fetched(
+            task.url, task.current, "ok", "", answer.status, sha256, len(answer.body), content_type, tag, data
+        )
+        task.future.set_result(fetched)
+
+    def _settle_known(self, task: _Task, answer: Answer) -> None:
+        """304: the stored bytes are good."""
+        assert task.known is not None
+        note = answer.headers.get("x-robots-tag", "") or task.known.note
+        row = self._row(task, "not_modified", "", status=304, text=note)
+        row = replace(row, etag=answer.headers.get("etag", ""), last_modified=answer.headers.get("last-modified", ""))
+        data = self._stored(task.known, task.kind)
+        if data is None:  # deleted since the request began
+            task.known = None
+            self._enqueue(task)
+            return
+        self._write(row)
+        task.future.set_result(self._kept(task.url, task.known, "not_modified", data, note))
+
+    def _look_at_file(self, task: _Task) -> None:
+        if self._files is None:
+            raise SourceError(f"source {self.source!r} reads {task.url} but names no folder")
+        same = self._files.unchanged(task.url, task.known) and self.mode != "refresh" and task.known is not None
+        data = self._stored(task.known, task.kind) if same and task.known is not None else None
+        if data is not None and task.known is not None:
+            self._write(self._row(task, "not_modified", ""))
+            task.future.set_result(self._kept(task.url, task.known, "not_modified", data))
+            return
+        looked = self._files.read(task.url, task.kind)
+        if looked.outcome != "ok":
+            self._settle(task, looked.outcome, looked.code, text=looked.text)
+            return
+        self._store(task, Answer(0, {"etag": looked.fingerprint}, looked.data), "", "")
+
+    def _settle(self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "") -> None:
+        self._write(self._row(task, outcome, code, status=status, text=text))
+        task.future.set_result(Fetched(task.url, task.current, outcome, code, status))
+
+    def _row(self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "", settled: bool = True) -> Attempt:
+        kind = "file" if task.url.startswith("file:") else task.kind
+        return Attempt(
+            crawl=self._journal.crawl,
+            source=self.source,
+            kind=kind,
+            url=task.url,
+            outcome=outcome,
+            final_url=task.current,
+            attempt=task.attempt,
+            started_at=round(task.started, 3),
+            seconds=round(time.time() - task.started, 4),
+            code=code,
+            status=status,
+            text=text[:300],
+            settled=settled,
+        )
+
+    def _write(self, row: Attempt) -> None:
+        self._journal.write(row)
+        self._on_row(row)
+
+    def _forget_running(self, url: str) -> None:
+        with self._lock:
+            self._running.pop(url, None)

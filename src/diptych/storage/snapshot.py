@@ -1,0 +1,333 @@
+"""A snapshot: the content-addressed table a build starts from, one row a record, cut from the fetch log.
+
+A row says what a record's content is and what became of it, never when or after how many attempts, so that
+the same content gives the same digest whatever the network did. The file is ``snapshots/<digest>.parquet``,
+sorted by record id in row groups of 4,096, so that a shard (a contiguous range of ids) reads little of it.
+
+Outcomes: ``ok`` (there is content), ``gone`` (the source answered 404 or 410 in ``gone_after`` crawls in a row,
+or it never was there), ``failed:<code>`` (there never was content, or its publisher withdrew permission).
+A page or image that fails today and was good before is ``ok`` with its last good bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diptych.exceptions import Corrupt, NotFound, UsageError
+from diptych.naming import digest_bytes
+from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState
+from diptych.storage.store import Store
+
+__all__ = ["Forgotten", "Shrink", "Snapshot", "SourceLike", "cut_snapshot", "read_forgotten", "read_snapshot", "shrink"]
+
+GROUP = 4096
+FORGOTTEN = "raw/forgotten.parquet"
+IMAGE = pa.struct(
+    {name: pa.string() for name in ("url", "key", "caption", "alt", "extra", "outcome")},
+)
+SCHEMA = pa.schema(
+    {
+        **{name: pa.string() for name in ("record", "source", "subset", "source_id", "url", "content")},
+        **{name: pa.string() for name in ("outcome", "split")},
+        "images": pa.list_(IMAGE),
+    }
+)
+
+
+class SourceLike(Protocol):
+    """What a cut needs of a source."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def subset(self) -> str: ...
+    @property
+    def complete(self) -> bool:
+        """Whether what a finished crawl of it did not yield is no longer part of it (a folder; not a site)."""
+        ...
+
+
+class Forgotten:
+    """Hashes of what must never come back: record ids, URLs and image keys."""
+
+    def __init__(self, hashes: Collection[str] = ()) -> None:
+        self.hashes = frozenset(hashes)
+
+    def __contains__(self, value: str) -> bool:
+        return bool(self.hashes) and self.hash(value) in self.hashes
+
+    @staticmethod
+    def hash(value: str) -> str:
+        """SHA-256 of the record id, URL or image key."""
+        return digest_bytes(value.encode("utf-8", "surrogatepass"))
+
+
+def read_forgotten(store: Store) -> Forgotten:
+    """The hashes in ``raw/forgotten.parquet`` (its column ``hash``); none when there is no such file."""
+    if not store.home.exists(FORGOTTEN):
+        return Forgotten()
+    return Forgotten(pq.read_table(store.home.local(FORGOTTEN), columns=["hash"]).column("hash").to_pylist())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A written snapshot; ``records`` counts those with content, ``rows`` all."""
+
+    store: Store
+    digest: str
+    records: int
+    rows: int
+
+    def shard(self, shard: int, shards: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of one shard, sorted by record; reads only the row groups that its range touches."""
+        if shards < 1 or shards & (shards - 1) or not 0 <= shard < shards:
+            raise UsageError(f"shard {shard} of {shards}: the count must be a power of two, the number below it")
+        low, high = (f"{n * (1 << 32) // shards:08x}" for n in (shard, shard + 1))
+        return self._range(low, "g" if shard + 1 == shards else high, columns)
+
+    def record(self, record: str) -> dict[str, Any] | None:
+        """One row as plain Python, None when the snapshot does not name the record."""
+        rows = self._range(record, record + "\0", None).to_pylist()
+        return rows[0] if rows else None
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows."""
+        return pq.read_table(self._local(), columns=list(columns) if columns else None)
+
+    def iter_rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """All rows one after the other, in bounded memory."""
+        with pq.ParquetFile(self._local()) as file:
+            for batch in file.iter_batches(GROUP, columns=list(columns) if columns else None):
+                yield from batch.to_pylist()
+
+    def image_keys(self) -> Iterator[str]:
+        """Keys of all images that have bytes, once per use."""
+        for row in self.iter_rows(["images"]):
+            yield from (image["key"] for image in row["images"] if image["key"] is not None)
+
+    def _range(self, low: str, high: str, columns: Sequence[str] | None) -> pa.Table:
+        """Rows with ``low <= record < high``."""
+        wanted = list(columns) if columns else None
+        tables = []
+        with pq.ParquetFile(self._local()) as file:
+            for group in range(file.num_row_groups):
+                statistics = file.metadata.row_group(group).column(0).statistics
+                if statistics.max < low or statistics.min >= high:
+                    continue
+                names = file.read_row_group(group, ["record"]).column("record").to_pylist()
+                first = next((i for i, name in enumerate(names) if name >= low), len(names))
+                last = next((i for i, name in enumerate(names) if name >= high), len(names))
+                if last > first:
+                    tables.append(file.read_row_group(group, wanted).slice(first, last - first))
+        if tables:
+            return pa.concat_tables(tables)
+        return SCHEMA.empty_table().select(wanted) if wanted else SCHEMA.empty_table()
+
+    def _local(self) -> str:
+        return str(self.store.home.local(_path(self.digest)))
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """How many of the parent's records with content a new snapshot no longer has."""
+
+    share: float
+    dropped: tuple[str, ...]
+    """Record ids, sorted."""
+
+
+def _path(digest: str) -> str:
+    return f"snapshots/{digest}.parquet"
+
+
+def read_snapshot(store: Store, digest: str) -> Snapshot:
+    """The snapshot of that digest; :class:`NotFound` when it was never cut or was collected."""
+    if not store.home.exists(_path(digest)):
+        raise NotFound(f"no snapshot {digest} in {store.home.url}; it was never cut, or gc removed it")
+    with pq.ParquetFile(store.home.local(_path(digest))) as file:
+        counts = json.loads(file.metadata.metadata[b"diptych"])
+        return Snapshot(store, digest, counts["records"], counts["rows"])
+
+
+def cut_snapshot(
+    store: Store,
+    sources: Sequence[SourceLike],
+    *,
+    gone_after: int = 3,
+    forgotten: Forgotten | None = None,
+    unfinished: bool = False,
+) -> Snapshot:
+    """Write the snapshot of these sources as the finished crawls left them, and return it.
+
+    ``unfinished`` also counts what a killed or running crawl has so far. Raises :class:`Corrupt` when a blob
+    the snapshot would name is missing, and :class:`NotFound` when no crawl ever read these sources.
+    """
+    forgotten = read_forgotten(store) if forgotten is None else forgotten
+    index = FetchLog(store.home).index(unfinished=unfinished)
+    try:
+        cut = _Cut(store, index, {source.name: source for source in sources}, gone_after, forgotten)
+        return _write(store, cut)
+    finally:
+        index.close()
+
+
+class _Cut:
+    """The rows of a snapshot, sorted by record id."""
+
+    def __init__(
+        self, store: Store, index: LogIndex, sources: dict[str, SourceLike], gone_after: int, forgotten: Forgotten
+    ) -> None:
+        self.store, self.index, self.sources = store, index, sources
+        self.gone_after, self.forgotten = gone_after, forgotten
+        self.done = {name: index.done_crawl(name) for name in sources}
+        self.missing: list[str] = []
+        self._checked: set[str] = set()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        for state in self.index.records():
+            source = self.sources.get(state.source)
+            if source is None or self._left(state, source) or state.record in self.forgotten:
+                continue
+            if state.url in self.forgotten:
+                continue
+            yield self._row(state, source)
+
+    def _left(self, state: RecordState, source: SourceLike) -> bool:
+        vanished = source.complete and self.done[state.source] != "" and state.crawl < self.done[state.source]
+        return state.outcome == "left" or vanished
+
+    def _row(self, state: RecordState, source: SourceLike) -> dict[str, Any]:
+        withdrawn = state.gone >= self.gone_after
+        has = bool(state.document) and not withdrawn
+        if has:
+            outcome = "ok"
+            self._check(state.document, f"the document of {state.url}")
+        elif state.outcome == "gone":
+            outcome = "gone"
+        else:
+            outcome = f"failed:{state.code or state.outcome}"
+            if withdrawn and state.outcome != "refused":
+                outcome = "gone"
+        images = json.loads(state.images) if has and state.images else []
+        return {
+            "record": state.record,
+            "source": state.source,
+            "subset": source.subset,
+            "source_id": state.source_id,
+            "url": state.url,
+            "content": state.document if has else None,
+            "outcome": outcome,
+            "split": state.split or None,
+            "images": [self._image(state.source, *image) for image in images],
+        }
+
+    def _image(self, source: str, url: str, caption: str, alt: str, extra: str) -> dict[str, str | None]:
+        key: str | None = None
+        state = self.index.url(source, url)
+        if url in self.forgotten or (state is not None and state.sha256 and state.sha256 in self.forgotten):
+            outcome = "failed:forgotten"
+        elif state is None:
+            outcome = "failed:not_fetched"
+        elif state.outcome == "gone" and (not state.sha256 or state.gone >= self._patience(url)):
+            outcome = "gone"
+        elif state.sha256 and state.outcome != "refused":
+            outcome, key = "ok", state.sha256
+            self._check(key, f"the image {url}", state.bytes)
+        else:
+            outcome = f"failed:{state.code or state.outcome}"
+        return {"url": url, "key": key, "caption": caption, "alt": alt, "extra": extra, "outcome": outcome}
+
+    def _patience(self, url: str) -> int:
+        return 1 if url.startswith("file:") else self.gone_after
+
+    def _check(self, sha256: str, what: str, size: int | None = None) -> None:
+        """Note a blob that is absent, or (after a power failure) shorter than what was fetched."""
+        if sha256 in self._checked:
+            return
+        self._checked.add(sha256)
+        try:
+            found = self.store.blobs.size(sha256)
+        except NotFound:
+            self.missing.append(f"{sha256} ({what}: absent)")
+            return
+        if size is not None and found != size:
+            self.missing.append(f"{sha256} ({what}: {found} bytes instead of {size})")
+
+
+def row_bytes(row: dict[str, Any]) -> bytes:
+    """The canonical encoding of one row: the digest is the SHA-256 over all of them, each length-prefixed."""
+    values = [row[name] for name in SCHEMA.names[:-1]]
+    values.append([[image[field.name] for field in IMAGE] for image in row["images"]])
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def _write(store: Store, cut: _Cut) -> Snapshot:
+    hasher = hashlib.sha256(b"diptych snapshot 1\n")
+    rows = records = 0
+    temporary = store.home.scratch("snapshots") / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_statistics=["record"]) as writer:
+            for group in _groups(cut.rows()):
+                for row in group:
+                    encoded = row_bytes(row)
+                    hasher.update(len(encoded).to_bytes(8, "little"))
+                    hasher.update(encoded)
+                    records += row["outcome"] == "ok"
+                rows += len(group)
+                writer.write_table(pa.Table.from_pylist(group, SCHEMA), row_group_size=GROUP)
+            counts = json.dumps({"records": records, "rows": rows})
+            writer.add_key_value_metadata({"diptych": counts})
+        if cut.missing:
+            shown = ", ".join(cut.missing[:5])
+            raise Corrupt(
+                f"{len(cut.missing)} blobs that the fetch log names are missing or torn in {store.home.url}: {shown}; "
+                "run 'diptych crawl RECIPE --refresh' to fetch them again"
+            )
+        if not rows and not any(cut.done.values()):
+            raise NotFound(
+                f"no finished crawl of {sorted(cut.sources)} in {store.home.url}; run 'diptych crawl RECIPE' first"
+            )
+        digest = hasher.hexdigest()
+        if not store.home.exists(_path(digest)):
+            store.home.put_file(_path(digest), temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Snapshot(store, digest, records, rows)
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def shrink(parent: Snapshot, new: Snapshot) -> Shrink:
+    """Which of the parent's records with content the new snapshot has no content of."""
+    kept = _with_content(new)
+    mine = next(kept, None)
+    dropped = []
+    for record in _with_content(parent):
+        while mine is not None and mine < record:
+            mine = next(kept, None)
+        if mine != record:
+            dropped.append(record)
+    return Shrink(len(dropped) / parent.records if parent.records else 0.0, tuple(dropped))
+
+
+def _with_content(snapshot: Snapshot) -> Iterator[str]:
+    rows = snapshot.iter_rows(["record", "outcome"])
+    return (row["record"] for row in rows if row["outcome"] == "ok")
