@@ -45,7 +45,13 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     report = run_build(text, parameters.root, snapshot, options)
     _table(report)
     get_run_logger().info("dataset %s: %s", file.recipe.name, report.committed.reason)
-    return {"dataset": file.recipe.name, "version": report.committed.version, "computed": report.computed}
+    return {
+        "dataset": file.recipe.name,
+        "version": report.committed.version,
+        "reason": report.committed.reason,
+        "computed": report.computed,
+        "stages": {p.name: p.computed for p in report.progress.values() if p.kind == "stage"},
+    }
 
 
 def run_build(

@@ -40,7 +40,7 @@ class Recipe(BaseModel):
     title: str = Field("", description="one line for the card")
     contact: str = Field("", description="an address for the User-Agent; needed by sources that use the network")
     sources: tuple[Mapping[str, Any], ...] = Field(min_length=1, description="where documents come from")
-    shards: int = Field(4, ge=1, le=1 << 20, description="a power of two")
+    shards: int = Field(4, ge=1, le=1 << 20, description="a power of two; `diptych reshard` changes it later")
     stages: Mapping[str, Mapping[str, Any] | None] = Field(description="what is computed, by stage name")
     fits: Mapping[str, Mapping[str, Any] | None] = Field(default_factory=dict, description="settings of fits")
     limits: Limits = Limits()

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from diptych.exceptions import NotFound
 from diptych.records import Document
+from diptych.storage.diff import VersionDiff, diff
 from diptych.storage.lookup import Lineage, lineage
 from diptych.storage.manifest import Manifest, StageEntry
 from diptych.storage.part_reader import PartReader
 from diptych.storage.snapshot import Snapshot, read_snapshot
 from diptych.storage.store import Store, open_store
+from diptych.storage.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from diptych.storage.reader import Loader
 
 __all__ = ["Version", "open_version"]
 
@@ -81,7 +87,7 @@ class Version:
             if fit.name == stage:
                 return self.store.lists.get(fit.result)
         entry = self._entry(stage)
-        schema = entry.schema()
+        schema = entry.arrow_schema()
         tables = [p.table(columns, with_state=state) for p in self.parts(stage) if p.rows.num_rows]
         if tables:
             return pa.concat_tables(tables)
@@ -112,6 +118,20 @@ class Version:
     def lineage(self, key: str) -> Lineage:
         """Where every value of one record comes from; ``key`` is a record id, URL, file name or image key."""
         return lineage(self.store, self.manifest, key)
+
+    def diff(self, other: int | str) -> VersionDiff:
+        """What changed since an older version of the same dataset."""
+        return diff(self.store, other, self.number)
+
+    def verify(self) -> VerifyReport:
+        """Check every file, hash, count and digest."""
+        return verify(self.store, self.number)
+
+    def loader(self, split: str | None = "train", **settings: Any) -> Loader:
+        """Batches for training; the arguments are those of :class:`~diptych.storage.reader.Loader`."""
+        from diptych.storage.reader import Loader
+
+        return Loader(self, split=split, **settings)
 
     def files(self, stage: str) -> list[str]:
         """Paths of the stage's files, relative to the dataset."""

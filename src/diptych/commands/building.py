@@ -143,7 +143,7 @@ def crawl_command(
     report = crawl_recipe(
         file.text, root, file.folder, refresh=refresh, retry_failed=retry_failed, say=_say(as_json)
     )
-    emit(report, as_json, lambda: typer.echo(str(report)))
+    emit(report.to_dict(), as_json, lambda: typer.echo("\n".join(report.lines())))
 
 
 def rebuild_command(

@@ -9,7 +9,6 @@ import typer
 
 from diptych.commands.console import JsonFlag, RootOption, console, emit, open_version, table
 from diptych.exceptions import UsageError
-from diptych.report import statistics, write_report
 from diptych.storage.diff import diff
 from diptych.storage.lookup import Lineage, lineage
 from diptych.storage.store import datasets, open_store
@@ -97,6 +96,8 @@ def _render(found: Lineage) -> None:
 
 def stats_command(at: At, root: RootOption = "data", as_json: JsonFlag = False) -> None:
     """Counts of a version: records, images, text, stages, bytes."""
+    from diptych.report import statistics
+
     store, manifest = open_version(at, root)
     found = statistics(Version(store, manifest))
     emit(found, as_json, lambda: typer.echo(str(found)))
@@ -110,6 +111,8 @@ def report_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the version's report: one HTML page that needs no network."""
+    from diptych.report import write_report
+
     store, manifest = open_version(at, root)
     path = write_report(Version(store, manifest), to, gallery=gallery)
     emit({"path": str(path), "bytes": path.stat().st_size}, as_json, lambda: typer.echo(f"wrote {path}"))
@@ -125,6 +128,5 @@ def diff_command(
     store, manifest = open_version(dataset, root)
     if other is None and manifest.parent is None:
         raise UsageError(f"version {manifest.version} has no parent; name the version to compare with")
-    older = store.log.manifest(other if other is not None else manifest.parent or 0)
-    found = diff(store, older, manifest)
+    found = diff(store, other if other is not None else manifest.parent or 0, manifest.version)
     emit(found, as_json, lambda: typer.echo(str(found)))

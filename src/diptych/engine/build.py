@@ -77,20 +77,22 @@ def make_context(
     build_id: str | None = None,
     force: Force | None = None,
     refit: tuple[str, ...] = (),
+    shards: int | None = None,
 ) -> BuildContext:
-    """A build on the present head of the log."""
+    """A build on the present head of the log; a dataset keeps its number of shards unless ``shards`` is given."""
     parsed = parse_recipe(recipe)
     store = open_store(root, parsed.name)
     versions = store.log.versions()
+    parent = max(versions) if versions else None
     return BuildContext(
         root=root,
         dataset=parsed.name,
         build=build_id or new_build_id(),
         recipe=recipe,
         snapshot=snapshot,
-        shards=parsed.shards,
+        shards=shards or (versions[parent].shards if parent else parsed.shards),
         head=store.log.head(),
-        parent=max(versions) if versions else None,
+        parent=parent,
         options=options,
         force=force or Force(),
         refit=refit,
@@ -126,6 +128,7 @@ def build(
     refit: tuple[str, ...] = (),
     snapshot: str | None = None,
     folder: str | Path = ".",
+    shards: int | None = None,
     watcher: Watcher | None = None,
 ) -> BuildReport:
     """Build the recipe's dataset from its snapshot (cut now unless given) and commit it.
@@ -144,7 +147,7 @@ def build(
     with SignOfLife(store, build_id, "build"):
         for _ in range(ATTEMPTS):
             taken = snapshot or take_snapshot(store, parsed, folder)
-            context = make_context(recipe, root, taken, options, build_id=build_id, force=force, refit=refit)
+            context = make_context(recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards)
             check_shrink(store, context)
             check_space(store, context)
             finished = drive(context, run_here(context, watcher), watcher.finished)

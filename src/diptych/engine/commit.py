@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from diptych import weights as weights_registry
+from diptych.engine.compute import stage_entry
 from diptych.engine.context import BuildContext, Done, graph_of
 from diptych.engine.drive import Finished
 from diptych.engine.graph import Graph, Node
@@ -24,17 +25,15 @@ from diptych.storage.manifest import (
     Code,
     FitEntry,
     Manifest,
-    Schema,
     StageEntry,
     WeightsEntry,
     manifest_digests,
-    tensor_entries,
 )
 from diptych.storage.parts import read_chunk, stage_totals
 from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store
 
-__all__ = ["Committed", "commit"]
+__all__ = ["Committed", "commit", "commit_rewritten"]
 
 CORE_PACKAGES = ("numpy", "pyarrow", "pillow")
 
@@ -87,28 +86,37 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
     return Committed(manifest.version, f"committed version {manifest.version}", context.parent)
 
 
+def commit_rewritten(store: Store, manifest: Manifest, stages: tuple[StageEntry, ...], head: int) -> int:
+    """Commit the same rows in other segments; digests and everything else stay as they are."""
+    new = manifest.model_copy(
+        update={
+            "version": store.log.next_version(head),
+            "parent": manifest.version,
+            "commit_id": new_commit_id(),
+            "created_at": now(),
+            "stages": stages,
+        }
+    )
+    store.log.append(CommitEntry(manifest=new), after=head)
+    return new.version
+
+
 def _stage_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> StageEntry:
     stage = node.stage
     assert stage is not None
     done = finished.done[node.name]
     totals = stage_totals(p for chunk in done.chunks for p in read_chunk(store, chunk))
-    return StageEntry(
-        name=node.name,
-        key=done.key,
-        version=stage.version,
-        rows=stage.key,
-        config=stage.config.model_dump(mode="json"),
-        reads=node.producers,
-        chunks=done.chunks,
-        counts=totals.counts,
-        bytes=totals.bytes,
-        input=totals.input,
-        exact=totals.exact,
-        floats=totals.floats,
-        columns=Schema.of(stage.output_schema()),
-        tensors=tensor_entries(stage.tensor_schema()),
-        packages={p: _release(p) for p in stage.packages},
-        weights=tuple(_weights_entry(n) for n in stage.weight_names()),
+    return stage_entry(node, done.key).model_copy(
+        update={
+            "chunks": done.chunks,
+            "counts": totals.counts,
+            "bytes": totals.bytes,
+            "input": totals.input,
+            "exact": totals.exact,
+            "floats": totals.floats,
+            "packages": {p: _release(p) for p in stage.packages},
+            "weights": tuple(_weights_entry(n) for n in stage.weight_names()),
+        }
     )
 
 

@@ -16,12 +16,14 @@ from diptych.engine.view import ShardView
 from diptych.engine.workbench import Workbench
 from diptych.naming import row_hash
 from diptych.stage import Batch, Output, RowState, Status
+from diptych.storage.compact import compact_part, needs_compaction
+from diptych.storage.manifest import Schema, StageEntry, tensor_entries
 from diptych.storage.parts import Part, make_part
-from diptych.storage.rows import ROWS_SCHEMA
+from diptych.storage.rows import ROWS_SCHEMA, Counts
 from diptych.storage.segments import SegmentRef, SegmentWriter, find_segments, read_segment
 from diptych.storage.store import Store
 
-__all__ = ["PartResult", "Row", "ShardPlan", "Shortfall", "compute_part", "plan_part"]
+__all__ = ["PartResult", "Row", "ShardPlan", "Shortfall", "compute_part", "plan_part", "stage_entry"]
 
 NOT_SELECTED = "not_selected"
 
@@ -74,6 +76,28 @@ class Shortfall:
     missing: int
 
 
+def stage_entry(node: Node, key: str) -> StageEntry:
+    """The manifest's entry of a stage, still without parts."""
+    stage = node.stage
+    assert stage is not None
+    return StageEntry(
+        name=node.name,
+        key=key,
+        version=stage.version,
+        rows=stage.key,
+        config=stage.config.model_dump(mode="json"),
+        reads=node.producers,
+        chunks=(),
+        counts=Counts(),
+        bytes=0,
+        input="",
+        exact="",
+        floats="",
+        columns=Schema.of(stage.output_schema()),
+        tensors=tensor_entries(stage.tensor_schema()),
+    )
+
+
 def _rows_of(part: Part, store: Store) -> Iterator[tuple[str, Row]]:
     table = store.lists.get(part.rows)
     columns = (table[n].to_pylist() for n in ROWS_SCHEMA.names)
@@ -94,11 +118,11 @@ def plan_part(
     node: Node,
     key: str,
     shard: int,
-    parent: Part | None,
+    parents: Sequence[Part],
     retired: frozenset[str],
     changed: Mapping[str, frozenset[str]],
 ) -> ShardPlan:
-    """Which rows the shard has, which stand in the parent's part or in a finished segment at this address."""
+    """Which rows the shard has, which stand in the parent's parts or in a finished segment at this address."""
     keys = view.rows(node.rows, node.work.fetched)
     plan = ShardPlan(keys, [])
     again = set(context.force.of(node.name, shard))
@@ -121,10 +145,11 @@ def plan_part(
             if wanted.get(row) == at.input_hash and row not in plan.found and _reusable(at.status, context):
                 plan.found[row] = at
 
-    if parent is not None and not any(s.path in retired for s in parent.segments):
-        take(_rows_of(parent, view.store))
+    for part in parents:
+        if not any(s.path in retired for s in part.segments):
+            take(_rows_of(part, view.store))
     if len(plan.found) < len(keys):
-        known = {s.path for s in parent.segments} if parent else set()
+        known = {s.path for part in parents for s in part.segments}
         for found in find_segments(view.store, node.name, key, shard, context.shards, retired):
             if found.ref.path not in known:
                 take(_rows_in(view.store, found.ref))
@@ -146,7 +171,7 @@ def compute_part(
     node: Node,
     key: str,
     shard: int,
-    parent: Part | None,
+    parents: Sequence[Part],
     retired: frozenset[str],
     bench: Workbench,
     fits: Callable[[], Mapping[str, pa.Table]],
@@ -158,7 +183,7 @@ def compute_part(
 ) -> PartResult | Shortfall:
     """The shard's part. With ``compute=False`` nothing is computed; a :class:`Shortfall` when rows are then missing."""
     started = time.monotonic()
-    plan = plan_part(context, view, node, key, shard, parent, retired, changed)
+    plan = plan_part(context, view, node, key, shard, parents, retired, changed)
     if plan.missing and not compute:
         return Shortfall(len(plan.keys), len(plan.missing))
     before = dict(plan.found)
@@ -190,9 +215,11 @@ def compute_part(
         written = sum(f.size for f in done.ref.files)
         for row, at in _rows_in(view.store, done.ref):
             plan.found[row] = at
-        if plan.forced and parent is not None:
-            compared = _compare(view.store, parent, plan, [k for k in plan.keys if k in plan.forced])
+        if plan.forced and parents:
+            compared = _compare(view.store, parents, plan, [k for k in plan.keys if k in plan.forced])
     part = _assemble(view.store, shard, plan)
+    if written and needs_compaction(part):
+        part = compact_part(view.store, stage_entry(node, key), part, context.shards, context.build)
     codes = Counter(f"{r.status}:{r.code}" for k in plan.keys if (r := plan.found[k]).status != Status.OK)
     computed = sum(1 for i in plan.missing if plan.keys[i] not in plan.settled)
     return PartResult(
@@ -251,9 +278,9 @@ def _assemble(store: Store, shard: int, plan: ShardPlan) -> Part:
     return make_part(store, shard, table, tuple(segments.values()))
 
 
-def _compare(store: Store, parent: Part, plan: ShardPlan, rows: list[str]) -> list[tuple[str, str, str]]:
+def _compare(store: Store, parents: Sequence[Part], plan: ShardPlan, rows: list[str]) -> list[tuple[str, str, str]]:
     """Each recomputed row against the parent's; equal rows keep their old place, so nothing changes by them."""
-    old = dict(_rows_of(parent, store))
+    old = {key: row for part in parents for key, row in _rows_of(part, store)}
     found = []
     for row in rows:
         was, now = old.get(row), plan.found[row]

@@ -92,12 +92,22 @@ def _group_of(context: BuildContext, shard: int) -> int:
     return next(i for i, shards in enumerate(groups(context.shards)) if shard in shards)
 
 
-def _parent_parts(store: Store, context: BuildContext, node: Node, key: str, group: int) -> Mapping[int, Part]:
+def _parent_parts(store: Store, context: BuildContext, node: Node, key: str, shards: range) -> dict[int, list[Part]]:
+    """The parent's parts that hold rows of these shards; after a reshard these are other shards' parts."""
     manifest = _parent(store, context)
-    if manifest is None or manifest.shards != context.shards:
-        return {}
-    entry = next((s for s in manifest.stages if s.name == node.name and s.key == key), None)
-    return {p.shard: p for p in read_chunk(store, entry.chunks[group])} if entry else {}
+    entry = next((s for s in manifest.stages if s.name == node.name and s.key == key), None) if manifest else None
+    found: dict[int, list[Part]] = {shard: [] for shard in shards}
+    if manifest is None or entry is None:
+        return found
+    before, after = manifest.shards, context.shards
+    first, last = shards.start * before // after, -(-shards.stop * before // after)
+    for chunk, old in zip(entry.chunks, groups(before), strict=True):
+        if old.start < last and first < old.stop:
+            for part in read_chunk(store, chunk):
+                for shard in shards:
+                    if part.shard * after < (shard + 1) * before and shard * before < (part.shard + 1) * after:
+                        found[shard].append(part)
+    return found
 
 
 def _needed(graph: Graph, node: Node, done: Mapping[str, Done]) -> dict[str, Done]:
@@ -125,7 +135,7 @@ def run_group(
     node = graph[name]
     needed = _needed(graph, node, done)
     key = node_key(graph, node, done)
-    parents = _parent_parts(store, context, node, key, group)
+    parents = _parent_parts(store, context, node, key, groups(context.shards)[group])
     retired = frozenset(store.log.retired().segments)
     parts: list[Part] = []
     totals: Counter[str] = Counter()
@@ -148,26 +158,25 @@ def run_group(
                 totals["unknown"] += 1
                 continue
             result = compute_part(
-                context, view, node, key, shard, parents.get(shard), retired, _BENCH, fits, pool,
+                context, view, node, key, shard, parents[shard], retired, _BENCH, fits, pool,
                 changed={n: frozenset(d.changed) for n, d in needed.items() if d.changed},
                 compute=compute and not options.dry,
                 on_rows=on_rows,
             )  # fmt: skip
             if not isinstance(result, PartResult):
-                totals.update(missing=result.missing, reused=result.rows - result.missing)
-                counts["missing"] += result.missing
+                totals.update(missing=result.missing, reused=result.rows - result.missing, rows=result.rows)
                 continue
             parts.append(result.part)
             counts.update(result.part.counts.as_dict())
             codes.update(result.codes)
             compared += result.compared
-            totals.update(computed=result.computed, reused=result.reused, written=result.bytes_written)
+            totals.update(rows=result.part.counts.total, computed=result.computed, reused=result.reused, written=result.bytes_written)
             totals["bytes"] += result.part.bytes
     return Progress(
         name=name,
         group=group,
         chunk=write_chunk(store, parts) if parts else "",
-        rows=totals["computed"] + totals["reused"] + totals["missing"],
+        rows=totals["rows"],
         computed=totals["computed"],
         reused=totals["reused"],
         counts=dict(counts),

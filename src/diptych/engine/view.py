@@ -304,6 +304,12 @@ class ShardView:
             self._tables[name] = self.reader(producer).table([column])[column]
         return self._tables[name][found[0]].as_py()
 
+    def _there(self, producer: str, row: str) -> bool:
+        """Whether a row has values: lists leave the others out."""
+        if producer in self.fits:
+            return row in self.fits[producer].index
+        return producer in TABLES or self.state(producer, row)[1] == OK
+
     def _table_value(self, producer: str, column: str, row: str) -> Any:
         if producer == "images":
             return self.store.blobs.get(row)
@@ -333,7 +339,7 @@ class ShardView:
                 one = lambda r, p=producer, c=column, k=key: [  # noqa: E731
                     self.value(p, c, other)
                     for other in self.related(node.rows, r, k, node.work.fetched)
-                    if p in TABLES or (p in self.fits and other in self.fits[p].index) or self.state(p, other)[1] == OK
+                    if self._there(p, other)
                 ]
             read = producer in ("images", "documents") and pool is not None
             found[item] = list(pool.map(one, rows)) if read and pool else [one(r) for r in rows]

@@ -124,7 +124,7 @@ def lineage(store: Store, manifest: Manifest, key: str) -> Lineage:
                     value=raw.pop("value"),
                     threshold=raw.pop("threshold"),
                     segment=raw.pop("segment", ""),
-                    values={n: v for n, v in raw.items() if n in entry.schema().names or n in entry.tensors},
+                    values={n: v for n, v in raw.items() if n in entry.arrow_schema().names or n in entry.tensors},
                     stage_version=entry.version,
                     stage_key=entry.key,
                     weights=tuple(w.name for w in entry.weights),
