@@ -1,4 +1,6 @@
-"""A small news site made from a seed, with the truth about every picture and sentence: for demos, tests and the results tables."""
+"""A small news site made from a seed, with the truth about every picture and sentence: for demos, tests and the
+results tables.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from diptych.sample.document import Judgement, PageStyle, SampleDocument, Sample
 from diptych.sample.response import Response
 from diptych.sample.server import Counts, Faults, Server, serve
 from diptych.sample.site import Site, Trap
+from diptych.sample.treebank import treebank
 from diptych.sample.truth import Truth, TruthImage, TruthObject, TruthRelation, TruthSentence, TruthText, document_id
 from diptych.sample.write import Written, write
 
@@ -32,5 +35,6 @@ __all__ = [
     "Written",
     "document_id",
     "serve",
+    "treebank",
     "write",
 ]

@@ -10,7 +10,9 @@ from diptych.sample.trees import Tree, capitalised, detokenise, parse
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: half-open token span, its text, the referents it names, and whether it holds another linked phrase."""
+    """A noun phrase: half-open token span, its text, the referents it names, and whether it holds another linked
+    phrase.
+    """
 
     start: int
     end: int
@@ -58,7 +60,9 @@ class Article:
 
 
 def english_sentence(notation: str, referents: tuple[tuple[int, ...], ...] = ()) -> Sentence:
-    """Return a sentence from the grammar's notation; `#k` on a noun phrase links it to `referents[k]`, or to k itself."""
+    """Return a sentence from the grammar's notation; `#k` on a noun phrase links it to `referents[k]`, or to k
+    itself.
+    """
     tree = capitalised(parse(notation))
     tokens = tree.leaves()
     phrases: list[Phrase] = []

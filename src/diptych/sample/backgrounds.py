@@ -1,4 +1,6 @@
-"""Textured backgrounds: muted gradients, soft clouds of noise and a pattern; never plain, so that perceptual hashes differ."""
+"""Textured backgrounds: muted gradients, soft clouds of noise and a pattern; never plain, so that perceptual hashes
+differ.
+"""
 
 from __future__ import annotations
 

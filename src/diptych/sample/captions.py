@@ -1,4 +1,6 @@
-"""English captions and the five descriptions of a picture, each with its tree and its phrases linked to object indices."""
+"""English captions and the five descriptions of a picture, each with its tree and its phrases linked to object
+indices.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +57,19 @@ def groups(scene: Scene) -> list[Group]:
     return [(Mention(name, colour, len(indices)), tuple(indices)) for (name, colour), indices in found.items()]
 
 
-def caption(draw: random.Random, article: Article, told: list[Group], relation: str | None, style: str, place: str) -> Sentence:
-    """Return a caption: `event` tells subject, relation and landmark, `objects` lists what is shown, `generic` tells neither."""
+def caption(
+    draw: random.Random, article: Article, told: list[Group], relation: str | None, style: str, place: str
+) -> Sentence:
+    """Return a caption: `event` tells subject, relation and landmark, `objects` lists what is shown, `generic`
+    tells neither.
+    """
     slots = {"place": place, "day": f"{article.day}/NNP"}
     linked = tuple(indices for _, indices in told)
     if style == "event" and len(told) >= 2 and relation is not None:
         x, rel = thing(told[0][0], 0, draw), relation_phrase(relation, thing(told[1][0], 1, draw))
-        return english_sentence(fill(draw.choice(_EVENT), {**slots, "x": x, "rel": rel, "x_rel": f"[NP #0 {x} [PP {rel}]]"}), linked)
+        return english_sentence(
+            fill(draw.choice(_EVENT), {**slots, "x": x, "rel": rel, "x_rel": f"[NP #0 {x} [PP {rel}]]"}), linked
+        )
     if style == "objects" and told:
         parts = [thing(mention, key, draw) for key, (mention, _) in enumerate(told[:3])]
         if len(parts) == 1:
@@ -89,7 +97,9 @@ def _between(scene: Scene, a: Group, b: Group, landmark: str, known: tuple[Relat
 
 
 def descriptions(draw: random.Random, scene: Scene, count: int = 5) -> tuple[Sentence, ...]:
-    """Return different true sentences about a scene, as annotators would write them; a scene without objects has none."""
+    """Return different true sentences about a scene, as annotators would write them; a scene without objects has
+    none.
+    """
     all_groups = groups(scene)
     known = relations(scene.objects)
     if not all_groups:
@@ -114,5 +124,3 @@ def descriptions(draw: random.Random, scene: Scene, count: int = 5) -> tuple[Sen
         sentence = english_sentence(fill(template, slots), linked)
         found.setdefault(sentence.text, sentence)
     return tuple(found.values())
-
-

@@ -1,4 +1,6 @@
-"""Changing a site: one document edited, given a picture, its captions moved, or removed; everything else stays byte for byte."""
+"""Changing a site: one document edited, given a picture, its captions moved, or removed; everything else stays byte
+for byte.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,11 @@ def _other_word(sentence: Sentence, language: str) -> Sentence | None:
         new = _ENGLISH_WORDS.get(token)
         if new is not None and sentence.tree is not None:
             tokens = (*sentence.tokens[:position], new, *sentence.tokens[position + 1 :])
-            text = sentence.text.replace(f"{token} ", f"{new} ", 1) if position == 0 else sentence.text.replace(f" {token} ", f" {new} ", 1)
+            text = (
+                sentence.text.replace(f"{token} ", f"{new} ", 1)
+                if position == 0
+                else sentence.text.replace(f" {token} ", f" {new} ", 1)
+            )
             if text == sentence.text:
                 continue
             return Sentence(text, sentence.tree.replace(f" {token})", f" {new})", 1), tokens)
@@ -79,7 +85,8 @@ def _add_image(layout: Layout, document: SampleDocument) -> SampleDocument:
     added = SampleImage(
         media_path(layout.seed, document.index, number, "jpeg"), role, FilePlan(picture),
         caption=caption_of(draw, document.facts, document.article, drawn, "generic"), caption_style="generic",
-        judgement=judge(drawn.scene, document.article.named, document.facts.topic), descriptions=captions.descriptions(draw, drawn.scene),
+        judgement=judge(drawn.scene, document.article.named, document.facts.topic),
+        descriptions=captions.descriptions(draw, drawn.scene),
     )  # fmt: skip
     return replace(document, images=(*document.images, added))
 
@@ -95,7 +102,10 @@ def _move_caption(_: Layout, document: SampleDocument) -> SampleDocument:
                 images[first] = replace(a, caption=_unlinked(b.caption), caption_style=b.caption_style)
                 images[second] = replace(b, caption=_unlinked(a.caption), caption_style=a.caption_style)
                 return replace(document, images=tuple(images))
-    raise ValueError(f"sample site: `move_caption` needs two captioned pictures, document {document.index} has {len(kept)}; choose another document")
+    raise ValueError(
+        f"sample site: `move_caption` needs two different captions, "
+        f"document {document.index} has {len(kept)} captioned pictures; choose another document"
+    )
 
 
 def _unlinked(caption: Sentence) -> Sentence:

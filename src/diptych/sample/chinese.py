@@ -14,8 +14,42 @@ MONTHS = ("一月", "二月", "三月", "四月", "五月", "六月", "七月", 
 _COUNT = {**CHINESE_NUMBERS, 7: "七", 8: "八", 9: "九"}
 _SURNAMES = "王李张刘陈杨赵黄周吴徐孙"
 _ROLES = ("女士", "先生", "老师", "师傅")
-_FANCY = ("银河", "金秋", "北方", "花岗", "水晶", "杨柳", "高峰", "琥珀", "枫叶", "云海", "青松", "红铜", "飞鹰", "晨雾", "珍珠", "星光", "春雷", "锦绣")
-SHOPS = ("月光面包房", "四号站台", "全天营业", "星辰旅馆", "城市药房", "禁止停车", "售票处", "出口十二", "街角书店", "现磨咖啡", "主入口", "二层", "游客中心", "请在此等候")
+_FANCY = (
+    "银河",
+    "金秋",
+    "北方",
+    "花岗",
+    "水晶",
+    "杨柳",
+    "高峰",
+    "琥珀",
+    "枫叶",
+    "云海",
+    "青松",
+    "红铜",
+    "飞鹰",
+    "晨雾",
+    "珍珠",
+    "星光",
+    "春雷",
+    "锦绣",
+)
+SHOPS = (
+    "月光面包房",
+    "四号站台",
+    "全天营业",
+    "星辰旅馆",
+    "城市药房",
+    "禁止停车",
+    "售票处",
+    "出口十二",
+    "街角书店",
+    "现磨咖啡",
+    "主入口",
+    "二层",
+    "游客中心",
+    "请在此等候",
+)
 
 _LEADS = (
     "{day}{occasion}，{x}出现在{place}{y}的{rel}。",
@@ -48,10 +82,21 @@ _GENERIC = (
     "{person}说孩子们很喜欢{xs}。",
     "{office}称这是平常的一天。",
 )
-_TOPICAL = ("本周的话题是{kp}。", "{person}就{kp}接受了采访。", "{office}回答了{num}个关于{kp}的问题。", "读者来信常常提到{kp}。")
+_TOPICAL = (
+    "本周的话题是{kp}。",
+    "{person}就{kp}接受了采访。",
+    "{office}回答了{num}个关于{kp}的问题。",
+    "读者来信常常提到{kp}。",
+)
 _BANNER = ("活动的名称写在一条大横幅上。", "主办方挂出了写有活动名称的横幅。", "宽大的海报上公布了活动名称。")
 _DISTRACTORS = ("前一天，警方在另一座城市找到{d}。", "另据报道，{d}以{num}千元售出。", "省城的一家博物馆上周买下{d}。")
-_TITLES = ("{place}{day}出现{xs}", "{occasion}：{xs}与{ys}", "{xs}现身{place}", "{office}通报{place}情况", "{place}{day}发生了什么")
+_TITLES = (
+    "{place}{day}出现{xs}",
+    "{occasion}：{xs}与{ys}",
+    "{xs}现身{place}",
+    "{office}通报{place}情况",
+    "{place}{day}发生了什么",
+)
 
 
 def thing(mention: Mention) -> str:
@@ -95,7 +140,9 @@ def write(seed: int, fact: Facts) -> Article:
 
     def write_one(template: str, num: str = number) -> Sentence:
         person = f"{pick(_SURNAMES)}{pick(_ROLES)}"
-        return Sentence(template.format(**fixed, num=num, month=pick(MONTHS), person=person, upshot=upshot.format(num=num)))
+        return Sentence(
+            template.format(**fixed, num=num, month=pick(MONTHS), person=person, upshot=upshot.format(num=num))
+        )
 
     def fresh(template: str) -> Sentence:
         return write_one(template, _COUNT[draw.randint(2, 9)])
@@ -112,9 +159,20 @@ def write(seed: int, fact: Facts) -> Article:
     rest += [fresh(template) for template in pool[: max(0, fact.length - len(opening) - len(rest))]]
     draw.shuffle(rest)
     sentences = (*opening, *rest)
-    named = (fact.subject, fact.landmark, fact.bystander) + ((fact.distractor,) if distracting and fact.distractor else ())
+    named = (fact.subject, fact.landmark, fact.bystander) + (
+        (fact.distractor,) if distracting and fact.distractor else ()
+    )
     title = pick(_TITLES).format(**fixed)
-    return Article(title, sentences, write_one(pick(_SUMMARIES)), _keyphrases(fact, phrase, sentences), named, place, DAYS[fact.day], occasion)
+    return Article(
+        title,
+        sentences,
+        write_one(pick(_SUMMARIES)),
+        _keyphrases(fact, phrase, sentences),
+        named,
+        place,
+        DAYS[fact.day],
+        occasion,
+    )
 
 
 def _keyphrases(fact: Facts, phrase: str, sentences: tuple[Sentence, ...]) -> tuple[Keyphrase, ...]:
@@ -130,12 +188,22 @@ def _keyphrases(fact: Facts, phrase: str, sentences: tuple[Sentence, ...]) -> tu
 
 
 def caption(draw: random.Random, article: Article, told: list[Mention], relation: str | None, style: str) -> str:
-    """Return a caption: `event` tells subject, relation and landmark, `objects` lists what is shown, `generic` tells neither."""
+    """Return a caption: `event` tells subject, relation and landmark, `objects` lists what is shown, `generic`
+    tells neither.
+    """
     if style == "event" and len(told) >= 2 and relation is not None:
         rel = RELATIONS[relation][1]
         patterns = ("{place}，{x}就在{y}{rel}。", "{y}{rel}的{x}，摄于{place}。", "{day}，{x}在{place}{y}的{rel}。")
-        return draw.choice(patterns).format(place=article.place, day=article.day, x=thing(told[0]), y=thing(told[1]), rel=rel)
+        return draw.choice(patterns).format(
+            place=article.place, day=article.day, x=thing(told[0]), y=thing(told[1]), rel=rel
+        )
     if style == "objects" and told:
         return draw.choice(("图为{0}。", "画面中有{0}。")).format("和".join(thing(mention) for mention in told[:3]))
-    patterns = ("{place}现场。", "{day}的{place}。", "资料图片：{place}一角。", "{place}，本报记者摄。", "{day}，本报记者在{place}拍摄。")
+    patterns = (
+        "{place}现场。",
+        "{day}的{place}。",
+        "资料图片：{place}一角。",
+        "{place}，本报记者摄。",
+        "{day}，本报记者在{place}拍摄。",
+    )
     return draw.choice(patterns).format(place=article.place, day=article.day)

@@ -1,3 +1,5 @@
+# ruff: noqa: E501  (one sentence of the grammar a line)
+# fmt: off
 """Chinese words of the ten topics: places, offices, keyphrases, occasions, outcomes and details, as format strings.
 
 As in English, no string names a drawable class; only the grammar's mentions do.

@@ -1,4 +1,6 @@
-"""The dirt of a page: pictures a cleaner has to reject, each with its reason, and valid ones in odd formats or slow in coming."""
+"""The dirt of a page: pictures a cleaner has to reject, each with its reason, and valid ones in odd formats or slow
+in coming.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ LOGO = SampleImage(
     also=("recurring", "aspect_ratio", "exact_duplicate"), place="header", markup="alt",
 )  # fmt: skip
 NEWSLETTER = SampleImage(
-    "/static/newsletter.jpg", "recurring", FilePlan(Picture("newsletter", ("newsletter",), 400, 260)), keep=False, reason="recurring",
+    "/static/newsletter.jpg", "recurring", FilePlan(Picture("newsletter", ("newsletter",), 400, 260)), keep=False,
+    reason="recurring",
     also=("exact_duplicate",), markup="figure",
 )  # fmt: skip
 
@@ -28,7 +31,14 @@ def advert(campaign: int) -> SampleImage:
     plan = FilePlan(Picture("advertisement", ("advertisement", campaign), width, height))
     path = f"/ads/campaign-{campaign}-{width}x{height}.jpg"
     return SampleImage(
-        path, "advertisement", plan, keep=False, reason="advertisement", also=("recurring", "aspect_ratio", "thumbnail"), place="aside", markup="alt"
+        path,
+        "advertisement",
+        plan,
+        keep=False,
+        reason="advertisement",
+        also=("recurring", "aspect_ratio", "thumbnail"),
+        place="aside",
+        markup="alt",
     )
 
 
@@ -36,7 +46,9 @@ def _path(seed: int, index: int, number: int, extension: str) -> str:
     return f"/media/{index:04d}/{number}-{token(seed, index, 'dirt', number)}.{extension}"
 
 
-def dirty_images(seed: int, index: int, fact: Facts, images: tuple[SampleImage, ...], given: Assignment) -> tuple[SampleImage, ...]:
+def dirty_images(
+    seed: int, index: int, fact: Facts, images: tuple[SampleImage, ...], given: Assignment
+) -> tuple[SampleImage, ...]:
     """Return the page's pictures with what the schedule adds; valid pictures keep their numbers."""
     draw = rng(seed, index, "dirt")
     found = list(images)
@@ -53,8 +65,14 @@ def dirty_images(seed: int, index: int, fact: Facts, images: tuple[SampleImage, 
 
 
 def _odd(images: list[SampleImage], kind: str) -> None:
-    """Give one valid picture an odd format or a slow delivery; formats without colour go to the least important picture."""
-    order = [number for number, image in enumerate(images) if image.scene is not None and image.scene.objects and not image.shared_with]
+    """Give one valid picture an odd format or a slow delivery; formats without colour go to the least important
+    picture.
+    """
+    order = [
+        number
+        for number, image in enumerate(images)
+        if image.scene is not None and image.scene.objects and not image.shared_with
+    ]
     if not order:
         return
     order.sort(key=lambda number: images[number].role == "best")
@@ -68,20 +86,31 @@ def _odd(images: list[SampleImage], kind: str) -> None:
         encoding = "jpeg" if kind == "wrong_extension" else kind
         path = image.path.rsplit(".", 1)[0] + "." + EXTENSIONS[kind]
         visible = kind not in ("png16", "grey")
-        judgement = image.judgement if visible else replace(image.judgement, sc=None if image.judgement.relevance == "explicit" else image.judgement.sc)
-        images[chosen] = replace(image, path=path, plan=replace(image.plan, encoding=encoding), judgement=judgement, colours_visible=visible)
+        judgement = (
+            image.judgement
+            if visible
+            else replace(image.judgement, sc=None if image.judgement.relevance == "explicit" else image.judgement.sc)
+        )
+        images[chosen] = replace(
+            image, path=path, plan=replace(image.plan, encoding=encoding), judgement=judgement, colours_visible=visible
+        )
 
 
 def _rejected(seed: int, index: int, number: int, kind: str, images: list[SampleImage], draw: Random) -> SampleImage:
     """Return one picture that a cleaner rejects."""
-    valid = [image for image in images if image.keep and not image.shared_with and image.delivery == "ok"] or [images[0]]
+    valid = [image for image in images if image.keep and not image.shared_with and image.delivery == "ok"] or [
+        images[0]
+    ]
     original = valid[draw.randrange(len(valid))]
     plain = replace(original.plan, encoding="jpeg")
 
-    def made(plan: FilePlan, reason: str, *also: str, delivery: str = "ok", extension: str = "jpg", copy: bool = False) -> SampleImage:
+    def made(
+        plan: FilePlan, reason: str, *also: str, delivery: str = "ok", extension: str = "jpg", copy: bool = False
+    ) -> SampleImage:
         return SampleImage(
             _path(seed, index, number, extension), kind, plan, keep=False, reason=reason, also=also, delivery=delivery,
-            markup=draw.choice(("figure", "alt", "lazy")), copy_of=original.path if copy else None, judgement=Judgement(),
+            markup=draw.choice(("figure", "alt", "lazy")), copy_of=original.path if copy else None,
+            judgement=Judgement(),
         )  # fmt: skip
 
     fresh = ("dirt", index, number)
@@ -92,7 +121,12 @@ def _rejected(seed: int, index: int, number: int, kind: str, images: list[Sample
     if kind in ("advertisement_path", "advertisement_size"):
         campaign = draw.randrange(6)
         width, height = ((300, 250), (728, 90))[draw.randrange(2)] if kind == "advertisement_size" else (360, 240)
-        image = made(FilePlan(Picture("advertisement", (*fresh, campaign), width, height)), "advertisement", "aspect_ratio", "recurring")
+        image = made(
+            FilePlan(Picture("advertisement", (*fresh, campaign), width, height)),
+            "advertisement",
+            "aspect_ratio",
+            "recurring",
+        )
         return replace(image, path=image.path.replace("/media/", "/ads/")) if kind == "advertisement_path" else image
     if kind == "exact_duplicate":
         return made(original.plan, "exact_duplicate", extension=EXTENSIONS[original.plan.encoding], copy=True)
@@ -106,9 +140,8 @@ def _rejected(seed: int, index: int, number: int, kind: str, images: list[Sample
         return made(replace(plain, encoding=kind, change=None), "undecodable")
     if kind == "not_an_image":
         return made(FilePlan(Picture("placeholder", fresh, 1, 1), "html"), "not_an_image", "undecodable")
-    image = made(replace(plain, change="recompressed"), kind, delivery=kind)
+    also = ("near_duplicate",) if kind == "timeout" else ()
+    image = made(replace(plain, change="recompressed"), kind, *also, delivery=kind)
     if kind == "robots":
         return replace(image, path="/private" + image.path)
     return replace(image, path=image.path.replace("/media/", "/loop/")) if kind == "redirect_loop" else image
-
-

@@ -12,7 +12,9 @@ from diptych.sample.story import Facts
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a picture relates to its document; None where nobody could tell (photographs, posters, colours in a grey picture)."""
+    """How a picture relates to its document; None where nobody could tell (photographs, posters, colours in a grey
+    picture).
+    """
 
     relevance: str | None = None
     cmi: float | None = None
@@ -25,7 +27,8 @@ class SampleImage:
 
     `delivery`: ok, http_404, http_410, http_500, flaky, slow, timeout, redirect, redirect_loop, robots.
     `reason` is the code under which a cleaner rejects it, `also` further codes that would be right.
-    `place`: article, header or aside. `markup`: figure, alt, srcset or lazy. `copy_of` and `shared_with` name an image path.
+    `place`: article, header or aside. `markup`: figure, alt, srcset or lazy. `copy_of` and `shared_with` name an
+    image path.
     """
 
     path: str

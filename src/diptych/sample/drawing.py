@@ -34,7 +34,9 @@ def shade(colour: Colour, factor: float) -> Colour:
 class Pen:
     """Draws in unit coordinates on one patch."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, width: int, height: int, colour: Colour, chance: random.Random) -> None:
+    def __init__(
+        self, draw: ImageDraw.ImageDraw, width: int, height: int, colour: Colour, chance: random.Random
+    ) -> None:
         self.draw, self.width, self.height = draw, width - 1, height - 1
         self.colour, self.chance = colour, chance
         self.line = max(2, round(min(width, height) * 0.02))
@@ -47,12 +49,25 @@ class Pen:
         return [(x * self.width, y * self.height) for x, y in zip(points[::2], points[1::2], strict=True)]
 
     def polygon(self, *points: float, fill: Colour | None = None, edge: bool = True) -> None:
-        self.draw.polygon(self._scaled(points), fill=fill or self.colour, outline=self.edge if edge else None, width=self.line)
+        self.draw.polygon(
+            self._scaled(points), fill=fill or self.colour, outline=self.edge if edge else None, width=self.line
+        )
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None, edge: bool = True, radius: float = 0.0) -> None:
+    def box(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        fill: Colour | None = None,
+        edge: bool = True,
+        radius: float = 0.0,
+    ) -> None:
         (a, b), (c, d) = self._scaled((x0, y0, x1, y1))
         outline = self.edge if edge else None
-        self.draw.rounded_rectangle((a, b, c, d), radius * min(self.width, self.height), fill or self.colour, outline, self.line)
+        self.draw.rounded_rectangle(
+            (a, b, c, d), radius * min(self.width, self.height), fill or self.colour, outline, self.line
+        )
 
     def oval(self, x0: float, y0: float, x1: float, y1: float, fill: Colour | None = None, edge: bool = True) -> None:
         (a, b), (c, d) = self._scaled((x0, y0, x1, y1))
@@ -66,7 +81,17 @@ class Pen:
         thick = max(2, round(width * min(self.width, self.height)))
         self.draw.line(self._scaled(points), fill=fill or self.edge, width=thick, joint="curve")
 
-    def arc(self, x0: float, y0: float, x1: float, y1: float, start: int, end: int, fill: Colour | None = None, width: float = 0.03) -> None:
+    def arc(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        start: int,
+        end: int,
+        fill: Colour | None = None,
+        width: float = 0.03,
+    ) -> None:
         (a, b), (c, d) = self._scaled((x0, y0, x1, y1))
         self.draw.arc((a, b, c, d), start, end, fill or self.edge, max(2, round(width * min(self.width, self.height))))
 

@@ -1,3 +1,5 @@
+# ruff: noqa: E501  (one sentence of the grammar a line)
+# fmt: off
 """English words of the ten topics: places, offices, keyphrases, occasions, outcomes and details, in the notation of trees.py.
 
 No template names a drawable class: only the grammar's mentions do, so that what an article names is known exactly.
@@ -76,7 +78,7 @@ ENGLISH_TOPICS: dict[str, EnglishTopic] = {
         ),
     ),
     "shelter": EnglishTopic(
-        places=("the/DT animal/NN shelter/NN", "the/DT rescue/NN station/NN", "the/DT pet/NN clinic/NN", "Rose/NNP Farm/NNP", "the/DT city/NN kennels/NNS"),
+        places=("the/DT animal/NN shelter/NN", "the/DT rescue/NN station/NN", "the/DT pet/NN clinic/NN", "Rose/NNP Farm/NNP", "the/DT city/NN pound/NN"),
         offices=("the/DT animal/NN shelter/NN", "the/DT rescue/NN society/NN", "the/DT chief/JJ vet/NN"),
         keyphrases=("pet/NN adoption/NN", "animal/NN rescue/NN", "free/JJ vaccination/NN", "lost/JJ pets/NNS", "animal/NN welfare/NN", "feeding/NN time/NN"),
         event_nouns=("Adoption/NNP Day/NNP", "Pet/NNP Parade/NNP", "Rescue/NNP Gala/NNP", "Paws/NNPS Weekend/NNP"),

@@ -1,3 +1,5 @@
+# ruff: noqa: E501  (one sentence of the grammar a line)
+# fmt: off
 """English words of the other five topics (see english_topics.py)."""
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Fonts for banners: DejaVu from matplotlib for English, Noto Sans SC (OFL) from the package pylopdf-fonts-zh-cn for Chinese."""
+"""Fonts for banners: DejaVu from matplotlib for English, Noto Sans SC (OFL) from the package pylopdf-fonts-zh-cn
+for Chinese.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def font_path(language: str, face: int = 0) -> Path:
         root = resources.files(package)
     except ModuleNotFoundError as error:
         name = "pylopdf-fonts-zh-cn" if language == "zh" else "matplotlib"
-        raise ImportError(f"the sample site draws {language!r} banners with a font of {name}: run `pip install {name}`") from error
+        raise ImportError(
+            f"the sample site draws {language!r} banners with a font of {name}: run `pip install {name}`"
+        ) from error
     folder = root if language == "zh" else root / "mpl-data" / "fonts" / "ttf"
     path = Path(str(folder / faces[face % len(faces)]))
     if not path.is_file():

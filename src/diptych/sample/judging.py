@@ -11,9 +11,12 @@ from diptych.sample.story import Mention
 def judge(scene: Scene, named: tuple[Mention, ...], topic: str, *, colours_visible: bool = True) -> Judgement:
     """Return the truth for one (document, scene) pair.
 
-    Explicit: a class that the words name is shown. Implicit: none is, but one that belongs to the topic and is never named.
-    CMI = share of the shown classes that are named, rounded to quarters (explicit pairs have at least 0.25; implicit pairs 0.25).
-    SC = mean over shown and named classes of +1 (colour and number agree) or -1 (they contradict), rounded to halves; implicit 0.5.
+    Explicit: a class that the words name is shown. Implicit: none is, but one that belongs to the topic and is
+    never named.
+    CMI = share of the shown classes that are named, rounded to quarters (explicit pairs have at least 0.25;
+    implicit pairs 0.25).
+    SC = mean over shown and named classes of +1 (colour and number agree) or -1 (they contradict), rounded to
+    halves; implicit 0.5.
     """
     if not scene.objects:
         return Judgement()

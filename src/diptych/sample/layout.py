@@ -1,4 +1,6 @@
-"""Where objects stand: one pair may overlap (IoU above 0.2, the scene graph's threshold), all other objects keep apart."""
+"""Where objects stand: one pair may overlap (IoU above 0.2, the scene graph's threshold), all other objects keep
+apart.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def _pair(draw: random.Random, things: tuple[Thing, Thing], unit: float, frame: 
         if share > 0.21 and (best is None or share < best[0]):
             best = (share, rear, front)
     if best is None:
-        raise ValueError(f"sample scenes: {things[0].name} and {things[1].name} cannot overlap; change their aspect in lexicon.py")
+        raise ValueError(
+            f"sample scenes: {things[0].name} and {things[1].name} cannot overlap; change their aspect in lexicon.py"
+        )
     return best[1], best[2]
 
 
@@ -124,7 +128,10 @@ def _arrange(
         order.remove(front)
         order.append(front)
     objects = tuple(
-        SceneObject(things[i].name, things[i].colour, boxes[i], flipped=draw.random() < 0.5, variant=draw.randrange(1000)) for i in order
+        SceneObject(
+            things[i].name, things[i].colour, boxes[i], flipped=draw.random() < 0.5, variant=draw.randrange(1000)
+        )
+        for i in order
     )
     places = [order.index(i) for i in range(len(things))]
     return Scene(width, height, draw.randrange(BACKGROUNDS), objects), places, banner

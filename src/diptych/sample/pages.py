@@ -19,7 +19,8 @@ def head(title: str, language: str, extra: str = "", charset: str = "utf-8") -> 
     """Return a page's opening up to its main part: head, header, logo and menu."""
     menu = "".join(f'<li><a href="{path}">{name}</a></li>' for path, name in _MENU)
     return (
-        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="{charset}">\n<title>{escape(title)}</title>\n{extra}'
+        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="{charset}">\n'
+        f"<title>{escape(title)}</title>\n{extra}"
         f'<link rel="alternate" type="application/rss+xml" href="/feed.xml">\n</head>\n<body>\n<header><a href="/">'
         f'<img src="/static/logo.png" alt="{NAME}" width="180" height="44"></a>\n<nav><ul>{menu}</ul></nav></header>\n'
     )
@@ -27,7 +28,8 @@ def head(title: str, language: str, extra: str = "", charset: str = "utf-8") -> 
 
 def foot() -> str:
     """Return the boilerplate at the end of each page."""
-    return f'<footer><p>{_LEGAL}</p><p><a href="/about.html">Imprint</a> · <a href="/contact.html">Contact</a></p></footer>\n</body>\n</html>\n'
+    links = '<a href="/about.html">Imprint</a> · <a href="/contact.html">Contact</a>'
+    return f"<footer><p>{_LEGAL}</p><p>{links}</p></footer>\n</body>\n</html>\n"
 
 
 def _source(path: str, document: SampleDocument) -> str:
@@ -45,10 +47,13 @@ def _figure(image: SampleImage, document: SampleDocument) -> str:
         return f'<p><img src="{source}" alt="{escape(text)}" {size}></p>\n'
     label = f"<figcaption>{escape(text)}</figcaption>" if text else ""
     if image.markup == "srcset":
-        return f'<figure><img src="{source}" srcset="{source} {image.plan.picture.width}w" sizes="100vw" alt="">{label}</figure>\n'
+        sizes = f'srcset="{source} {image.plan.picture.width}w" sizes="100vw"'
+        return f'<figure><img src="{source}" {sizes} alt="">{label}</figure>\n'
     if image.markup == "lazy":
         blank = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-        return f'<figure><img src="{blank}" data-src="{source}" loading="lazy" class="lazyload" alt="">{label}</figure>\n'
+        return (
+            f'<figure><img src="{blank}" data-src="{source}" loading="lazy" class="lazyload" alt="">{label}</figure>\n'
+        )
     return f'<figure><img src="{source}" alt="" {size}>{label}</figure>\n'
 
 
@@ -78,7 +83,8 @@ def article_page(document: SampleDocument) -> bytes:
     related = "Read next" if document.language == "en" else "相关阅读"
     page = (
         head(f"{article.title} - {NAME}", document.language, extra, style.charset)
-        + f'<main>\n<article>\n<h1>{escape(article.title)}</h1>\n<time datetime="{document.published}">{document.published[:10]}</time>\n{body}</article>\n</main>\n'
+        + f"<main>\n<article>\n<h1>{escape(article.title)}</h1>\n"
+        f'<time datetime="{document.published}">{document.published[:10]}</time>\n{body}</article>\n</main>\n'
         + f'<aside><h2>{related}</h2><ul><li><a href="/">{NAME}</a></li></ul>\n{aside}</aside>\n'
         + foot()
     )
@@ -97,7 +103,11 @@ def index_page(number: int, last: int, documents: Iterable[SampleDocument], extr
         steps += f'<a rel="prev" href="{index_path(number - 1)}">Newer</a> '
     if number < last:
         steps += f'<a rel="next" href="{index_path(number + 1)}">Older</a>'
-    page = head(f"{NAME}, page {number}", "en") + f'<main><h1>News</h1>\n<ul class="articles">\n{items}</ul>\n<p>{steps}</p></main>\n' + foot()
+    page = (
+        head(f"{NAME}, page {number}", "en")
+        + f'<main><h1>News</h1>\n<ul class="articles">\n{items}</ul>\n<p>{steps}</p></main>\n'
+        + foot()
+    )
     return page.encode()
 
 
@@ -127,7 +137,8 @@ def feed(documents: Iterable[SampleDocument], origin: str) -> bytes:
             f"<pubDate>{date}</pubDate><description>{escape(document.article.summary.text)}</description></item>\n"
         )
     return (
-        f'<?xml version="1.0" encoding="utf-8"?>\n<rss version="2.0"><channel><title>{NAME}</title><link>{origin}/</link>'
+        f'<?xml version="1.0" encoding="utf-8"?>\n<rss version="2.0"><channel><title>{NAME}</title>'
+        f"<link>{origin}/</link>"
         f"<description>News made by a program</description>\n{items}</channel></rss>\n"
     ).encode()
 

@@ -1,4 +1,6 @@
-"""Photographs that scikit-image ships: each use is a window of its own (place, size, mirror), at most 40 % of the picture's area."""
+"""Photographs that scikit-image ships: each use is a window of its own (place, size, mirror), at most 40 % of the
+picture's area.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,23 @@ from numpy.typing import NDArray
 from diptych.sample.seeding import rng
 
 # File names in skimage/data of the wheel; read at run time, never copied.
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "hubble_deep_field.jpg", "ihc.png", "camera.png", "coins.png")
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "motorcycle_left.png",
+    "rocket.jpg",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "camera.png",
+    "coins.png",
+)
 SUBJECTS = ("astronaut", "cat", "coffee cup", "motorcycle", "rocket", "galaxies", "tissue", "camera man", "coins")
-_GRIDS = ((0.36, 7), (0.48, 4), (0.6, 3))  # side of the window as a share, places along a side: neighbours share at most three quarters
+_GRIDS = (
+    (0.36, 7),
+    (0.48, 4),
+    (0.6, 3),
+)  # side of the window as a share, places along a side: neighbours share at most three quarters
 _PLACES = sum(count * count for _, count in _GRIDS)
 CAPACITY = len(PHOTOGRAPHS) * _PLACES * 2
 EVERY = 4  # one document in four asks for a photograph
@@ -46,7 +62,14 @@ def window(seed: int, slot: int) -> Window | None:
             row, column = divmod(cell, count)
             tint = rng(seed, "tint", slot)
             gains = (tint.uniform(0.86, 1.1), tint.uniform(0.9, 1.08), tint.uniform(0.86, 1.12))
-            return Window(photograph, column * (1 - side) / (count - 1), row * (1 - side) / (count - 1), side, bool(mirrored), gains)
+            return Window(
+                photograph,
+                column * (1 - side) / (count - 1),
+                row * (1 - side) / (count - 1),
+                side,
+                bool(mirrored),
+                gains,
+            )
         cell -= count * count
     raise AssertionError("a place lies outside the grids; _PLACES is wrong")
 
@@ -58,7 +81,9 @@ def _photograph(name: str) -> NDArray[np.uint8]:
     try:
         path = Path(str(resources.files("skimage.data") / name))
     except ModuleNotFoundError as error:
-        raise ImportError("the sample site takes its photographs from scikit-image: run `pip install scikit-image`") from error
+        raise ImportError(
+            "the sample site takes its photographs from scikit-image: run `pip install scikit-image`"
+        ) from error
     with Image.open(path) as image:
         image = image.convert("RGB")
         image.thumbnail((900, 900), Image.Resampling.BOX)
@@ -70,7 +95,7 @@ def usable(photograph: int, left: float, top: float, side: float) -> bool:
     """Return whether a window shows enough to be told from a placeholder (empty sky is not)."""
     grey = _cut(photograph, left, top, side).mean(axis=2)
     blocks = [part.std() for half in np.array_split(grey, 3) for part in np.array_split(half, 3, axis=1)]
-    return float(np.median(blocks)) > 9 and float(grey.std()) > 18
+    return float(np.median(blocks)) > 12 and float(grey.std()) > 22 and 50 < float(grey.mean()) < 210
 
 
 def _cut(photograph: int, left: float, top: float, side: float) -> NDArray[np.uint8]:

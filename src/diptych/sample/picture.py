@@ -34,7 +34,8 @@ class FilePlan:
 
 
 EXTENSIONS = {
-    "jpeg": "jpg", "png": "png", "webp": "webp", "animated": "gif", "cmyk": "jpg", "png16": "png", "palette": "png", "exif": "jpg",
+    "jpeg": "jpg", "png": "png", "webp": "webp", "animated": "gif", "cmyk": "jpg", "png16": "png", "palette": "png",
+    "exif": "jpg",
     "grey": "jpg", "alpha": "png", "truncated": "jpg", "corrupt": "jpg", "html": "jpg", "wrong_extension": "png",
 }  # fmt: skip
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
@@ -51,7 +52,13 @@ def resized_scene(scene: Scene, scale: float) -> Scene:
     banner: Banner | None = None
     if scene.banner is not None:
         banner = replace(scene.banner, box=scaled(scene.banner.box), size=max(1, round(scene.banner.size * scale)))
-    return replace(scene, width=width, height=height, banner=banner, objects=tuple(replace(o, box=scaled(o.box)) for o in scene.objects))
+    return replace(
+        scene,
+        width=width,
+        height=height,
+        banner=banner,
+        objects=tuple(replace(o, box=scaled(o.box)) for o in scene.objects),
+    )
 
 
 def resize_scale(noise: tuple[object, ...]) -> float:

@@ -90,7 +90,9 @@ def plain_images(layout: Layout, index: int) -> tuple[SampleImage, ...]:
     if photograph is not None:
         path = media_path(layout.seed, index, len(images), "jpeg")
         sentence = caption_of(draw, fact, article, None, "generic")
-        images.append(SampleImage(path, "photograph", photograph, caption=sentence, caption_style="generic", markup="figure"))
+        images.append(
+            SampleImage(path, "photograph", photograph, caption=sentence, caption_style="generic", markup="figure")
+        )
     return tuple(images)
 
 
@@ -142,7 +144,7 @@ def plan(layout: Layout, index: int) -> SampleDocument:
     style, group = PageStyle(), index
     if layout.dirt:
         given = assignment(layout.seed, index)
-        style = page_style(layout.seed, index, fact.language)
+        style = page_style(layout.seed, index)
         images, group = _shared(layout, fact, article, images, given)
         images = dirty_images(layout.seed, index, fact, images, given)
     return SampleDocument(index, page_path(fact), fact, article, images, style, published(index), group=group)
@@ -165,6 +167,12 @@ def _shared(
     judgement = judge(original.scene, article.named, fact.topic) if original.scene else Judgement()
     sentence = caption_of(rng(layout.seed, fact.index, "shared"), fact, article, None, "generic")
     shared = SampleImage(
-        path, "shared", plan, caption=sentence, caption_style="generic", judgement=judgement, shared_with=(share.source, original.path)
+        path,
+        "shared",
+        plan,
+        caption=sentence,
+        caption_style="generic",
+        judgement=judgement,
+        shared_with=(share.source, original.path),
     )
     return (*images, shared), share.source

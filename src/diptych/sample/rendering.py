@@ -67,21 +67,29 @@ def _poster(seed: int, picture: Picture) -> Image.Image:
 
     width, height = picture.width, picture.height
     noise = array_rng(seed, *picture.noise)
-    campaign = int(noise.integers(6)) if not picture.noise or not isinstance(picture.noise[-1], int) else picture.noise[-1] % 6
-    lines = {"logo": ("THE DIPTYCH",), "newsletter": ("Our newsletter", "every morning", "Subscribe now")}.get(picture.kind, _SLOGANS[campaign])
+    campaign = (
+        int(noise.integers(6)) if not picture.noise or not isinstance(picture.noise[-1], int) else picture.noise[-1] % 6
+    )
+    lines = {"logo": ("THE DIPTYCH",), "newsletter": ("Our newsletter", "every morning", "Subscribe now")}.get(
+        picture.kind, _SLOGANS[campaign]
+    )
     colour = np.array((36, 60, 96) if picture.kind != "advertisement" else _AD_COLOURS[campaign], dtype=np.float32)
     ramp = np.linspace(0.75, 1.15, width, dtype=np.float32)[None, :, None]
     field = np.clip(np.broadcast_to(colour * ramp, (height, width, 3)) + noise.normal(0, 3, (height, width, 1)), 0, 255)
     image = Image.fromarray(field.astype(np.uint8))
     pen = ImageDraw.Draw(image)
     if height >= 120:
-        pen.ellipse((width * 0.62, height * 0.5, width * 1.05, height * 1.1), fill=tuple(int(v) for v in np.clip(colour * 1.5, 0, 255)))
+        pen.ellipse(
+            (width * 0.62, height * 0.5, width * 1.05, height * 1.1),
+            fill=tuple(int(v) for v in np.clip(colour * 1.5, 0, 255)),
+        )
     room = height / (len(lines) + (0.6 if height > 100 else 0.2))
     for number, line in enumerate(lines if height >= 60 else lines[:1]):
         size = int(min(room * 0.62, 40))
         while text_box(line, "en", size)[2] > width * 0.92 and size > 9:
             size -= 1
-        pen.text((width * 0.05, room * (0.3 + number) * (0.9 if height > 100 else 0.4)), line, font=font("en", size), fill=(252, 250, 240))
+        top = room * ((0.3 if height > 100 else 0.08) + number)
+        pen.text((width * 0.05, top), line, font=font("en", size), fill=(252, 250, 240))
     return image
 
 
@@ -96,7 +104,9 @@ def _changed(seed: int, image: Image.Image, plan: FilePlan) -> Image.Image:
     if plan.change in ("crop_small", "crop_large"):
         low, high = (0.01, 0.02) if plan.change == "crop_small" else (0.05, 0.1)
         left, top, right, bottom = (draw.uniform(low, high) for _ in range(4))
-        return image.crop((int(width * left), int(height * top), width - int(width * right), height - int(height * bottom)))
+        return image.crop(
+            (int(width * left), int(height * top), width - int(width * right), height - int(height * bottom))
+        )
     if plan.change == "thumbnail":
         scale = draw.choice((56, 64, 80, 96)) / max(width, height)
         return image.resize((round(width * scale), round(height * scale)), Image.Resampling.BOX)
@@ -108,7 +118,9 @@ def encode(seed: int, plan: FilePlan) -> bytes:
     if plan.encoding == "html":
         return b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>\n"
     if plan.encoding == "corrupt":
-        return b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00" + array_rng(seed, *plan.picture.noise).bytes(6000)
+        return b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00" + array_rng(
+            seed, *plan.picture.noise
+        ).bytes(6000)
     if plan.encoding == "animated":
         return _animation(seed, plan.picture)
     image = _changed(seed, render(seed, plan.picture), plan)
@@ -143,7 +155,9 @@ def _save(image: Image.Image, plan: FilePlan, quality: int, out: io.BytesIO) -> 
         image.save(out, "PNG", compress_level=4)
     elif encoding == "exif":
         orientation = (3, 6, 8)[sum(map(ord, str(plan.picture.noise))) % 3]
-        stored = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[orientation]
+        stored = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[
+            orientation
+        ]
         exif = Image.Exif()
         exif[0x0112] = orientation
         image.transpose(stored).save(out, "JPEG", quality=quality, exif=exif)

@@ -11,7 +11,9 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 @dataclass(frozen=True)
 class Response:
-    """`pace`: normal, slow or stall (the server waits before it answers); `flaky`: the server answers 503 the first time."""
+    """`pace`: normal, slow or stall (the server waits before it answers); `flaky`: the server answers 503 the first
+    time.
+    """
 
     status: int
     body: bytes = b""
@@ -34,7 +36,9 @@ def unchanged(headers: Mapping[str, str], tag: str, modified: str) -> bool:
     """Return whether a conditional request may be answered with 304; If-None-Match wins over If-Modified-Since."""
     known = {name.lower(): value for name, value in headers.items()}
     if "if-none-match" in known:
-        return known["if-none-match"].strip() in ("*", tag) or tag in [part.strip() for part in known["if-none-match"].split(",")]
+        return known["if-none-match"].strip() in ("*", tag) or tag in [
+            part.strip() for part in known["if-none-match"].split(",")
+        ]
     if "if-modified-since" in known:
         try:
             return parsedate_to_datetime(known["if-modified-since"]) >= parsedate_to_datetime(modified)
@@ -43,9 +47,15 @@ def unchanged(headers: Mapping[str, str], tag: str, modified: str) -> bool:
     return False
 
 
-def not_modified(tag: str, modified: str, **delivery: object) -> Response:
+def not_modified(tag: str, modified: str) -> Response:
     """Return a 304 answer."""
-    return replace(Response(304, headers={"ETag": tag, "Last-Modified": modified}), **delivery)  # type: ignore[arg-type]
+    return Response(304, headers={"ETag": tag, "Last-Modified": modified})
+
+
+def delivered(response: Response, kind: str) -> Response:
+    """Return the response as a delivery kind wants it: slow, timeout (the server stalls) or flaky; others as it is."""
+    pace = {"slow": "slow", "timeout": "stall"}.get(kind, "normal")
+    return replace(response, pace=pace, flaky=kind == "flaky")
 
 
 def plain(status: int, text: str) -> Response:

@@ -12,7 +12,7 @@ from diptych.sample.dirt import AD_SIZES, LOGO, NEWSLETTER, advert
 from diptych.sample.document import SampleDocument, SampleImage
 from diptych.sample.picture import CONTENT_TYPES
 from diptych.sample.planning import EPOCH, published
-from diptych.sample.response import Response, etag, not_modified, plain, redirect, stamp, unchanged
+from diptych.sample.response import Response, delivered, etag, not_modified, plain, redirect, stamp, unchanged
 from diptych.sample.schedule import BLOCK
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ def respond(site: Site, path: str, headers: Mapping[str, str]) -> Response:
         return _article(site, int(match[1]), path, headers)
     if path.startswith("/go/news/"):
         return redirect(path.removeprefix("/go"), 301)
-    if path == "/" or (match := _INDEX.match(path)):
-        return _index(site, 1 if path == "/" else int(match[1]) if match else 1, headers)  # type: ignore[possibly-undefined]
+    if path == "/":
+        return _index(site, 1, headers)
+    if match := _INDEX.match(path):
+        return _index(site, int(match[1]), headers)
     if path == "/robots.txt":
         return _text(pages.ROBOTS.format(origin=origin).encode(), "text/plain; charset=utf-8", headers)
     if path == "/sitemap.xml" or _SITEMAP.match(path):
@@ -52,19 +54,18 @@ def respond(site: Site, path: str, headers: Mapping[str, str]) -> Response:
     return _media(site, path, headers)
 
 
-def _text(body: bytes, kind: str, headers: Mapping[str, str], modified: str | None = None, **delivery: object) -> Response:
+def _text(
+    body: bytes, kind: str, headers: Mapping[str, str], modified: str | None = None, delivery: str = "ok"
+) -> Response:
     tag = '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
     date = stamp(modified or EPOCH.isoformat())
-    # A page whose list of links changed has a new tag but perhaps an old date: only the tag is trusted, so no date is compared.
+    # A page whose list of links changed has a new tag but perhaps an old date: only the tag is trusted, so no date is
+    # compared.
     asked = {name: value for name, value in headers.items() if modified or name.lower() != "if-modified-since"}
     if unchanged(asked, tag, date):
-        return not_modified(tag, date, **delivery)
+        return delivered(not_modified(tag, date), delivery)
     known = {"Content-Type": kind, "ETag": tag, **({"Last-Modified": date} if modified else {})}
-    return Response(200, body, known, **delivery)  # type: ignore[arg-type]
-
-
-def _delivery(kind: str) -> dict[str, object]:
-    return {"pace": {"slow": "slow", "timeout": "stall"}.get(kind, "normal"), "flaky": kind == "flaky"}
+    return delivered(Response(200, body, known), delivery)
 
 
 def _article(site: Site, index: int, path: str, headers: Mapping[str, str]) -> Response:
@@ -77,7 +78,7 @@ def _article(site: Site, index: int, path: str, headers: Mapping[str, str]) -> R
         return plain(404, "no such article")
     body = pages.article_page(document)
     kind = f"text/html; charset={document.style.charset}"
-    return _text(body, kind, headers, document.published, **_delivery(document.style.delivery))
+    return _text(body, kind, headers, document.published, document.style.delivery)
 
 
 def _index(site: Site, number: int, headers: Mapping[str, str]) -> Response:
@@ -150,8 +151,8 @@ def _find(document: SampleDocument, path: str) -> SampleImage | None:
 
 def _file(site: Site, image: SampleImage, modified: str, headers: Mapping[str, str]) -> Response:
     tag, date = etag(site.seed, image.plan), stamp(modified)
-    delivery = _delivery(image.delivery)
     if unchanged(headers, tag, date):
-        return not_modified(tag, date, **delivery)
+        return delivered(not_modified(tag, date), image.delivery)
     kind = CONTENT_TYPES.get(image.path.rsplit(".", 1)[-1], "application/octet-stream")
-    return Response(200, site.image_bytes(image), {"Content-Type": kind, "ETag": tag, "Last-Modified": date}, **delivery)  # type: ignore[arg-type]
+    known = {"Content-Type": kind, "ETag": tag, "Last-Modified": date}
+    return delivered(Response(200, site.image_bytes(image), known), image.delivery)

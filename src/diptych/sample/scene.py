@@ -1,4 +1,6 @@
-"""The plan of a drawn scene: objects with boxes, a background, a banner; and what follows from it (overlap, relations)."""
+"""The plan of a drawn scene: objects with boxes, a background, a banner; and what follows from it (overlap,
+relations).
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ class Relation:
 
 
 def relations(objects: tuple[SceneObject, ...], threshold: float = 0.2) -> tuple[Relation, ...]:
-    """Return the relations of a scene: overlap edges (IoU above the threshold), which lies in front, left/above for separate boxes."""
+    """Return the relations of a scene: overlap edges (IoU above the threshold), which lies in front, left/above for
+    separate boxes.
+    """
     found: list[Relation] = []
     for first in range(len(objects)):
         for second in range(first + 1, len(objects)):

@@ -1,4 +1,6 @@
-"""Which scenes an article gets: the best one, rivals that differ in one respect, and pictures that tell other things."""
+"""Which scenes an article gets: the best one, rivals that differ in one respect, and pictures that tell other
+things.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from diptych.sample import banners
 from diptych.sample.article import Article
 from diptych.sample.chinese import SHOPS as CHINESE_SHOPS
 from diptych.sample.chinese import event_name as chinese_event
-from diptych.sample.english import SHOPS
 from diptych.sample.english import event_name as english_event
 from diptych.sample.layout import Thing, arrange
 from diptych.sample.lexicon import CLASSES, TOPICS
 from diptych.sample.scene import Scene
 from diptych.sample.story import Facts, Mention
+from diptych.sample.wordings import SHOPS
 
 ROLES = ("rival_pair", "rival_apart", "rival_colour", "partial", "implied", "irrelevant", "poster")
 _FILL = ("rival_colour", "partial", "implied", "irrelevant", "poster")
@@ -50,7 +52,9 @@ def _of(mention: Mention) -> list[Thing]:
 
 def _neutral(draw: random.Random, fact: Facts, article: Article) -> str:
     """Return a class that the article neither names nor implies."""
-    known = {mention.name for mention in article.named} | set(TOPICS[fact.topic].implied) | set(TOPICS[fact.topic].named)
+    known = (
+        {mention.name for mention in article.named} | set(TOPICS[fact.topic].implied) | set(TOPICS[fact.topic].named)
+    )
     return draw.choice([name for name in CLASSES if name not in known])
 
 
@@ -59,7 +63,9 @@ def _paint(draw: random.Random, name: str, other_than: str = "") -> Thing:
 
 
 def cast(draw: random.Random, fact: Facts, article: Article) -> list[Thing]:
-    """Return what the best scene and its rivals all show: subject, landmark, bystanders, the unnamed thing and perhaps an extra."""
+    """Return what the best scene and its rivals all show: subject, landmark, bystanders, the unnamed thing and
+    perhaps an extra.
+    """
     things = [*_of(fact.subject), *_of(fact.landmark), *_of(fact.bystander)]
     if fact.unseen is not None:
         things.append(fact.unseen.thing)
@@ -80,7 +86,8 @@ def _recoloured(draw: random.Random, fact: Facts, things: list[Thing]) -> list[T
     wrong = set(draw.sample((0, 1, 2), draw.choices((1, 2, 3), (3, 4, 3))[0]))
     last = 2 + fact.bystander.count
     return [
-        _paint(draw, thing.name, thing.colour) if index < last and min(index, 2) in wrong else thing for index, thing in enumerate(things)
+        _paint(draw, thing.name, thing.colour) if index < last and min(index, 2) in wrong else thing
+        for index, thing in enumerate(things)
     ]
 
 
@@ -98,7 +105,9 @@ def compose(draw: random.Random, fact: Facts, article: Article, role: str, share
     """Return the scene of one role."""
     pair: tuple[int, int] | None = None
     things = list(shared_cast)
-    strip = role == "poster" or (role == "best" and fact.event is not None) or draw.random() < (0.55 if fact.event else 0.3)
+    strip = (
+        role == "poster" or (role == "best" and fact.event is not None) or draw.random() < (0.55 if fact.event else 0.3)
+    )
     if role == "poster":
         scene, _, space = arrange(draw, [], None, strip=True)
         return Drawn(role, _with_banner(draw, fact, scene, space, keyphrase=False))
@@ -129,12 +138,16 @@ def _can_overlap(things: list[Thing]) -> bool:
     return min(ratio) >= 0.75
 
 
-def _with_banner(draw: random.Random, fact: Facts, scene: Scene, space: tuple[int, int, int, int] | None, *, keyphrase: bool) -> Scene:
+def _with_banner(
+    draw: random.Random, fact: Facts, scene: Scene, space: tuple[int, int, int, int] | None, *, keyphrase: bool
+) -> Scene:
     assert space is not None
     name = (chinese_event(fact) if fact.language == "zh" else english_event(fact)) if keyphrase else None
     shops = CHINESE_SHOPS if fact.language == "zh" else SHOPS
     text = name or draw.choice(shops)
     banner = banners.fit(draw, text, fact.language, space, keyphrase=name is not None)
     if banner is None:
-        raise ValueError(f"sample site: the banner {text!r} does not fit a picture {scene.width} px wide; shorten the wording")
+        raise ValueError(
+            f"sample site: the banner {text!r} does not fit a picture {scene.width} px wide; shorten the wording"
+        )
     return replace(scene, banner=banner)

@@ -8,18 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diptych.sample.document import PageStyle
+from diptych.sample.languages import CHINESE_OF_TEN, language_place
 from diptych.sample.seeding import permuted
 
 BLOCK = 24
 REJECTED = (
-    "animated", "thumbnail", "advertisement_path", "advertisement_size", "exact_duplicate", "recompressed", "resized", "crop_small",
-    "crop_large", "uniform", "truncated", "corrupt", "not_an_image", "http_404", "http_410", "http_500", "redirect_loop", "robots",
+    "animated", "thumbnail", "advertisement_path", "advertisement_size", "exact_duplicate", "recompressed",
+    "resized", "crop_small",
+    "crop_large", "uniform", "truncated", "corrupt", "not_an_image", "http_404", "http_410", "http_500",
+    "redirect_loop", "robots",
     "timeout", "aspect_ratio",
 )  # fmt: skip
 ACCEPTED = (
     "flaky", "slow", "redirect", "wrong_extension", "cmyk", "png16", "palette", "exif", "grey", "alpha", "webp", "png",
 )  # fmt: skip
-_PAGES = ("flaky", "slow", "redirect", "charset", "charset", "base_href", "base_href", "no_description", "no_description", "no_description", "no_keywords")
+_PAGES = (
+    "flaky", "slow", "redirect", "base_href", "base_href", "no_description", "no_description", "no_description",
+    "no_keywords",
+)  # fmt: skip
 TRAPS = (
     "http_404", "http_410", "http_500", "redirect_loop", "robots", "no_text", "boilerplate",
 )  # fmt: skip
@@ -76,14 +82,13 @@ def _share(index: int) -> Share | None:
     return None
 
 
-def page_style(seed: int, index: int, language: str) -> PageStyle:
+def page_style(seed: int, index: int) -> PageStyle:
     """Return how a document's page is written and served."""
     block, place = divmod(index, BLOCK)
     order = permuted(seed, block, BLOCK, "pages")
     kind = next((name for number, name in enumerate(_PAGES) if order[number] == place), None)
-    local = "gbk" if language == "zh" else "iso-8859-1"
     return PageStyle(
-        charset=local if kind == "charset" or index % BLOCK in (3, 4, 6) else "utf-8",
+        charset=_charset(seed, index),
         base_href=kind == "base_href",
         description=kind != "no_description",
         keywords=kind != "no_keywords",
@@ -91,8 +96,15 @@ def page_style(seed: int, index: int, language: str) -> PageStyle:
     )
 
 
+def _charset(seed: int, index: int) -> str:
+    """Return the page's charset: of ten documents one Chinese is in GBK and one English in ISO-8859-1."""
+    return {0: "gbk", CHINESE_OF_TEN: "iso-8859-1"}.get(language_place(seed, index), "utf-8")
+
+
 def traps(block: int) -> tuple[str, ...]:
-    """Return the dead or empty pages that the index page of a block links: all in the first block, half of them in later ones."""
+    """Return the dead or empty pages that the index page of a block links: all in the first block, half of them in
+    later ones.
+    """
     if block == 0:
         return TRAPS
     return tuple(kind for number, kind in enumerate(TRAPS) if (number + block) % 2 == 0)

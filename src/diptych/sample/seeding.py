@@ -14,7 +14,9 @@ def _digest(seed: int, purpose: tuple[object, ...]) -> bytes:
 
 
 def rng(seed: int, *purpose: object) -> random.Random:
-    """Return the generator for one purpose, e.g. `rng(seed, index, "body")`; the same arguments give the same numbers."""
+    """Return the generator for one purpose, e.g. `rng(seed, index, "body")`; the same arguments give the same
+    numbers.
+    """
     return random.Random(int.from_bytes(_digest(seed, purpose)[:8], "big"))
 
 

@@ -18,7 +18,8 @@ from diptych.sample.site import Site
 class Faults:
     """What the server does wrong on purpose; change the fields while it runs.
 
-    `status` answers every request (robots.txt too, unless `spare_robots`); `missing_share` of the article pages answer 404, chosen by path.
+    `status` answers every request (robots.txt too, unless `spare_robots`); `missing_share` of the article pages
+    answer 404, chosen by path.
     """
 
     status: int | None = None
@@ -62,7 +63,9 @@ class Server:
         self._closing = threading.Event()
         self._http = _Listener((host, port), _Handler)
         self._http.owner = self
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True, name="diptych-sample")
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True, name="diptych-sample"
+        )
 
     @property
     def port(self) -> int:
@@ -133,14 +136,17 @@ class Server:
             counts.running[host] = counts.running.get(host, 0) + 1
             counts.most_parallel[host] = max(counts.most_parallel.get(host, 0), counts.running[host])
 
-    def leave(self, host: str, response: Response | None, sent: int) -> None:
+    def answered(self, response: Response, sent: int) -> None:
+        """Count an answer, before its bytes leave: who has read it finds it counted."""
+        with self._lock:
+            self.counts.statuses[response.status] += 1
+            self.counts.bodies += sent > 0 and response.status == 200
+            self.counts.bytes_sent += sent
+
+    def leave(self, host: str) -> None:
         """Count a request that ended."""
         with self._lock:
             self.counts.running[host] = self.counts.running.get(host, 1) - 1
-            if response is not None:
-                self.counts.statuses[response.status] += 1
-                self.counts.bodies += sent > 0 and response.status == 200
-                self.counts.bytes_sent += sent
 
 
 class _Listener(ThreadingHTTPServer):
@@ -155,7 +161,6 @@ class _Listener(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Listener
     disable_nagle_algorithm = True
     timeout = 30
 
@@ -166,24 +171,28 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(body=False)
 
     def _serve(self, *, body: bool) -> None:
+        assert isinstance(self.server, _Listener)
         owner = self.server.owner
         host = self.headers.get("Host", "")
         path = self.path.split("?", 1)[0]
         owner.enter(host, path, self.headers.get("User-Agent", ""))
-        response, sent = None, 0
+        left = False
         try:
             response = owner.answer(path, dict(self.headers.items()))
+            data = response.body if body and response.status != 304 else b""
+            owner.answered(response, len(data))
             self.send_response(response.status)
             for name, value in response.headers.items():
                 self.send_header(name, value)
             if response.status != 304:
                 self.send_header("Content-Length", str(len(response.body)))
+            owner.leave(host)  # before the client can know that it may send the next one
+            left = True
             self.end_headers()
-            if body and response.status != 304:
-                self.wfile.write(response.body)
-                sent = len(response.body)
+            self.wfile.write(data)
         finally:
-            owner.leave(host, response, sent)
+            if not left:
+                owner.leave(host)
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing: the counters tell more."""
@@ -194,5 +203,3 @@ def serve(site: Site, port: int = 0, *, host: str = "127.0.0.1", faults: Faults 
     """Serve a site while the block runs; port 0 takes any free port (`server.url` says which)."""
     with Server(site, port, host=host, faults=faults) as server:
         yield server
-
-

@@ -10,6 +10,7 @@ SKIN = ((236, 188, 150), (198, 140, 98), (126, 84, 56))
 
 
 def car(pen: Pen) -> None:
+    """Draw a car."""
     pen.polygon(0.2, 0.42, 0.32, 0.0, 0.68, 0.0, 0.82, 0.42)
     pen.polygon(0.27, 0.4, 0.36, 0.08, 0.48, 0.08, 0.48, 0.4, fill=GLASS)
     pen.polygon(0.52, 0.4, 0.52, 0.08, 0.65, 0.08, 0.74, 0.4, fill=GLASS)
@@ -24,6 +25,7 @@ def car(pen: Pen) -> None:
 
 
 def truck(pen: Pen) -> None:
+    """Draw a truck."""
     pen.box(0.0, 0.0, 0.66, 0.78)
     for x in (0.13, 0.26, 0.39, 0.52):
         pen.stroke(x, 0.05, x, 0.73, fill=pen.dark, width=0.02)
@@ -36,6 +38,7 @@ def truck(pen: Pen) -> None:
 
 
 def bus(pen: Pen) -> None:
+    """Draw a bus."""
     pen.box(0.0, 0.0, 1.0, 0.86, radius=0.1)
     pen.box(0.03, 0.05, 0.97, 0.11, pen.dark, edge=False)
     for i in range(5):
@@ -49,6 +52,7 @@ def bus(pen: Pen) -> None:
 
 
 def bicycle(pen: Pen) -> None:
+    """Draw a bicycle."""
     r = 0.295
     rx = r / 1.55
     for x in (rx + 0.0, 1 - rx):
@@ -67,6 +71,7 @@ def bicycle(pen: Pen) -> None:
 
 
 def boat(pen: Pen) -> None:
+    """Draw a boat."""
     pen.stroke(0.48, 0.0, 0.48, 0.72, fill=WOOD, width=0.05)
     pen.polygon(0.52, 0.0, 0.94, 0.6, 0.52, 0.6, fill=(240, 236, 222))
     pen.polygon(0.44, 0.08, 0.44, 0.6, 0.12, 0.6, fill=(226, 220, 204))
@@ -77,6 +82,7 @@ def boat(pen: Pen) -> None:
 
 
 def dog(pen: Pen) -> None:
+    """Draw a dog."""
     pen.stroke(0.12, 0.45, 0.02, 0.12, fill=pen.colour, width=0.09)
     pen.oval(0.0, 0.06, 0.07, 0.18, pen.colour, edge=False)
     for x in (0.13, 0.26, 0.56, 0.68):
@@ -93,6 +99,7 @@ def dog(pen: Pen) -> None:
 
 
 def cat(pen: Pen) -> None:
+    """Draw a cat."""
     pen.stroke(0.76, 0.94, 0.93, 0.86, 0.95, 0.6, 0.88, 0.45, fill=pen.colour, width=0.09)
     pen.oval(0.9, 0.55, 1.0, 0.95, pen.colour, edge=False)
     pen.oval(0.12, 0.42, 0.84, 1.0)
@@ -113,6 +120,7 @@ def cat(pen: Pen) -> None:
 
 
 def bird(pen: Pen) -> None:
+    """Draw a bird."""
     pen.polygon(0.3, 0.5, 0.0, 0.34, 0.02, 0.66, fill=pen.dark)
     pen.stroke(0.48, 0.8, 0.46, 1.0, fill=(220, 140, 30), width=0.045)
     pen.stroke(0.58, 0.8, 0.6, 1.0, fill=(220, 140, 30), width=0.045)
@@ -126,6 +134,7 @@ def bird(pen: Pen) -> None:
 
 
 def person(pen: Pen) -> None:
+    """Draw a person."""
     skin = SKIN[pen.chance.randrange(len(SKIN))]
     trousers = ((60, 66, 90), (84, 78, 72), (50, 60, 62))[pen.chance.randrange(3)]
     pen.box(0.26, 0.58, 0.48, 0.97, trousers)
@@ -148,6 +157,7 @@ def person(pen: Pen) -> None:
 
 
 def tree(pen: Pen) -> None:
+    """Draw a tree."""
     pen.polygon(0.42, 0.56, 0.58, 0.56, 0.64, 1.0, 0.36, 1.0, fill=WOOD)
     for box in ((0.0, 0.24, 0.52, 0.64), (0.48, 0.24, 1.0, 0.64), (0.18, 0.0, 0.82, 0.46), (0.2, 0.3, 0.8, 0.72)):
         pen.oval(*box)

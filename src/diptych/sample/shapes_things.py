@@ -10,6 +10,7 @@ CREAM = (240, 232, 214)
 
 
 def ball(pen: Pen) -> None:
+    """Draw a ball."""
     pen.oval(0.0, 0.0, 1.0, 1.0)
     pen.arc(-0.55, 0.05, 0.45, 0.95, -62, 62, CREAM, 0.07)
     pen.arc(0.55, 0.05, 1.55, 0.95, 118, 242, CREAM, 0.07)
@@ -18,6 +19,7 @@ def ball(pen: Pen) -> None:
 
 
 def kite(pen: Pen) -> None:
+    """Draw a kite."""
     pen.stroke(0.5, 0.66, 0.42, 0.74, 0.58, 0.82, 0.44, 0.9, 0.52, 1.0, width=0.03)
     for x, y in ((0.42, 0.74), (0.58, 0.82), (0.44, 0.9)):
         pen.polygon(x - 0.1, y - 0.03, x - 0.1, y + 0.03, x, y, fill=pen.dark, edge=False)
@@ -30,6 +32,7 @@ def kite(pen: Pen) -> None:
 
 
 def house(pen: Pen) -> None:
+    """Draw a house."""
     pen.box(0.7, 0.04, 0.82, 0.34, (138, 84, 66))
     pen.box(0.08, 0.4, 0.92, 1.0)
     pen.polygon(0.5, 0.0, 1.0, 0.43, 0.0, 0.43, fill=(150, 74, 52) if pen.chance.random() < 0.5 else (92, 88, 96))
@@ -43,6 +46,7 @@ def house(pen: Pen) -> None:
 
 
 def lamp(pen: Pen) -> None:
+    """Draw a lamp."""
     pen.box(0.42, 0.24, 0.58, 0.96)
     pen.box(0.18, 0.92, 0.82, 1.0)
     pen.polygon(0.12, 0.1, 0.88, 0.1, 0.7, 0.27, 0.3, 0.27, fill=(255, 236, 140))
@@ -52,6 +56,7 @@ def lamp(pen: Pen) -> None:
 
 
 def umbrella(pen: Pen) -> None:
+    """Draw a umbrella."""
     pen.stroke(0.5, 0.0, 0.5, 0.9, fill=WOOD, width=0.045)
     pen.arc(0.32, 0.76, 0.53, 1.0, 0, 180, WOOD, 0.045)
     pen.pie(0.0, 0.04, 1.0, 1.0, 180, 360)
@@ -61,6 +66,7 @@ def umbrella(pen: Pen) -> None:
 
 
 def balloon(pen: Pen) -> None:
+    """Draw a balloon."""
     pen.stroke(0.5, 0.72, 0.42, 0.8, 0.58, 0.9, 0.5, 1.0, width=0.035)
     pen.polygon(0.5, 0.66, 0.4, 0.76, 0.6, 0.76, fill=pen.dark)
     pen.oval(0.0, 0.0, 1.0, 0.71)
@@ -68,13 +74,16 @@ def balloon(pen: Pen) -> None:
 
 
 def flag(pen: Pen) -> None:
+    """Draw a flag."""
     pen.box(0.0, 0.02, 0.07, 1.0, METAL)
     pen.oval(0.0, 0.0, 0.09, 0.08, (240, 200, 60))
     pen.polygon(0.07, 0.06, 0.38, 0.11, 0.68, 0.05, 1.0, 0.1, 1.0, 0.6, 0.68, 0.55, 0.38, 0.61, 0.07, 0.56)
-    pen.polygon(0.07, 0.24, 0.38, 0.29, 0.68, 0.23, 1.0, 0.28, 1.0, 0.4, 0.68, 0.35, 0.38, 0.41, 0.07, 0.36, fill=CREAM, edge=False)
+    pen.polygon(0.07, 0.24, 0.38, 0.29, 0.68, 0.23, 1.0, 0.28, 1.0, 0.4, 0.68, 0.35, 0.38, 0.41, 0.07, 0.36,
+    fill=CREAM, edge=False)  # fmt: skip
 
 
 def tent(pen: Pen) -> None:
+    """Draw a tent."""
     pen.stroke(0.5, 0.0, 0.5, 0.1, width=0.04)
     pen.polygon(0.5, 0.05, 1.0, 1.0, 0.0, 1.0)
     pen.polygon(0.5, 0.05, 0.76, 1.0, 0.9, 1.0, 0.5, 0.05, fill=pen.light, edge=False)
@@ -85,6 +94,7 @@ def tent(pen: Pen) -> None:
 
 
 def bench(pen: Pen) -> None:
+    """Draw a bench."""
     for x in (0.12, 0.8):
         pen.box(x, 0.02, x + 0.07, 1.0, METAL)
     for y in (0.0, 0.2, 0.4):

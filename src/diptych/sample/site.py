@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import IO
 
 from diptych.sample import changes as changing
+from diptych.sample.article import Article
 from diptych.sample.changes import CHANGES, Change
 from diptych.sample.document import SampleDocument, SampleImage
-from diptych.sample.planning import Layout, plan
+from diptych.sample.planning import Layout, plan, write_article
 from diptych.sample.rendering import encode
 from diptych.sample.response import Response
 from diptych.sample.schedule import BLOCK, traps
+from diptych.sample.story import facts
 from diptych.sample.truth import Truth, truth_of
 
 
@@ -30,8 +32,10 @@ class Trap:
 class Site:
     """A deterministic news site of `documents` articles.
 
-    `images_per_document` bounds the drawn and photographed pictures a document (use (10, 10) for the papers' candidate sets);
-    `dirt=False` leaves out everything a cleaner would reject. `changes` come from `with_changes`. Nothing is held in memory: a site of
+    `images_per_document` bounds the drawn and photographed pictures a document (use (10, 10) for the papers'
+    candidate sets);
+    `dirt=False` leaves out everything a cleaner would reject. `changes` come from `with_changes`. Nothing is held
+    in memory: a site of
     100,000 documents costs as much as one of ten, and its first documents are the same byte for byte.
     """
 
@@ -47,7 +51,9 @@ class Site:
         if self.documents < 0:
             raise ValueError(f"a sample site cannot have {self.documents} documents; give 0 or more")
         if not 0 <= low <= high <= 10:
-            raise ValueError(f"images_per_document must be two rising numbers from 0 to 10, got {self.images_per_document}")
+            raise ValueError(
+                f"images_per_document must be two rising numbers from 0 to 10, got {self.images_per_document}"
+            )
         found: dict[int, tuple[Change, ...]] = {}
         for index, change in self.changes:
             if change not in CHANGES:
@@ -83,6 +89,15 @@ class Site:
         for index in range(start, min(self.documents, self.documents if stop is None else stop)):
             if not self.removed(index):
                 yield self.document(index)
+
+    def articles(self, start: int = 0, stop: int | None = None) -> Iterator[Article]:
+        """Yield the words of the documents without planning pictures: for large corpora of text."""
+        for index in range(start, min(self.documents, self.documents if stop is None else stop)):
+            if not self.removed(index):
+                if self._by_index.get(index):
+                    yield self.document(index).article
+                else:
+                    yield write_article(self.seed, facts(self.seed, index))
 
     def image_bytes(self, image: SampleImage) -> bytes:
         """Return the bytes of a picture's file."""
@@ -122,7 +137,9 @@ class Site:
                 yield Trap(f"{'/private' if kind == 'robots' else ''}/archive/{number:04d}-{kind}.html", kind)
 
     def respond(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
-        """Return the answer to a GET of a path; pure: faults that need memory (flaky, slow) are marked for the server."""
+        """Return the answer to a GET of a path; pure: faults that need memory (flaky, slow) are marked for the
+        server.
+        """
         from diptych.sample.routes import respond
 
         return respond(self, path, headers or {})

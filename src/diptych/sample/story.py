@@ -1,4 +1,6 @@
-"""The facts of one article, before any word is written: topic, place, main event, its objects and what only pictures tell."""
+"""The facts of one article, before any word is written: topic, place, main event, its objects and what only
+pictures tell.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 from diptych.sample.chinese_topics import CHINESE_TOPICS, ChineseTopic
 from diptych.sample.english_topics import ENGLISH_TOPICS, EnglishTopic
 from diptych.sample.english_topics_more import MORE_ENGLISH_TOPICS
+from diptych.sample.languages import CHINESE_OF_TEN, language_place
 from diptych.sample.layout import Thing
 from diptych.sample.lexicon import CLASSES, RELATIONS, TOPICS
 from diptych.sample.seeding import permuted, rng
@@ -15,7 +18,9 @@ from diptych.sample.seeding import permuted, rng
 ENGLISH: dict[str, EnglishTopic] = {**ENGLISH_TOPICS, **MORE_ENGLISH_TOPICS}
 CHINESE: dict[str, ChineseTopic] = CHINESE_TOPICS
 TOPIC_NAMES = tuple(TOPICS)
-_PAIRABLE = frozenset({"car", "truck", "bus", "bicycle", "boat", "dog", "cat", "bird", "person", "kite", "tree", "house", "tent"})
+_PAIRABLE = frozenset(
+    {"car", "truck", "bus", "bicycle", "boat", "dog", "cat", "bird", "person", "kite", "tree", "house", "tent"}
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def facts(seed: int, index: int) -> Facts:
         unseen = Mention(name, draw.choice(CLASSES[name].colours))
     return Facts(
         index=index,
-        language="zh" if permuted(seed, block, 10, "languages")[place] < 3 else "en",
+        language="zh" if language_place(seed, index) < CHINESE_OF_TEN else "en",
         topic=topic,
         subject=subject,
         landmark=landmark,

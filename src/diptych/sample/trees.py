@@ -1,13 +1,14 @@
 """Constituency trees: the notation the English grammar is written in, Penn brackets, tokens and plain text.
 
-The grammar's notation is `[NP a/DT dog/NN]`: a labelled bracket of `word/TAG` leaves, brackets and `<slot>`s. A slot is replaced by
+The grammar's notation is `[NP a/DT dog/NN]`: a labelled bracket of `word/TAG` leaves, brackets and `<slot>`s. A
+slot is replaced by
 another piece in the same notation before anything is parsed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 _PIECE = re.compile(r"\[([A-Z]+)\s*|(\])|([^\s\[\]]+)/([A-Z$.,:'`-]+)|(\S+)")
@@ -17,7 +18,9 @@ _NO_SPACE_BEFORE = frozenset({",", ".", ";", ":", "?", "!", "'s", "”", "%"})
 
 @dataclass(frozen=True)
 class Tree:
-    """A constituent with children, or a pre-terminal (label and word) without; `mention` ties a noun phrase to what it names."""
+    """A constituent with children, or a pre-terminal (label and word) without; `mention` ties a noun phrase to what
+    it names.
+    """
 
     label: str
     children: tuple[Tree, ...] = ()
@@ -36,13 +39,21 @@ class Tree:
             return f"({self.label} {self.word})"
         return f"({self.label} {' '.join(child.bracket() for child in self.children)})"
 
-    def spans(self, start: int = 0) -> Iterator[tuple[Tree, int, int]]:
-        """Yield every constituent with its half-open token span, parents first."""
-        end = start + len(self.leaves())
-        yield self, start, end
-        for child in self.children:
-            yield from child.spans(start)
-            start += len(child.leaves())
+    def spans(self) -> list[tuple[Tree, int, int]]:
+        """Return every constituent with its half-open token span, parents first."""
+        found: list[tuple[Tree, int, int]] = []
+
+        def visit(node: Tree, start: int) -> int:
+            place = len(found)
+            found.append((node, start, start + 1))
+            end = start + 1 if node.word is not None else start
+            for child in node.children:
+                end = visit(child, end)
+            found[place] = (node, start, end)
+            return end
+
+        visit(self, 0)
+        return found
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:

@@ -35,7 +35,9 @@ class TruthSentence:
 
 @dataclass(frozen=True)
 class TruthObject:
-    """A drawn object: class, colour, box (xyxy, pixels, right and bottom exclusive), share of its box that nothing covers."""
+    """A drawn object: class, colour, box (xyxy, pixels, right and bottom exclusive), share of its box that nothing
+    covers.
+    """
 
     name: str
     colour: str
@@ -55,7 +57,9 @@ class TruthRelation:
 
 @dataclass(frozen=True)
 class TruthText:
-    """The line of a banner, the box of its glyphs and of its strip; `keyphrase` when it holds one that the text lacks."""
+    """The line of a banner, the box of its glyphs and of its strip; `keyphrase` when it holds one that the text
+    lacks.
+    """
 
     text: str
     language: str
@@ -185,7 +189,10 @@ def truth_of(document: SampleDocument) -> Truth:
 def _sentence(sentence: Sentence, linked: bool) -> TruthSentence:
     phrases = sentence.phrases if linked else ()
     return TruthSentence(
-        sentence.text, sentence.tree, sentence.tokens, tuple(TruthPhrase(p.start, p.end, p.text, p.referents, p.nested) for p in phrases)
+        sentence.text,
+        sentence.tree,
+        sentence.tokens,
+        tuple(TruthPhrase(p.start, p.end, p.text, p.referents, p.nested) for p in phrases),
     )
 
 
@@ -204,7 +211,12 @@ def _image(image: SampleImage) -> TruthImage:
     if banner is not None and image.scene is not None and image.scene.banner is not None:
         glyphs = banners.glyph_box(image.scene.banner)
         scale_x, scale_y = width / plan.picture.width, height / plan.picture.height
-        box = (round(glyphs[0] * scale_x), round(glyphs[1] * scale_y), round(glyphs[2] * scale_x), round(glyphs[3] * scale_y))
+        box = (
+            round(glyphs[0] * scale_x),
+            round(glyphs[1] * scale_y),
+            round(glyphs[2] * scale_x),
+            round(glyphs[3] * scale_y),
+        )
         texts = (TruthText(banner.text, banner.language, box, banner.box, banner.size, banner.keyphrase),)
     adds = image.keep and (any(text.keyphrase for text in texts) or image.judgement.relevance == "implicit")
     return TruthImage(
@@ -226,8 +238,13 @@ def _image(image: SampleImage) -> TruthImage:
         caption=_sentence(image.caption, True) if image.caption else None,
         caption_style=image.caption_style,
         descriptions=tuple(_sentence(sentence, True) for sentence in image.descriptions),
-        objects=tuple(TruthObject(item.name, item.colour, item.box, _visible(boxes, number)) for number, item in enumerate(objects)),
-        relations=tuple(TruthRelation(edge.subject, edge.predicate, edge.object, edge.iou) for edge in relations(objects)),
+        objects=tuple(
+            TruthObject(item.name, item.colour, item.box, _visible(boxes, number))
+            for number, item in enumerate(objects)
+        ),
+        relations=tuple(
+            TruthRelation(edge.subject, edge.predicate, edge.object, edge.iou) for edge in relations(objects)
+        ),
         scenes=_components(boxes),
         texts=texts,
         relevance=image.judgement.relevance,

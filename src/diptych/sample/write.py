@@ -1,13 +1,17 @@
-"""Writing a site to a folder: as static files, and as the folder source reads documents. Streams; holds one document at a time."""
+"""Writing a site to a folder: as static files, and as the folder source reads documents. Streams; holds one
+document at a time.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.sample.dirt import AD_SIZES, LOGO, NEWSLETTER, advert
 from diptych.sample.document import SampleDocument, SampleImage
+from diptych.sample.pages import index_path
 from diptych.sample.site import Site
 from diptych.sample.truth import document_id, truth_of
 
@@ -24,9 +28,12 @@ class Written:
 def write(site: Site, folder: str | Path, *, static: bool = True) -> Written:
     """Write a site below `folder` and return how much that was.
 
-    `documents/<id>.json` and `images/<id>/<file>` are the folder source's layout (pictures that a server would not deliver are left out, and
-    so are those of the page's frame); `truth.jsonl` has a line a document, its image paths also as `files` in the JSON documents;
-    `static/` (unless `static=False`) holds pages and pictures under their URL paths, with redirects and errors listed in `faults.jsonl`.
+    `documents/<id>.json` and `images/<id>/<file>` are the folder source's layout (pictures that a server would not
+    deliver are left out, and
+    so are those of the page's frame); `truth.jsonl` has a line a document, its image paths also as `files` in the
+    JSON documents;
+    `static/` (unless `static=False`) holds pages and pictures under their URL paths, with redirects and errors
+    listed in `faults.jsonl`.
     """
     root = Path(folder)
     (root / "documents").mkdir(parents=True, exist_ok=True)
@@ -75,7 +82,11 @@ def folder_path(document: SampleDocument, image: SampleImage) -> str:
 
 def _folder_document(document: SampleDocument) -> bytes:
     article = document.article
-    shown = [i for i in document.images if i.place == "article" and i.delivery not in ("http_404", "http_410", "http_500", "redirect_loop")]
+    shown = [
+        i
+        for i in document.images
+        if i.place == "article" and i.delivery not in ("http_404", "http_410", "http_500", "redirect_loop")
+    ]
     content = {
         "id": document_id(document.index),
         "language": document.language,
@@ -99,11 +110,8 @@ def _folder_document(document: SampleDocument) -> bytes:
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def _write_frame(site: Site, root: Path, put: object, note: object) -> None:
+def _write_frame(site: Site, root: Path, put: Callable[[Path, bytes], None], note: Callable[[str], object]) -> None:
     """Write what belongs to no document: index, feed, sitemap, robots.txt, the site's own pictures, the traps."""
-    from diptych.sample.pages import index_path
-
-    assert callable(put) and callable(note)
     for image in (LOGO, NEWSLETTER, *_ADVERTS):
         put(root / image.path.lstrip("/"), site.image_bytes(image))
     for path in ("/robots.txt", "/feed.xml", "/sitemap.xml", "/about.html", "/contact.html"):
