@@ -6,11 +6,9 @@ stay, too. Nothing is committed here; the caller puts the new chunks into a mani
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from diptych.exceptions import Corrupt
 from diptych.stage import Output, RowState, Status
@@ -27,6 +25,7 @@ __all__ = ["MAX_DEAD", "MAX_SEGMENTS", "CompactReport", "compact", "compact_part
 MAX_SEGMENTS = 8
 MAX_DEAD = 1 / 3
 _ROWS = 1024
+_OUTCOME = ["status", "code", "text", "value", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -78,19 +77,26 @@ def compact(
 def compact_part(store: Store, stage: StageEntry, part: Part, shards: int, build: str) -> Part:
     """The same rows in one new segment; :class:`Corrupt` when a row's values have not the digests they should."""
     reader = PartReader(store, part)
-    meta = {"compacted": [s.path for s in part.segments]}
+    schema, tensors = stage.arrow_schema(), stage.tensor_specs()
+    table = reader.table(schema.names, with_state=True)
+    arrays = {name: reader.tensor(name) for name in tensors}
     writer = SegmentWriter(
         store, stage=stage.name, stage_key=stage.key, shard=part.shard, shards=shards, build=build,
-        schema=stage.arrow_schema(), tensors=stage.tensor_specs(), meta=meta,
+        schema=schema, tensors=tensors, meta=_meta(reader),
     )  # fmt: skip
     with writer:
         for start in range(0, part.counts.total, _ROWS):
-            rows = reader.rows.slice(start, _ROWS)
-            _copy(reader, rows, start, stage, writer)
+            rows = table.slice(start, _ROWS)
+            output = Output(tuple(rows["key"].to_pylist()), schema, tensors)
+            output.states = [_state(row) for row in rows.select(_OUTCOME).to_pylist()]
+            for name in schema.names:
+                output.set_column(name, rows[name].to_pylist())
+            for name, values in arrays.items():
+                output.set_column(name, values[start : start + _ROWS])
+            writer.append(output, rows["input_hash"].to_pylist())
         written = writer.close()
     for name in ("key", "input_hash", "status", "code", "exact", "floats"):
-        same = written.rows[name].to_pylist() == reader.rows[name].to_pylist()
-        if not same:
+        if written.rows[name].to_pylist() != reader.rows[name].to_pylist():
             raise Corrupt(
                 f"stage {stage.name}, shard {part.shard}: copied rows differ from their row table in {name}; "
                 "run diptych verify to see which segment is damaged"
@@ -98,15 +104,13 @@ def compact_part(store: Store, stage: StageEntry, part: Part, shards: int, build
     return make_part(store, part.shard, written.rows, [written.ref])
 
 
-def _copy(reader: PartReader, rows: pa.Table, start: int, stage: StageEntry, writer: SegmentWriter) -> None:
-    schema, tensors = stage.arrow_schema(), stage.tensor_specs()
-    keys = tuple(rows["key"].to_pylist())
-    output = Output(keys, schema, tensors)
-    table = reader.table(schema.names, with_state=True).slice(start, len(keys))
-    states: list[dict[str, Any]] = table.select(["status", "code", "text", "value", "threshold"]).to_pylist()
-    output.states = [RowState(**(state | {"status": Status(state["status"])})) for state in states]
-    for name in schema.names:
-        output.set_column(name, table[name].to_pylist())
-    for name in tensors:
-        output.set_column(name, reader.tensor(name)[start : start + len(keys)])
-    writer.append(output, rows["input_hash"].to_pylist())
+def _state(row: Mapping[str, Any]) -> RowState:
+    return RowState(Status(row["status"]), row["code"], row["text"], row["value"], row["threshold"])
+
+
+def _meta(reader: PartReader) -> dict[str, object]:
+    """What all merged segments say alike, and what each said."""
+    metas = {segment.ref.path: segment.info.meta for segment in reader.segments}
+    first = next(iter(metas.values()), {})
+    common = {k: v for k, v in first.items() if all(m.get(k) == v for m in metas.values())}
+    return {"host": "", **common, "compacted": [{"path": path, "meta": dict(m)} for path, m in metas.items()]}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diptych.storage.canonical import row_digests
 from diptych.storage.manifest import Manifest, StageEntry
 from diptych.storage.parts import Part, read_chunk
 from diptych.storage.references import snapshot_path
@@ -118,9 +119,8 @@ def _differing_rows(
     common = set(before.chunks) & set(after.chunks) if before and after else set()
     if before and after and len(before.chunks) != len(after.chunks):
         common = set()
-    sides = [
-        [p for c in (e.chunks if e else ()) if c not in common for p in read_chunk(store, c)] for e in (before, after)
-    ]
+    chunks = [[c for c in (entry.chunks if entry else ()) if c not in common] for entry in (before, after)]
+    sides = [[part for chunk in side for part in read_chunk(store, chunk)] for side in chunks]
     tables = {(p.shard, p.rows) for p in sides[0]} & {(p.shard, p.rows) for p in sides[1]}
     if before and after and len(sides[0]) != len(sides[1]):
         tables = set()  # another number of shards: equal tables may belong to other shards
@@ -150,15 +150,10 @@ def _records(store: Store, one: Manifest, two: Manifest) -> RecordsDiff:
 
 def _snapshot(store: Store, digest: str) -> dict[str, bytes]:
     """Record id to a digest of everything the snapshot says about it."""
-    from diptych.storage.canonical import row_digests
-
     found: dict[str, bytes] = {}
     with pq.ParquetFile(store.home.local(snapshot_path(digest))) as file:
         for batch in file.iter_batches(8192):
             table = pa.Table.from_batches([batch])
-            columns = [
-                (name, column.type, column) for name, column in zip(table.schema.names, table.columns, strict=True)
-            ]
-            digests = row_digests(columns, table.num_rows).exact
+            digests = row_digests([(f.name, f.type, table[f.name]) for f in table.schema], table.num_rows).exact
             found.update(zip(table["record"].to_pylist(), digests, strict=True))
     return found

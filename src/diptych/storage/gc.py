@@ -187,9 +187,9 @@ class _Search:
                 found.append(Item("snapshot", digest, path, 1, size))
         for path, size in self._store.home.walk("raw/blobs"):
             sha256 = path.rpartition("/")[2]
-            if len(sha256) == 64 and path == blob_path(sha256) and sha256 not in self._named.blobs:
-                if not self._young(path):
-                    found.append(Item("blob", sha256, path, 1, size))
+            ours = len(sha256) == 64 and path == blob_path(sha256)
+            if ours and sha256 not in self._named.blobs and not self._young(path):
+                found.append(Item("blob", sha256, path, 1, size))
         if self._workers:
             for _ in found:
                 self._spare("a build or crawl is running (blobs and snapshots wait)")

@@ -101,10 +101,11 @@ def fetched_blobs(store: Store) -> set[str]:
     records: dict[str, tuple[str, str]] = {}
     for crawl in [*log.crawls(), *log.unfinished()]:
         for row in log.rows(crawl):
-            if isinstance(row, Attempt) and row.outcome == "ok" and row.sha256 and row.url not in forgotten:
+            if not isinstance(row, Attempt | DocumentRow) or row.outcome != "ok" or row.url in forgotten:
+                continue
+            if isinstance(row, Attempt):
                 pages[scope_of(row.source, row.url), row.url] = row.sha256
-            elif isinstance(row, DocumentRow) and row.outcome == "ok":
-                if row.record not in forgotten and row.url not in forgotten:
-                    records[row.record] = (row.document, row.page)
-    found = set(pages.values()) | {sha for pair in records.values() for sha in pair if sha}
-    return {sha for sha in found if sha not in forgotten}
+            elif row.record not in forgotten:
+                records[row.record] = (row.document, row.page)
+    found = set(pages.values()) | {sha for pair in records.values() for sha in pair}
+    return {sha for sha in found if sha and sha not in forgotten}

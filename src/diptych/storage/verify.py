@@ -218,12 +218,10 @@ class _Check:
                     continue
                 if _host(self._store, was[3]) != _host(self._store, path):
                     continue
-                text = f"stage {stage.name}: input as in version {other.version}, whose segment is {was[3]}, but other values"
+                text = f"stage {stage.name}: same input as in version {other.version} ({was[3]}), other values"
                 if was[1] != exact:
-                    text += (
-                        "; same machine, same packages: the stage is not deterministic or its version was not raised"
-                    )
-                    self.problem("unequal", path, text, key)
+                    why = "same machine and packages, so the stage is not deterministic or its version was not raised"
+                    self.problem("unequal", path, f"{text}; {why}", key)
                 else:
                     self._report.notes.append(f"{key}: {text} in floats")
         except StoreError as error:
