@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_page", "looks_like_image", "sniff_image"]
+__all__ = ["is_feed", "is_page", "looks_like_image", "sniff_image"]
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "jpeg"),
@@ -23,6 +23,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"hevc")
 _MARKUP = re.compile(rb"\s*(<\?xml|<!doctype|<html|<head|<body|<!--|<script|<svg|<rss|<feed|<urlset)", re.I)
+_FEED = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(rss|feed|rdf:rdf|urlset|sitemapindex)[\s>]", re.I | re.S)
 _HTML_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "application/xml", "text/xml", "")
 
 
@@ -61,3 +62,8 @@ def is_page(data: bytes, content_type: str) -> bool:
     if declared in _HTML_TYPES:
         return True
     return bool(_MARKUP.match(data[:512]))
+
+
+def is_feed(data: bytes) -> bool:
+    """Whether bytes begin as RSS, Atom or a sitemap."""
+    return bool(_FEED.match(data[:2048].removeprefix(b"\xef\xbb\xbf")))

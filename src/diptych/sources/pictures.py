@@ -1,0 +1,125 @@
+"""The images of a page, in order, each with the caption to trust most.
+
+The address is, in this order: a lazy-loading attribute (``data-srcset``, ``data-src`` and its relatives), the largest
+candidate of ``srcset`` (its own, or of ``<source>`` in its ``<picture>``), ``src``. Inline ``data:`` images are none.
+
+The caption is the ``<figcaption>`` of its figure, else its ``alt``, else text nearby that is marked as a caption. What
+stands in ``<noscript>`` or ``<template>`` counts only where the page has no other mention of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from selectolax.lexbor import LexborNode
+
+from diptych.records import Picture
+from diptych.sources.html import Html, attribute, squeeze
+
+__all__ = ["page_pictures"]
+
+_LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set")
+_LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-url", "data-hi-res-src", "data-full-src")
+_CAPTION_CLASS = re.compile(r"(^|[\s_-])(caption|legend|bildunterschrift|img-?desc)|caption-?text", re.I)
+_CANDIDATE = re.compile(r"\s*(\S*[^\s,])(?:\s+([\d.]+)([wxh]))?\s*(?:,|$)")
+_NEAR = 300
+
+
+def page_pictures(page: Html) -> tuple[Picture, ...]:
+    """Every image of the page once; of several mentions the first that has a caption gives it."""
+    found: dict[str, Picture] = {}
+    hidden: dict[str, Picture] = {}
+    for node in page.tree.css("img, amp-img"):
+        reference = _reference(node)
+        address = page.address(reference) if reference and not reference.startswith("data:") else None
+        if address is None:
+            continue
+        alt = squeeze(attribute(node, "alt"))
+        picture = Picture(address, _caption(node, alt), alt)
+        place = hidden if _inside(node, ("noscript", "template")) else found
+        known = place.get(address)
+        if known is None or (picture.caption and not known.caption):
+            place[address] = picture
+    return (*found.values(), *(picture for address, picture in hidden.items() if address not in found))
+
+
+def _reference(node: LexborNode) -> str:
+    """The address to take, as it is written."""
+    sets = [attribute(node, name) for name in _LAZY_SETS]
+    parent = node.parent
+    sources = [n for n in parent.css("source")] if parent is not None and parent.tag == "picture" else []
+    for source in sources:
+        sets += [attribute(source, name) for name in _LAZY_SETS]
+    for value in sets:
+        if best := _largest(value):
+            return best
+    for name in _LAZY:
+        if (value := attribute(node, name).strip()) and not value.startswith(("{", "data:")):
+            return value
+    for value in (attribute(node, "srcset"), *(attribute(source, "srcset") for source in sources)):
+        if best := _largest(value):
+            return best
+    return attribute(node, "src").strip()
+
+
+def _largest(srcset: str) -> str:
+    """The candidate with the largest width or density; the first of equals; empty without any."""
+    best, size = "", -1.0
+    for address, number, _ in _CANDIDATE.findall(srcset):
+        value = float(number) if number.count(".") <= 1 and number.strip(".") else 1.0
+        if value > size and not address.startswith("data:"):
+            best, size = address, value
+    return best
+
+
+def _caption(node: LexborNode, alt: str) -> str:
+    figure = next((n for n in _ancestors(node) if n.tag == "figure"), None)
+    if figure is not None:
+        label = figure.css_first("figcaption")
+        text = squeeze(label.text()) if label is not None else ""
+        if text:
+            return text
+    return alt or _nearby(node)
+
+
+def _nearby(node: LexborNode) -> str:
+    """Text marked as a caption beside the image or beside what holds only it; at most 300 characters."""
+    current: LexborNode | None = node
+    for _ in range(4):
+        if current is None or current.tag in ("body", "article", "main", "section"):
+            return ""
+        for beside in (_element(current, True), _element(current, False)):
+            if beside is None or beside.css_first("img") is not None:
+                continue
+            marked = _CAPTION_CLASS.search(f"{attribute(beside, 'class')} {attribute(beside, 'id')}")
+            if marked or beside.tag in ("small", "figcaption"):
+                text = squeeze(beside.text())
+                if text and len(text) <= _NEAR:
+                    return text
+        parent = current.parent
+        if parent is None or len(parent.css("img")) > 1:
+            return ""
+        current = parent
+    return ""
+
+
+def _element(node: LexborNode, forward: bool) -> LexborNode | None:
+    """The next (or previous) element, None when text stands between."""
+    current = node.next if forward else node.prev
+    while current is not None and not current.is_element_node:
+        if current.is_text_node and (current.text() or "").strip():
+            return None
+        current = current.next if forward else current.prev
+    return current
+
+
+def _ancestors(node: LexborNode) -> Iterator[LexborNode]:
+    current = node.parent
+    while current is not None:
+        yield current
+        current = current.parent
+
+
+def _inside(node: LexborNode, tags: tuple[str, ...]) -> bool:
+    return any(ancestor.tag in tags for ancestor in _ancestors(node))
