@@ -132,7 +132,7 @@ def test_what_breaks_the_declaration_is_refused(toy: Toy) -> None:
     with pytest.raises(StoreError, match="'k' occurs twice"):
         writer.close()
     for schema in (
-        pa.schema([("text", pa.string())]),
+        pa.schema([("error", pa.string())]),
         pa.schema([("a.b", pa.string())]),
         pa.schema([("a", pa.int8()), ("a", pa.int8())]),
     ):

@@ -25,7 +25,7 @@ __all__ = ["MAX_DEAD", "MAX_SEGMENTS", "CompactReport", "compact", "compact_part
 MAX_SEGMENTS = 8
 MAX_DEAD = 1 / 3
 _ROWS = 1024
-_OUTCOME = ["status", "code", "text", "value", "threshold"]
+_OUTCOME = ["status", "code", "error", "value", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def compact_part(store: Store, stage: StageEntry, part: Part, shards: int, build
 
 
 def _state(row: Mapping[str, Any]) -> RowState:
-    return RowState(Status(row["status"]), row["code"], row["text"], row["value"], row["threshold"])
+    return RowState(Status(row["status"]), row["code"], row["error"], row["value"], row["threshold"])
 
 
 def _meta(reader: PartReader) -> dict[str, object]:

@@ -120,7 +120,7 @@ def lineage(store: Store, manifest: Manifest, key: str) -> Lineage:
                     key=row,
                     status=raw.pop("status"),
                     code=raw.pop("code") or "",
-                    text=raw.pop("text") or "",
+                    text=raw.pop("error") or "",
                     value=raw.pop("value"),
                     threshold=raw.pop("threshold"),
                     segment=raw.pop("segment", ""),

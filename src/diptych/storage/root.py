@@ -19,7 +19,7 @@ from typing import Protocol
 
 from diptych.exceptions import NotFound, StoreError, UsageError
 
-__all__ = ["LocalRoot", "Root", "check_path", "open_root"]
+__all__ = ["LocalRoot", "Root", "check_path", "has_atomic_create", "open_root"]
 
 _TEMPORARY = ".tmp-"
 
@@ -328,6 +328,15 @@ def _fsync_folder(path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES, errno.EISDIR, errno.ENOENT):
             raise  # some systems cannot sync folders; others can, and then a failure matters
+
+
+def has_atomic_create(root: Root) -> bool:
+    """Whether ``create`` refuses a name that exists already (some S3-compatible services ignore the condition)."""
+    path = f"probe-{secrets.token_hex(8)}"
+    try:
+        return root.create(path, b"1") and not root.create(path, b"2") and root.read(path) == b"1"
+    finally:
+        root.delete(path)
 
 
 def open_root(url_or_path: str | Path) -> Root:

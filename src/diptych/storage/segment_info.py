@@ -2,7 +2,7 @@
 
 A segment is a folder ``parts/<stage>/<stage key>/shard-00007/<build id>-<random>/``:
 
-``table.parquet``  one line a row: ``key, input_hash, status, code, text, value, threshold, exact, floats``, then
+``table.parquet``  one line a row: ``key, input_hash, status, code, error, value, threshold, exact, floats``, then
                    the stage's columns, then ``<tensor>.start`` and ``<tensor>.count`` for each tensor
 ``<tensor>.npy``   all rows' tensors, concatenated: shape ``(total rows, *row_shape)``, no pickles
 ``part.json``      what it is, and size and SHA-256 of the other files; written last
@@ -54,7 +54,7 @@ STATE_SCHEMA = pa.schema(
         ("input_hash", _HASH),
         ("status", pa.string()),
         ("code", pa.string()),
-        ("text", pa.string()),
+        ("error", pa.string()),
         ("value", pa.float64()),
         ("threshold", pa.float64()),
         ("exact", _HASH),

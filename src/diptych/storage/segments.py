@@ -261,7 +261,7 @@ def _state_columns(states: Sequence[RowState]) -> dict[str, Any]:
     return {
         "status": [str(s.status) for s in states],
         "code": [s.code for s in states],
-        "text": [s.text.encode("utf-8", "replace").decode() for s in states],
+        "error": [s.text.encode("utf-8", "replace").decode() for s in states],
         "value": [s.value for s in states],
         "threshold": [s.threshold for s in states],
     }
