@@ -84,6 +84,11 @@ class SampleDocument:
         return self.facts.language
 
     @property
+    def requested(self) -> str:
+        """Return the path under which index, sitemap and feed link the page: through /go/ when it is redirected."""
+        return f"/go{self.path}" if self.style.delivery == "redirect" else self.path
+
+    @property
     def kept(self) -> tuple[SampleImage, ...]:
         """Return the pictures a perfect cleaner keeps."""
         return tuple(image for image in self.images if image.keep)

@@ -95,8 +95,9 @@ def index_page(number: int, last: int, documents: Iterable[SampleDocument], extr
     """Return one page of the index: links to articles (through /go/ for redirected ones), traps, and its neighbours."""
     items = ""
     for document in documents:
-        path = f"/go{document.path}" if document.style.delivery == "redirect" else document.path
-        items += f'<li><a href="{path}" lang="{document.language}">{escape(document.article.title)}</a></li>\n'
+        items += (
+            f'<li><a href="{document.requested}" lang="{document.language}">{escape(document.article.title)}</a></li>\n'
+        )
     items += "".join(f'<li><a href="{path}">From the archive</a></li>\n' for path in extra)
     steps = ""
     if number > 1:
@@ -133,7 +134,7 @@ def feed(documents: Iterable[SampleDocument], origin: str) -> bytes:
     for document in documents:
         date = format_datetime(datetime.fromisoformat(document.published), usegmt=True)
         items += (
-            f"<item><title>{escape(document.article.title)}</title><link>{origin}{document.path}</link><guid>{origin}{document.path}</guid>"
+            f"<item><title>{escape(document.article.title)}</title><link>{origin}{document.requested}</link><guid>{origin}{document.requested}</guid>"
             f"<pubDate>{date}</pubDate><description>{escape(document.article.summary.text)}</description></item>\n"
         )
     return (

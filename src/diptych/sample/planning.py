@@ -8,7 +8,7 @@ from functools import lru_cache
 from random import Random
 
 from diptych.sample import captions, chinese, english, photographs
-from diptych.sample.article import Article, Sentence
+from diptych.sample.article import Article, Keyphrase, Sentence
 from diptych.sample.dirt import dirty_images
 from diptych.sample.document import Judgement, PageStyle, SampleDocument, SampleImage
 from diptych.sample.judging import judge
@@ -142,12 +142,19 @@ def plan(layout: Layout, index: int) -> SampleDocument:
     article = write_article(layout.seed, fact)
     images = plain_images(layout, index)
     style, group = PageStyle(), index
+    if not images:
+        article = replace(article, keyphrases=_told_by_text(article))
     if layout.dirt:
         given = assignment(layout.seed, index)
         style = page_style(layout.seed, index)
         images, group = _shared(layout, fact, article, images, given)
         images = dirty_images(layout.seed, index, fact, images, given)
     return SampleDocument(index, page_path(fact), fact, article, images, style, published(index), group=group)
+
+
+def _told_by_text(article: Article) -> tuple[Keyphrase, ...]:
+    """Return the keyphrases of a page without pictures: what only pictures tell is lost there."""
+    return tuple(item for item in article.keyphrases if item.where == "text") or (Keyphrase(article.place, "text"),)
 
 
 def _shared(
@@ -162,7 +169,10 @@ def _shared(
     if not wanted:
         return images, fact.index
     original = next((image for image in wanted if image.role == "best"), wanted[0])
-    plan = replace(original.plan, change=share.change)
+    picture = original.plan.picture
+    if picture.scene is not None and picture.scene.banner is not None:  # its line is no keyphrase of this document
+        picture = replace(picture, scene=replace(picture.scene, banner=replace(picture.scene.banner, keyphrase=False)))
+    plan = replace(original.plan, picture=picture, change=share.change)
     path = media_path(layout.seed, fact.index, len(images), "jpeg")
     judgement = judge(original.scene, article.named, fact.topic) if original.scene else Judgement()
     sentence = caption_of(rng(layout.seed, fact.index, "shared"), fact, article, None, "generic")

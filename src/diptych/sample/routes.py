@@ -99,7 +99,7 @@ def _sitemap(site: Site, path: str, origin: str, headers: Mapping[str, str]) -> 
         if not 0 <= part < max(1, parts):
             return plain(404, "no such sitemap")
         documents = site.iterate(part * _SITEMAP_SIZE, (part + 1) * _SITEMAP_SIZE)
-        body = pages.sitemap(((document.path, document.published) for document in documents), origin)
+        body = pages.sitemap(((document.requested, document.published) for document in documents), origin)
     return _text(body, "application/xml; charset=utf-8", headers)
 
 

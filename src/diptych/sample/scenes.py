@@ -20,7 +20,9 @@ from diptych.sample.wordings import SHOPS
 
 ROLES = ("rival_pair", "rival_apart", "rival_colour", "partial", "implied", "irrelevant", "poster")
 _FILL = ("rival_colour", "partial", "implied", "irrelevant", "poster")
-_FILL_WEIGHTS = (5, 2, 7, 5, 1)
+_FILL_WEIGHTS = (5, 1, 8, 5, 1)
+_RIVALS = ("rival_pair", "rival_apart", "rival_colour")
+_RIVAL_WEIGHTS = (78, 10, 12)
 _MOST = 7
 
 
@@ -34,12 +36,12 @@ class Drawn:
 
 
 def choose_roles(draw: random.Random, count: int) -> list[str]:
-    """Return the roles of a document's scenes: one best, a rival where there are three or more, then anything."""
+    """Return the roles of a document's scenes: one best, mostly a rival, then anything."""
     if count <= 0:
         return []
     roles = ["best"]
-    if count > 2 or (count == 2 and draw.random() < 0.5):
-        roles.append("rival_pair" if draw.random() < 0.8 else "rival_apart")
+    if draw.random() < (0.88 if count > 2 else 0.55 if count == 2 else 0):
+        roles.append(draw.choices(_RIVALS, _RIVAL_WEIGHTS)[0])
     while len(roles) < count:
         roles.append(draw.choices(_FILL, _FILL_WEIGHTS)[0])
     draw.shuffle(roles)

@@ -126,6 +126,7 @@ class Truth:
     index: int
     id: str
     path: str
+    requested: str
     language: str
     topic: str
     title: str
@@ -164,6 +165,7 @@ def truth_of(document: SampleDocument) -> Truth:
         index=document.index,
         id=document_id(document.index),
         path=document.path,
+        requested=document.requested,
         language=document.language,
         topic=document.facts.topic,
         title=article.title,

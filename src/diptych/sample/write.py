@@ -66,6 +66,8 @@ def write(site: Site, folder: str | Path, *, static: bool = True) -> Written:
             put(root / "documents" / f"{document_id(document.index)}.json", _folder_document(document))
             if static:
                 put(root / "static" / document.path.lstrip("/"), site.respond(document.path).body)
+                moved = [document.requested, *(image.path for image in document.images)]
+                faults.writelines(_redirection(path) for path in moved if path.startswith("/go/"))
         if static:
             _write_frame(site, root / "static", put, faults.write)
     return Written(*counted)
@@ -78,6 +80,10 @@ _COMMON = frozenset(image.path for image in (LOGO, NEWSLETTER, *_ADVERTS))
 def folder_path(document: SampleDocument, image: SampleImage) -> str:
     """Return where the folder layout keeps a picture, relative to the folder."""
     return f"images/{document_id(document.index)}/{image.path.rsplit('/', 1)[-1]}"
+
+
+def _redirection(path: str) -> str:
+    return json.dumps({"path": path, "kind": "redirect", "to": path.removeprefix("/go")}) + "\n"
 
 
 def _folder_document(document: SampleDocument) -> bytes:

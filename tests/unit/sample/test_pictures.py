@@ -13,8 +13,9 @@ from diptych.sample import Site
 from diptych.sample.drawing import draw_object
 from diptych.sample.lexicon import CLASSES, COLOURS, TOPICS
 from diptych.sample.picture import EXTENSIONS
+from diptych.sample.planning import photograph_of
 
-SITE = Site(140, seed=0)
+SITE = Site(132, seed=0)
 
 
 def decode(data: bytes) -> Image.Image:
@@ -59,7 +60,7 @@ def test_boxes_lie_inside_and_show_the_colour(kept):
             assert 0 <= x0 < x1 <= said.width and 0 <= y0 < y1 <= said.height
             if not said.colours_visible or item.visible < 0.9:
                 continue
-            part = pixels[y0:y1, x0:x1].reshape(-1, 3)
+            part = pixels[y0:y1:2, x0:x1:2].reshape(-1, 3)
             names = list(COLOURS)
             distance = ((part[:, None] - np.array([COLOURS[name] for name in names])) ** 2).sum(axis=2)
             near = np.array(names)[distance.argmin(axis=1)]
@@ -76,7 +77,12 @@ def test_drawings_fill_their_boxes(name):
         width = round(height * kind.aspect)
         for variant in range(3):
             alpha = draw_object(name, kind.colours[0], width, height, variant, False).getchannel("A")
-            left, top, right, bottom = alpha.point(lambda value: 255 * (value > 40)).getbbox()
+            left, top, right, bottom = Image.fromarray((np.asarray(alpha) > 40).astype(np.uint8)).getbbox() or (
+                0,
+                0,
+                0,
+                0,
+            )
             assert left <= 1 and top <= 1 and right >= width - 1 and bottom >= height - 1
 
 
@@ -128,16 +134,20 @@ def test_near_duplicates_look_like_their_originals():
 
 
 def test_a_photograph_is_a_window_of_its_own():
+    layout = Site(600).layout
     seen = set()
-    for document in Site(600).iterate():
-        windows = [image.plan.picture.window for image in document.images if image.role == "photograph"]
-        assert len(windows) <= 1
-        for part in windows:
-            assert part is not None and part.side**2 <= 0.4
-            place = (part.photograph, part.left, part.top, part.side, part.mirrored)
-            assert place not in seen
-            seen.add(place)
+    for index in range(600):
+        plan = photograph_of(layout, index)
+        if plan is None:
+            continue
+        part = plan.picture.window
+        assert part is not None and part.side**2 <= 0.4
+        place = (part.photograph, part.left, part.top, part.side, part.mirrored)
+        assert place not in seen
+        seen.add(place)
     assert len(seen) > 60
+    for document in Site(60).iterate():
+        assert sum(image.role == "photograph" for image in document.images) <= 1
 
 
 def test_the_pair_of_the_summary_overlaps_in_the_best_picture_only():
@@ -170,7 +180,7 @@ def test_relevance_classes_follow_from_what_is_named_and_shown():
         for image in truth.images:
             shown = {item.name for item in image.objects}
             if image.relevance == "explicit":
-                assert shown & named and image.cmi >= 0.25
+                assert shown & named and image.cmi in (0.25, 0.5, 0.75, 1.0)
             elif image.relevance == "implicit":
                 assert not shown & named and shown & set(TOPICS[truth.topic].implied)
             elif image.relevance == "irrelevant":
