@@ -1,0 +1,219 @@
+"""Writes the page of a version: two passes over its shards, then one template; nothing in it needs the network."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diptych.exceptions import MissingExtra
+from diptych.report.cards import Card, CardMaker, Row, label_of
+from diptych.report.choice import Choice, Example
+from diptych.report.leaks import split_proof
+from diptych.report.measures import Measures
+from diptych.report.shards import iter_shards, open_shard
+from diptych.report.stats import Reason, Statistics
+from diptych.report.tally import Tally
+from diptych.report.thumbnails import Thumbnail, Thumbnails
+from diptych.report.values import bytes_text, json_for_script, number, safe_link
+from diptych.storage.manifest import Manifest
+from diptych.version import Version
+
+__all__ = ["write_report"]
+
+EXAMPLE_SIDE = 200
+_SIZE_MARK = "@@page-bytes@@"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example of a reason with its picture or its words."""
+
+    example: Example
+    row: Row
+    thumbnail: Thumbnail | None
+    words: str
+    url: str
+
+
+def write_report(version: Version, path: Path, *, gallery: int = 60) -> Path:
+    """Write one self-contained HTML page and return its path; ``gallery`` is how many records it shows.
+
+    The gallery grows beyond that only as far as needed to show every rule and status. The file appears complete or not at all.
+    """
+    environment = _environment()
+    tally, measures = Tally(version), Measures(version)
+    choice = Choice(version.manifest, tally.splits, gallery)
+    for shard in iter_shards(version):
+        tally.add(shard)
+        measures.add(shard)
+        choice.add(shard)
+    statistics = tally.statistics()
+    thumbnails = Thumbnails()
+    cards, shown = _look_up(version, choice, tally.splits, thumbnails)
+    files = resources.files("diptych.report") / "templates"
+    script = (files / "report.js").read_text("utf-8")
+    proof = split_proof(version)
+    html = environment.get_template("report.html.j2").render(
+        m=version.manifest,
+        s=statistics,
+        title=_title(version.manifest),
+        notices=_notices(version.manifest, proof.crossing + (proof.picture_crossing or 0) if proof else 0),
+        proof=proof,
+        plots=measures.main,
+        more_plots=measures.more,
+        constant=measures.constant,
+        groups=_example_groups(shown, statistics),
+        cards=cards,
+        filters=_filters(cards),
+        layers=sorted({layer.name for c in cards for f in c.figures for layer in f.layers}),
+        losses=_losses(statistics),
+        thumbnails=thumbnails,
+        style=(files / "report.css").read_text("utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=json_for_script(_data(version.manifest, statistics)),
+        size_mark=_SIZE_MARK,
+    )
+    size = len(html.encode("utf-8"))
+    return _write(Path(path), html.replace(_SIZE_MARK, bytes_text(size)))
+
+
+def _environment() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingExtra("jinja2", "report") from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("diptych.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(number=number, bytes=bytes_text, link=safe_link)
+    environment.globals.update(label_of=label_of)
+    return environment
+
+
+def _look_up(
+    version: Version, choice: Choice, splits: Mapping[str, str], thumbnails: Thumbnails
+) -> tuple[list[Card], list[Shown]]:
+    """Cards and examples of the chosen records; each shard they lie in is read once more."""
+    records = choice.records()
+    examples: dict[int, list[Example]] = {}
+    for example in choice.examples():
+        examples.setdefault(example.shard, []).append(example)
+    cards, shown = [], []
+    for number_ in sorted({*records, *examples}):
+        maker = CardMaker(open_shard(version, number_), splits, thumbnails)
+        cards += [maker.card(record) for record in records.get(number_, ())]
+        shown += [s for e in examples.get(number_, ()) if (s := _shown(maker, e)) is not None]
+    return sorted(cards, key=lambda c: choice.order(c.record)), shown
+
+
+def _shown(maker: CardMaker, example: Example) -> Shown | None:
+    entry = maker.manifest.stage(example.stage)
+    rows = maker.rows(entry, [example.key])
+    if not rows:
+        return None
+    shard, image, words, url = maker.shard, "", "", ""
+    for use in shard.uses.get(example.record, ()):
+        if example.key in (use.image, use.key):
+            image, words, url = use.image, use.caption, use.url
+            break
+    else:
+        snapshot = maker.by_record.get(example.record)
+        if snapshot is not None:
+            document = shard.document(snapshot)
+            words, url = document.title or document.text[:200], snapshot["url"]
+    data = shard.version.store.blobs.get(image) if image else None
+    return Shown(example, rows[0], maker.thumbnails.make(data, EXAMPLE_SIDE) if data else None, words, url)
+
+
+def _example_groups(shown: Sequence[Shown], statistics: Statistics) -> list[tuple[Reason, list[Shown]]]:
+    """Examples by reason, the commonest first, cleaning before failures."""
+    counts = {(r.stage, r.status, r.code): r for stage in statistics.stages for r in stage.reasons}
+    groups: dict[tuple[str, str, str], list[Shown]] = {}
+    for item in shown:
+        groups.setdefault((item.example.stage, item.example.status, item.example.code), []).append(item)
+    ordered = sorted(groups, key=lambda g: (g[1] != "rejected", -counts[g].count, g))
+    return [(counts[g], groups[g]) for g in ordered]
+
+
+def _title(manifest: Manifest) -> str:
+    try:
+        recipe = yaml.safe_load(manifest.recipe)
+    except yaml.YAMLError:
+        return ""
+    return str(recipe.get("title") or "") if isinstance(recipe, dict) else ""
+
+
+def _notices(manifest: Manifest, crossing: int) -> list[str]:
+    """What must be said before anything else."""
+    notices = []
+    users: dict[str, list[str]] = {w.name: [] for w in manifest.weights if w.random}
+    for stage in manifest.stages:
+        for weights in stage.weights:
+            if weights.random:
+                users.setdefault(weights.name, []).append(stage.name)
+    for name, stages in users.items():
+        used = f" by {', '.join(stages)}" if stages else ""
+        notices.append(f"Random weights: {name}, used{used}, was never trained. Its values mean nothing.")
+    if manifest.accepted_failures is not None:
+        share = f"{100 * manifest.accepted_failures:.2g} %"
+        notices.append(f"Accepted failures: {share} of all rows failed, and the version was committed all the same.")
+    if crossing:
+        notices.append(f"Splits: {crossing:,} groups of near duplicates stand in more than one split.")
+    return notices
+
+
+def _losses(s: Statistics) -> list[tuple[str, int, list[Reason]]]:
+    """The steps from a referenced image to an accepted pair: what it is, how many are left, what was lost on the way."""
+    steps = [("referenced by documents", s.referenced, list(s.images_failed)), ("fetched", s.fetched, [])]
+    left = s.fetched
+    for stage in [x.name for x in s.stages]:
+        lost = [r for r in s.images_refused if r.stage == stage]
+        if lost:
+            steps[-1][2].extend(lost)
+            left -= sum(r.count for r in lost)
+            steps.append((f"passed {stage}", left, []))
+    steps[-1] = ("accepted pairs", steps[-1][1], steps[-1][2])
+    return steps
+
+
+def _filters(cards: Sequence[Card]) -> dict[str, list[tuple[str, int]]]:
+    """The choices of each filter with their numbers of records, in order of the alphabet."""
+    found: dict[str, dict[str, int]] = {n: {} for n in ("status", "rule", "split", "language")}
+    for card in cards:
+        values = {"status": card.statuses, "rule": card.rules, "split": (card.split,), "language": (card.language,)}
+        for name, own in values.items():
+            for value in own:
+                if value:
+                    found[name][value] = found[name].get(value, 0) + 1
+    return {name: sorted(values.items()) for name, values in found.items()}
+
+
+def _data(manifest: Manifest, statistics: Statistics) -> dict[str, Any]:
+    names = ("dataset", "version", "parent", "created_at", "snapshot", "input_digest", "exact_digest", "floats_digest")
+    return {n: getattr(manifest, n) for n in names} | {"statistics": dataclasses.asdict(statistics)}
+
+
+def _write(path: Path, html: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_text(html, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,151 @@
+"""The counts of a version, over everything: for ``diptych stats`` and for the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from diptych.report.shards import iter_shards
+from diptych.version import Version
+
+__all__ = ["GroupCounts", "Reason", "StageCounts", "Statistics", "statistics"]
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Accepted content of one language and split; an empty name stands for all of them.
+
+    Sentences, tokens and characters are those of title, text and summary. A Chinese character is one token.
+    """
+
+    language: str = ""
+    split: str = ""
+    documents: int = 0
+    images: int = 0
+    """Distinct by content."""
+    pairs: int = 0
+    sentences: int = 0
+    tokens: int = 0
+    characters: int = 0
+    captions: int = 0
+    """Pairs whose caption is not empty."""
+    caption_tokens: int = 0
+
+    def per_document(self, name: str) -> float | None:
+        """A count divided by the number of documents; None without documents."""
+        return getattr(self, name) / self.documents if self.documents else None
+
+    @property
+    def tokens_per_caption(self) -> float | None:
+        """Mean length of the captions that are not empty."""
+        return self.caption_tokens / self.captions if self.captions else None
+
+    @property
+    def label(self) -> str:
+        """What the row is called in a table."""
+        return " ".join(n for n in (self.language, self.split) if n) or "all"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """So many things were lost for one reason; ``stage`` is ``fetch`` for what never arrived."""
+
+    stage: str
+    status: str
+    code: str
+    count: int
+
+
+@dataclass(frozen=True)
+class StageCounts:
+    """Rows of one stage by status, those that are not ok also by code."""
+
+    name: str
+    version: int
+    kind: str
+    rows: int
+    by_status: dict[str, int]
+    reasons: tuple[Reason, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a version holds, and what was lost on the way.
+
+    ``referenced`` images = ``images_failed`` + ``images_refused`` + accepted pairs; likewise ``records``.
+    """
+
+    dataset: str
+    version: int
+    records: int
+    records_failed: tuple[Reason, ...]
+    records_refused: tuple[Reason, ...]
+    referenced: int
+    images_failed: tuple[Reason, ...]
+    images_refused: tuple[Reason, ...]
+    groups: tuple[GroupCounts, ...]
+    stages: tuple[StageCounts, ...]
+    bytes: int
+    """Of the segments the version uses; raw files are not in it."""
+    has_sentences: bool
+
+    @property
+    def all(self) -> GroupCounts:
+        """Everything accepted."""
+        return self.groups[0]
+
+    @property
+    def fetched(self) -> int:
+        """Images whose bytes arrived."""
+        return self.referenced - sum(r.count for r in self.images_failed)
+
+    def by(self, name: str) -> tuple[GroupCounts, ...]:
+        """One row a ``language`` or a ``split``."""
+        other = {"language": "split", "split": "language"}[name]
+        return tuple(g for g in self.groups if getattr(g, name) and not getattr(g, other))
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+
+def statistics(version: Version) -> Statistics:
+    """Count everything in a version, shard by shard."""
+    from diptych.report.tally import Tally
+
+    tally = Tally(version)
+    for shard in iter_shards(version):
+        tally.add(shard)
+    return tally.statistics()
+
+
+def _text(s: Statistics) -> list[str]:
+    lines = [f"{s.dataset}@{s.version}", ""]
+    lines += _funnel("records", s.records, s.records_failed, s.records_refused, s.all.documents, "accepted documents")
+    lines += _funnel("images referenced", s.referenced, s.images_failed, s.images_refused, s.all.pairs, "accepted pairs")
+    names = [f.name for f in fields(GroupCounts) if f.type in ("int", int)]
+    rows = [["", *(n.replace("_", " ") for n in names)]]
+    rows += [[g.label, *(f"{getattr(g, n):,}" for n in names)] for g in s.groups]
+    lines += [*_aligned(rows), ""]
+    rows = [["stage", "rows", "ok", "rejected", "skipped", "failed", "bytes"]]
+    for stage in s.stages:
+        n = stage.by_status
+        failed = n.get("failed_transient", 0) + n.get("failed_permanent", 0)
+        counts = (stage.rows, n.get("ok", 0), n.get("rejected", 0), n.get("skipped", 0), failed, stage.bytes)
+        rows.append([f"{stage.name} v{stage.version}", *(f"{c:,}" for c in counts)])
+    return lines + _aligned(rows)
+
+
+def _funnel(
+    name: str, total: int, failed: tuple[Reason, ...], refused: tuple[Reason, ...], left: int, what: str
+) -> list[str]:
+    lines = [f"{total:>12,}  {name}"]
+    lines += [f"{-r.count:>12,}    {r.stage}: {r.code or r.status}" for r in (*failed, *refused)]
+    return [*lines, f"{left:>12,}  {what}", ""]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return [
+        "  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
