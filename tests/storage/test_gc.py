@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +19,12 @@ from toy_dataset import STAGE, Toy
 from diptych.exceptions import Conflict, Corrupt, NotFound, UsageError
 from diptych.storage import gc as gc_module
 from diptych.storage.alive import SignOfLife, alive
+from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog
 from diptych.storage.gc import gc
+from diptych.storage.lists import encode_table
 from diptych.storage.log import CommitEntry, RetireEntry
 from diptych.storage.retire import retire
+from diptych.storage.snapshot import Forgotten
 from diptych.storage.verify import verify
 
 
@@ -169,6 +174,24 @@ def test_grace_and_signs_of_life_spare_work(toy: Toy) -> None:
     report = gc(toy.store, grace=0, keep_blobs={kept})
     assert {i.name for i in report.deleted} == {i.name for i in dry.deleted} and toy.store.blobs.has(kept)
     assert report.bytes == dry.bytes and not files(toy, "builds")
+
+
+def test_last_good_answers_stay_until_they_are_forgotten(toy: Toy) -> None:
+    toy.commit({"a": "one"})
+    blobs = {n: toy.store.blobs.put(n.encode()) for n in ("old", "good", "page", "document", "secret", "orphan")}
+    journal = FetchLog(toy.store.home).begin()
+    for name in ("old", "good"):
+        journal.write(Attempt(journal.crawl, "s", "image", "http://x/i.png", "ok", sha256=blobs[name]))
+    journal.write(Attempt(journal.crawl, "s", "image", "http://x/i.png", "failed_transient"))
+    journal.write(Attempt(journal.crawl, "s", "image", "http://x/secret.png", "ok", sha256=blobs["secret"]))
+    row = DocumentRow(journal.crawl, "s", "s", "r", "r", "http://x/r", "ok")
+    journal.write(replace(row, document=blobs["document"], page=blobs["page"]))
+    journal.finish()
+    table = pa.table({"hash": [Forgotten.hash("http://x/secret.png")]})
+    toy.store.home.put("raw/forgotten.parquet", encode_table(table))
+    gc(toy.store, grace=0)
+    assert {n for n, sha256 in blobs.items() if toy.store.blobs.has(sha256)} == {"good", "page", "document"}
+    assert verify(toy.store).ok
 
 
 def test_a_damaged_version_stops_gc_before_anything_goes(toy: Toy) -> None:

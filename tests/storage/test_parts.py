@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_dataset import Toy
+from toy_dataset import SCHEMA, Toy
 
 from diptych.exceptions import Corrupt, NotFound, StoreError
 from diptych.storage.log import RetireEntry
@@ -74,6 +74,8 @@ def test_empty_parts(toy: Toy) -> None:
     reader = PartReader(toy.store, part)
     assert part.counts.total == 0 and part.segments == () and reader.rows.num_rows == 0
     assert reader.table(["label"]).num_rows == 0 and reader.tensor("grid") == []
+    typed = PartReader(toy.store, part, SCHEMA).table(with_state=True)
+    assert typed.schema.field("length").type == pa.int32() and typed.schema.field("value").type == pa.float64()
     zero = toy.write(0, {}, "b")
     assert zero.ref.rows == 0 and make_part(toy.store, 0, zero.rows, [zero.ref]) == part
 

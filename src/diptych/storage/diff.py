@@ -59,6 +59,13 @@ class RecordsDiff:
     same: int
 
 
+_SHOWN = 8
+
+
+def _names(values: tuple[str, ...]) -> str:
+    return ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+
+
 @dataclass(frozen=True)
 class VersionDiff:
     """The difference between two versions of a dataset."""
@@ -76,6 +83,20 @@ class VersionDiff:
         """Whether records, rows and fits are the same."""
         records = self.records.added or self.records.removed or self.records.changed
         return not records and not self.fits and all(s.equal and not s.key_changed for s in self.stages)
+
+    def __str__(self) -> str:
+        """A table for people: records, then rows by stage."""
+        lines = [f"{self.dataset}: version {self.before} -> {self.after}"]
+        for name in ("added", "removed", "changed"):
+            records: tuple[str, ...] = getattr(self.records, name)
+            lines.append(f"  records {name:8} {len(records):>6}  {_names(records)}".rstrip())
+        lines.append(f"  {'stage':18}{'added':>8}{'removed':>9}{'changed':>9}{'floats':>8}{'same':>9}")
+        for s in self.stages:
+            counts = f"{len(s.added):>8}{len(s.removed):>9}{len(s.changed):>9}{len(s.floats):>8}{s.same:>9}"
+            lines.append(f"  {s.stage:18}{counts}{'  new settings, weights or inputs' if s.key_changed else ''}")
+        if self.fits:
+            lines.append(f"  fits with another result: {', '.join(self.fits)}")
+        return "\n".join(lines)
 
 
 def diff(store: Store, a: int | str, b: int | str) -> VersionDiff:

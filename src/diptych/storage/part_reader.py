@@ -12,7 +12,7 @@ import pyarrow as pa
 from diptych.exceptions import NotFound
 from diptych.stage import Tensor
 from diptych.storage.rows import index_rows
-from diptych.storage.segment_info import STATE_COLUMNS
+from diptych.storage.segment_info import STATE_COLUMNS, STATE_SCHEMA
 from diptych.storage.segment_reader import Segment
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ _OUTCOME = tuple(name for name in STATE_COLUMNS if name != "key")
 class PartReader:
     """One shard of one stage; nothing is read before it is asked for."""
 
-    def __init__(self, store: Store, part: Part) -> None:
+    def __init__(self, store: Store, part: Part, schema: pa.Schema | None = None) -> None:
+        """``schema`` is the stage's (``StageEntry.arrow_schema()``); it types the columns of a part without rows."""
         self._store = store
+        self._schema = schema
         self.part = part
         self.segments = tuple(Segment(store, ref) for ref in part.segments)
 
@@ -44,7 +46,9 @@ class PartReader:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The stage's own columns (empty when the part has no segment)."""
+        """The stage's own columns (empty when the part has no segment and no schema was given)."""
+        if self._schema is not None:
+            return self._schema
         return self.segments[0].schema if self.segments else pa.schema([])
 
     @property
@@ -61,12 +65,13 @@ class PartReader:
     def table(self, columns: Sequence[str] | None = None, with_state: bool = False) -> pa.Table:
         """``key`` and the stage's columns (all, or those named) in row order; status, code, ... ``with_state``.
 
-        A part without rows gives a table without rows; its columns are typed only when a segment exists.
+        A part without segments gives a table without rows, typed as far as the schema is known.
         """
         own = list(self.schema.names if columns is None else (c for c in columns if c != "key"))
         names = ["key", *(n for n in _OUTCOME if with_state and n not in own), *own]
         if not self.segments:
-            return pa.table({name: pa.array([], pa.string() if name == "key" else pa.null()) for name in names})
+            known = {f.name: f.type for f in (*STATE_SCHEMA, *self.schema)}
+            return pa.table({name: pa.array([], known.get(name, pa.null())) for name in names})
         table = pa.concat_tables([segment.table(names) for segment in self.segments])
         positions = self._positions
         if len(positions) == table.num_rows and (positions == np.arange(table.num_rows)).all():

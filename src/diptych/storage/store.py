@@ -57,7 +57,7 @@ class Store:
         ranges = groups(manifest.shards)
         number = shard // len(ranges[0])
         chunk = read_chunk(self, manifest.stage(stage).chunks[number])
-        return PartReader(self, chunk[shard - ranges[number].start])
+        return PartReader(self, chunk[shard - ranges[number].start], manifest.stage(stage).arrow_schema())
 
 
 def open_store(root: str | Path | Root, name: str, *, must_exist: bool = False) -> Store:

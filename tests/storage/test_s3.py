@@ -1,0 +1,157 @@
+"""The same store on object storage: a service on loopback, one winner a name, a bounded checked cache."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from toy_dataset import STAGE, Toy
+
+from diptych.exceptions import Conflict, Corrupt, MissingExtra, NotFound, StoreError
+from diptych.storage.diff import diff
+from diptych.storage.gc import gc
+from diptych.storage.log import CommitEntry
+from diptych.storage.parts import PartReader
+from diptych.storage.root import has_atomic_create, open_root
+from diptych.storage.s3 import S3Root
+from diptych.storage.segments import read_segment
+from diptych.storage.store import datasets, open_store
+from diptych.storage.verify import verify
+
+MOTO = (
+    os.environ.get("DIPTYCH_TEST_MOTO")
+    or shutil.which("moto_server")
+    or str(Path(sys.executable).parent / "moto_server")
+)
+needs_service = pytest.mark.skipif(
+    importlib.util.find_spec("s3fs") is None or not Path(MOTO).exists(),
+    reason="not installed: s3fs and moto[server] (extra [s3], group dev)",
+)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [MOTO, "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(f"{url}/moto-api/", timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    yield url
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def root(endpoint: str, tmp_path: Path, request: pytest.FixtureRequest) -> S3Root:
+    """A fresh prefix of a bucket."""
+    options = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"}}
+    root = S3Root(f"s3://bucket/{abs(hash(request.node.name))}", options=options, cache=tmp_path / "cache" / "objects")
+    root._fs.call_s3("create_bucket", Bucket="bucket")
+    return root
+
+
+@needs_service
+def test_files(root: S3Root) -> None:
+    assert root.list("") == [] and root.list("x") == [] and list(root.walk("")) == [] and not root.exists("x")
+    root.put("x/y/b", b"12")
+    root.put("x/a", b"1", durable=False)
+    root.put("xyz", b"123")
+    assert root.list("x") == ["a", "y"] and list(root.walk("x")) == [("x/a", 1), ("x/y/b", 2)]
+    assert root.exists("x") and root.exists("x/a") and not root.exists("x/b")
+    assert root.size("x/y/b") == 2 and root.at("x").read("y/b") == b"12" and root.at("x").list("y") == ["b"]
+    assert abs(root.modified("x/a") - time.time()) < 60 and root.free_bytes() is None
+    local = root.scratch("seg") / "big"
+    local.write_bytes(b"z" * (6 << 20))
+    root.put_file("seg/big", local)
+    assert root.size("seg/big") == 6 << 20 and not local.exists()
+    again = pickle.loads(pickle.dumps(root))  # noqa: S301 - our own object
+    assert again.url == root.url and again.read("xyz") == b"123"
+    for missing in (root.read, root.size, root.modified, root.local):
+        with pytest.raises(NotFound, match="no file nothing"):
+            missing("nothing")
+    with pytest.raises(NotFound):
+        root.size("x")
+    root.delete("x/a")
+    root.delete("x/a")
+    assert root.list("x") == ["y"]
+    assert has_atomic_create(root)
+
+
+@needs_service
+def test_one_of_eight_creates(root: S3Root) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for i in range(5):
+            won = list(pool.map(lambda n, i=i: root.create(f"log/{i}.json", bytes([n]) * 1000), range(8)))
+            assert sum(won) == 1 and root.read(f"log/{i}.json") == bytes([won.index(True)]) * 1000
+
+
+@needs_service
+def test_a_dataset_lives_there_as_on_a_disk(root: S3Root, tmp_path: Path) -> None:
+    records = {f"r{i}": f"content number {i}" for i in range(20)}
+    toy, disk = Toy("/nowhere", shards=2), Toy(tmp_path / "disk", shards=2)
+    toy.store = open_store(root, "toy")
+    manifest, same = toy.commit(records), disk.commit(records)
+    assert (manifest.input_digest, manifest.floats_digest) == (same.input_digest, same.floats_digest)
+    planned, after = toy.plan(records | {"r1": "edited"}, build="lost")
+    toy.commit(records | {"r1": "other"}, build="won")
+    with pytest.raises(Conflict):
+        toy.store.log.append(CommitEntry(manifest=planned), after=after)
+    assert verify(toy.store).ok and datasets(root) == ["toy"]
+    assert len(diff(toy.store, 1, 2).stages[0].changed) == 1
+    part = next(p for p in toy.store.parts(toy.store.log.manifest().stage(STAGE)) if p.counts.ok)
+    assert PartReader(toy.store, part).table().num_rows == part.counts.total
+    assert len(PartReader(toy.store, part).tensor("grid")) == part.counts.total
+    assert gc(toy.store, grace=0, keep_blobs=()).deleted and verify(toy.store, 1).ok and verify(toy.store, 2).ok
+    ref = part.segments[0]
+    path = f"{ref.path}/grid.npy"
+    good = toy.store.home.read(path)
+    toy.store.home.put(path, good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(Corrupt, match="expected SHA-256"):
+        read_segment(toy.store, ref, verify=True)
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(Corrupt, match="expected SHA-256"):
+        PartReader(toy.store, part).tensor("grid")
+
+
+@needs_service
+def test_the_cache_is_bounded_and_checked(root: S3Root, tmp_path: Path) -> None:
+    import diptych.storage.s3 as module
+
+    small = S3Root(root.url, options=root._options, cache=tmp_path / "small", cache_bytes=3000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_YOUNG", -1.0)
+        for i in range(8):
+            root.put(f"f{i}", bytes([i]) * 1000)
+            assert small.local(f"f{i}").read_bytes() == bytes([i]) * 1000
+    assert sum(f.stat().st_size for f in (tmp_path / "small").glob("*/*")) <= 3000
+    first = small.local("f7")
+    root.put("f7", b"changed")
+    assert small.local("f7").read_bytes() == b"changed" and first.exists(), "another ETag, another copy"
+    with pytest.raises(Corrupt, match="expected SHA-256 0000"):
+        small.local("f6", "0" * 64)
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(MissingExtra, match=r"diptych\[s3\]"):
+        open_root("s3://bucket/x").read("y")
+    with pytest.raises(StoreError, match="no bucket"):
+        open_root("s3://")
