@@ -26,6 +26,7 @@ help: ## list the targets
 
 .PHONY: venv
 venv: $(STAMP) ## make .venv with the package and the versions of constraints.txt
+	@:
 
 $(STAMP): pyproject.toml constraints.txt
 	@bash .ci/venv "$(EXTRAS)"

@@ -25,6 +25,7 @@ HEADER = """\
 
 def resolve(arguments: list[str]) -> dict[str, str]:
     """Return name -> version of everything the extras need, as pip resolves it."""
+    subprocess.run([sys.executable, "-m", "pip", "install", "-qq", "pip>=25"], check=True)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-qq"]

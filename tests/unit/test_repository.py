@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
 import re
 import subprocess
@@ -95,6 +96,16 @@ def test_exactly_one_distribution_owns_cv2() -> None:
 @pytest.mark.parametrize("name", ["diptych", "flows", "tasks"])
 def test_our_top_level_packages_are_nobody_elses(name: str) -> None:
     assert set(metadata.packages_distributions().get(name, [])) <= {"diptych"}
+
+
+@pytest.mark.parametrize(
+    "name", ["cv2", "onnxruntime", "py3langid", "selectolax", "sentencex", "skimage", "trafilatura"]
+)
+def test_what_an_extra_brought_also_imports(name: str) -> None:
+    # An extra of a dependency that the installer dropped shows only here (lxml[html_clean] under pip 23).
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"not installed: {name}")
+    importlib.import_module(name)
 
 
 def test_folder_datasets_holds_no_python() -> None:
