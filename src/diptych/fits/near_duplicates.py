@@ -4,8 +4,9 @@ Pairs are proposed by the perceptual hash (:mod:`diptych.fits.hash_index`) and c
 thumbnails (:mod:`diptych.fits.alignment`); a group is a connected component of confirmed pairs. Nothing
 depends on the order of shards or rows.
 
-When more than :data:`ALL_PAIRS` distinct pictures share one hash (flat drawings, tests cards), each is compared with the first
-that nobody resembled, at most that many: the cost stays linear, and such crowds may stay apart in several groups.
+When more than :data:`ALL_PAIRS` distinct pictures share one hash (flat drawings, test cards), each is compared
+with the first that resembled none before, at most that many: the cost stays linear, and such a crowd may stay
+apart in several groups.
 """
 
 from __future__ import annotations

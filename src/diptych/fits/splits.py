@@ -41,9 +41,9 @@ _OFFICIAL = {
 class SplitsConfig(StageConfig):
     """Shares of new groups; changing them moves no record that is in the ledger."""
 
-    train: float = Field(0.8, ge=0, le=1)
-    dev: float = Field(0.1, ge=0, le=1)
-    test: float = Field(0.1, ge=0, le=1)
+    train: float = Field(0.8, ge=0, le=1, description="share of new groups")
+    dev: float = Field(0.1, ge=0, le=1, description="share of new groups")
+    test: float = Field(0.1, ge=0, le=1, description="share of new groups")
     seed: str = Field("", description="another seed gives new groups other splits")
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from diptych import weights
+from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused, decode
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
 from diptych.stages.pool import mapped
@@ -64,6 +66,9 @@ class Backbone(Stage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
+        for package in ("torch", "torchvision"):
+            if find_spec(package) is None:
+                raise MissingExtra(package, "vision")
         from diptych.models.common.backbones import build, preprocessing
 
         name = self.weight_names()[0]
@@ -76,13 +81,12 @@ class Backbone(Stage):
         """Decode in a pool of threads, one forward pass for the rows that decode."""
         out = batch.output()
         prepared = mapped(self._pixels, batch["images.bytes"])
-        good = [row for row, value in enumerate(prepared) if isinstance(value, np.ndarray)]
+        good = {row: value for row, value in enumerate(prepared) if not isinstance(value, ImageRefused)}
         for row, value in enumerate(prepared):
             if isinstance(value, ImageRefused):
                 out.fail(row, value.code, str(value))
         if good:
-            maps = self._forward(np.stack([prepared[row] for row in good]))
-            for row, cells in zip(good, maps, strict=True):
+            for row, cells in zip(good, self._forward(np.stack(list(good.values()))), strict=True):
                 pooled = cells.mean(axis=0, dtype=np.float32)
                 values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": _half(pooled)}
                 if self.config.grid:
@@ -109,7 +113,7 @@ class Backbone(Stage):
 
     def close(self) -> None:
         """Forget the network."""
-        self.__dict__.pop("_network", None)
+        vars(self).pop("_network", None)
 
 
 def _half(values: np.ndarray) -> np.ndarray:

@@ -30,11 +30,12 @@ __all__ = ["CleanText", "CleanTextConfig", "boilerplate_share"]
 _BOILERPLATE = re.compile(
     r"""\b(cookies?\ (policy|settings|consent|preferences)|(we|this\ (web)?site)\ uses?\ cookies|accept\ (all\ )?cookies
     |all\ rights\ reserved|terms\ (of\ (use|service)|and\ conditions)|privacy\ policy|(sign|log)\ (in|up)\ to
-    |subscribe\ (now|to\ (our|the))|newsletter|(please\ )?(enable|turn\ on)\ javascript|javascript\ is\ (disabled|required)
-    |page\ not\ found|404\ error|access\ denied|click\ here\ to|share\ (this\ )?(on|via)\ (facebook|twitter|whatsapp|x)\b
+    |subscribe\ (now|to\ (our|the))|newsletter
+    |(please\ )?(enable|turn\ on)\ javascript|javascript\ is\ (disabled|required)
+    |page\ not\ found|404\ error|access\ denied|click\ here\ to|share\ (this\ )?(on|via)\ (facebook|twitter|x)\b
     |follow\ us\ on|skip\ to\ (main\ )?content|lorem\ ipsum|advertisement\s*$|sponsored\ content|powered\ by\ wordpress)
-    |版权所有|保留所有权利|隐私政策|使用条款|服务条款|请启用\s*javascript|登录后|立即注册|点击这里|关注我们|扫码关注|转载请注明|未经授权|免责声明
-    |页面不存在|返回首页""",
+    |版权所有|保留所有权利|隐私政策|使用条款|服务条款|请启用\s*javascript|登录后|立即注册|点击这里|关注我们|扫码关注|转载请注明|未经授权
+    |免责声明|页面不存在|返回首页""",
     re.IGNORECASE | re.VERBOSE,
 )
 _LINE_LIMIT = 240  # a long paragraph that mentions a cookie policy is an article about it

@@ -18,7 +18,7 @@ _KANA = re.compile("[\u3040-\u30ff]")
 _ENOUGH_LETTERS = 24
 _ENOUGH_HAN = 6
 _LOOK_AT = 5000
-_FOLD = {"wuu": "zh", "yue": "zh", "no": "nb", "zxx": "", "und": ""}
+_FOLD: dict[str, str] = {"wuu": "zh", "yue": "zh", "no": "nb", "zxx": "", "und": ""}
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ class LanguageGuesser:
         if letters < _ENOUGH_LETTERS and han < _ENOUGH_HAN:
             return LanguageGuess(declared or ("zh" if mostly_han(sample) else ""), 0.0)
         code, confidence = self._identifier.classify(sample)
-        return LanguageGuess(_FOLD.get(code, code), round(float(confidence), 3))
+        return LanguageGuess(_FOLD.get(str(code), str(code)), round(float(confidence), 3))

@@ -32,8 +32,12 @@ class OcrConfig(StageConfig):
     limit_type: Literal["max", "min"] = Field("max", description="whether that bounds the longer or the shorter side")
     min_confidence: float = Field(0.6, ge=0, le=1, description="lines below are left out")
     detection_dir: str | None = Field(None, description="a PaddleOCR detection model folder; None: the packaged one")
-    recognition_dir: str | None = Field(None, description="a PaddleOCR recognition model folder; None: the packaged one")
-    models_sha256: str | None = Field(None, description="of the files in those folders; filled in when the recipe is read")
+    recognition_dir: str | None = Field(
+        None, description="a PaddleOCR recognition model folder; None: the packaged one"
+    )
+    models_sha256: str | None = Field(
+        None, description="of the files in those folders; filled in when the recipe is read"
+    )
     engine: Literal["onnxruntime", "paddle"] = Field("onnxruntime", description="paddle needs paddlepaddle installed")
 
     @model_validator(mode="before")
@@ -62,7 +66,9 @@ LINE = pa.struct(
     [
         pa.field("text", pa.string()),
         pa.field("confidence", pa.float32()),
-        pa.field("polygon", pa.list_(pa.float32()), metadata={"doc": "four corners x, y in pixels, from top left clockwise"}),
+        pa.field(
+            "polygon", pa.list_(pa.float32()), metadata={"doc": "four corners x, y in pixels, from top left clockwise"}
+        ),
     ]
 )
 

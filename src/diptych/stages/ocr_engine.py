@@ -4,14 +4,14 @@ PaddleOCR's memory grows with every picture and its import takes a gigabyte, so 
 own that :class:`OcrProcess` replaces every so often. The process ends when its pipe is closed or its parent
 is gone, whichever it notices first: it is never left behind.
 
-Protocol: length-prefixed pickles; first the settings, then arrays (height, width, 3) of RGB; each answered by
-``("ok", lines)`` or ``("error", text)``.
+Protocol: messages of a length-prefixed JSON and length-prefixed bytes. First the settings, then pictures (height,
+width; RGB bytes); each is answered by ``["ok", lines]``, ``["error", text]`` or ``["missing", package]``.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import struct
 import subprocess
 import sys
@@ -31,11 +31,12 @@ __all__ = ["Line", "OcrDied", "OcrProcess", "model_folder"]
 Line = tuple[str, float, list[float]]
 """Text, confidence, polygon of four points as x, y in pixels."""
 _HEAD = struct.Struct("<Q")
+_SCALE = {"order": "hwc", "scale": "1./255."}
 _TRANSFORMS: dict[str, list[dict[str, Any]]] = {
     "det": [
         {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},
         {"DetResizeForTest": None},
-        {"NormalizeImage": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "order": "hwc", "scale": "1./255."}},
+        {"NormalizeImage": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], **_SCALE}},
         {"ToCHWImage": None},
         {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
     ],
@@ -61,14 +62,22 @@ def model_folder(kind: str, file: Path, folder: Path) -> Path:
     target = folder / kind
     target.mkdir(parents=True, exist_ok=True)
     (target / "inference.onnx").symlink_to(file.resolve())
-    post: dict[str, Any] = {"name": "DBPostProcess", "thresh": 0.3, "box_thresh": 0.6, "max_candidates": 1000, "unclip_ratio": 1.5}
+    post: dict[str, Any] = {
+        "name": "DBPostProcess",
+        "thresh": 0.3,
+        "box_thresh": 0.6,
+        "max_candidates": 1000,
+        "unclip_ratio": 1.5,
+    }
     if kind == "rec":
         import onnxruntime
 
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         known = session.get_modelmeta().custom_metadata_map.get("character", "")
         if not known:
-            raise StageError(f"stage ocr: {file} carries no list of characters; give recognition_dir a PaddleOCR model folder")
+            raise StageError(
+                f"stage ocr: {file} carries no list of characters; give recognition_dir a PaddleOCR model folder"
+            )
         post = {"name": "CTCLabelDecode", "character_dict": known.splitlines()}
     settings = {
         "Global": {"model_name": f"PP-OCRv6_small_{kind}"},
@@ -102,7 +111,7 @@ class OcrProcess:
             self.close()
             self._start()
         self._served += 1
-        return self._ask(np.ascontiguousarray(rgb), self.timeout)
+        return self._ask(list(rgb.shape[:2]), np.ascontiguousarray(rgb, np.uint8).tobytes(), self.timeout)
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()
@@ -117,9 +126,9 @@ class OcrProcess:
         )
         self._served = 0
         self.started += 1
-        self._ask(self.settings, 300.0)
+        self._ask(self.settings, b"", 300.0)
 
-    def _ask(self, message: object, limit: float) -> list[Line]:
+    def _ask(self, message: object, body: bytes, limit: float) -> list[Line]:
         child = self._child
         assert child is not None and child.stdin is not None and child.stdout is not None
         timer = threading.Timer(limit, child.kill)
@@ -127,8 +136,8 @@ class OcrProcess:
         timer.start()
         begun = time.monotonic()
         try:
-            _write(child.stdin, message)
-            kind, answer = _read(child.stdout)
+            _write(child.stdin, message, body)
+            (kind, answer), _ = _read(child.stdout)
         except (OSError, EOFError) as error:
             late = time.monotonic() - begun >= limit
             reason = f"no answer within {limit:.0f} s" if late else f"the process ended: {self._last_words()}"
@@ -141,7 +150,7 @@ class OcrProcess:
             raise MissingExtra(answer, "ocr")
         if kind == "error":
             raise RuntimeError(answer)
-        return answer
+        return [(text, confidence, polygon) for text, confidence, polygon in answer]
 
     def _last_words(self) -> str:
         if self._child is not None:
@@ -171,21 +180,22 @@ class OcrProcess:
         self.close()
 
 
-def _write(pipe: IO[bytes], message: object) -> None:
-    data = pickle.dumps(message, protocol=5)
-    pipe.write(_HEAD.pack(len(data)) + data)
+def _write(pipe: IO[bytes], message: object, body: bytes = b"") -> None:
+    for data in (json.dumps(message).encode(), body):
+        pipe.write(_HEAD.pack(len(data)) + data)
     pipe.flush()
 
 
-def _read(pipe: IO[bytes]) -> Any:
-    head = pipe.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        raise EOFError
-    length = _HEAD.unpack(head)[0]
-    data = pipe.read(length)
-    if len(data) < length:
-        raise EOFError
-    return pickle.loads(data)
+def _read(pipe: IO[bytes]) -> tuple[Any, bytes]:
+    parts = []
+    for _ in range(2):
+        head = pipe.read(_HEAD.size)
+        length = _HEAD.unpack(head)[0] if len(head) == _HEAD.size else -1
+        data = pipe.read(length) if length >= 0 else b""
+        if len(data) != length:
+            raise EOFError
+        parts.append(data)
+    return json.loads(parts[0]), parts[1]
 
 
 def _watch(parent: int) -> None:
@@ -201,23 +211,24 @@ def _serve() -> None:
     os.dup2(2, 1)  # what PaddleOCR prints must not enter the pipe
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     try:
-        settings = _read(inbox)
+        settings, _ = _read(inbox)
         try:
             from paddleocr import PaddleOCR
         except ImportError:
-            _write(outbox, ("missing", "paddleocr"))
+            _write(outbox, ["missing", "paddleocr"])
             return
         engine = PaddleOCR(**settings)
-        _write(outbox, ("ok", []))
+        _write(outbox, ["ok", []])
         while True:
-            rgb = _read(inbox)
+            size, body = _read(inbox)
+            rgb = np.frombuffer(body, np.uint8).reshape(*size, 3)
             try:
-                found = engine.predict(rgb[:, :, ::-1])[0]  # it expects OpenCV's order of colours
+                found = engine.predict(rgb[:, :, ::-1].copy())[0]  # it expects OpenCV's order of colours
                 lines = zip(found["rec_texts"], found["rec_scores"], found["rec_polys"], strict=True)
                 answer = [(str(t), float(s), [float(x) for x in np.asarray(p).ravel()]) for t, s, p in lines]
-                _write(outbox, ("ok", answer))
-            except Exception as error:  # noqa: BLE001 - the parent decides what becomes of the row
-                _write(outbox, ("error", f"{type(error).__name__}: {error}"))
+                _write(outbox, ["ok", answer])
+            except Exception as error:
+                _write(outbox, ["error", f"{type(error).__name__}: {error}"])
     except EOFError:
         return
 

@@ -75,7 +75,7 @@ class SentenceSplitter:
 
     def __init__(self) -> None:
         try:
-            from sentencex import get_sentence_boundaries
+            from sentencex import get_sentence_boundaries  # pyright: ignore[reportAttributeAccessIssue] - compiled
         except ImportError as error:
             raise MissingExtra("sentencex", "text") from error
         self._boundaries: Callable[[str, str], list[dict[str, object]]] = get_sentence_boundaries
@@ -114,7 +114,12 @@ def _chinese_cuts(text: str) -> list[int]:
     return [
         found.end()
         for found in _ZH_END.finditer(text)
-        if not (found[0][-1] in "!?;" and found.end() < len(text) and text[found.end()].isascii() and text[found.end()] != " ")
+        if not (
+            found[0][-1] in "!?;"
+            and found.end() < len(text)
+            and text[found.end()].isascii()
+            and text[found.end()] != " "
+        )
     ]
 
 

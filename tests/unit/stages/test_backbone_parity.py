@@ -62,7 +62,9 @@ def test_cutting_changes_nothing() -> None:
 def test_preprocessing_is_torchvisions() -> None:
     import torchvision
 
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 256, 3), np.uint8).repeat(2, 0).repeat(2, 1))
+    image = Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (300, 256, 3), np.uint8).repeat(2, 0).repeat(2, 1)
+    )
     theirs = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()(image).numpy()
     ours = preprocessing("resnet18")(image)
     assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 0.05

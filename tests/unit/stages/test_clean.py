@@ -58,7 +58,9 @@ def test_a_good_picture_is_described() -> None:
         (saved(Image.new("RGB", (200, 180), (200, 10, 10))), {}, "uniform", 1.0, 0.97),
     ],
 )
-def test_each_rule(data: bytes, config: dict[str, Any], rule: str, value: float | None, threshold: float | None) -> None:
+def test_each_rule(
+    data: bytes, config: dict[str, Any], rule: str, value: float | None, threshold: float | None
+) -> None:
     state, _ = run(data, **config)
     assert (state.status, state.code, state.value, state.threshold) == (Status.REJECTED, rule, value, threshold)
 
@@ -72,7 +74,13 @@ def test_animations_are_refused_unless_allowed() -> None:
 
 
 def test_every_rule_can_be_switched_off() -> None:
-    off = {"min_side": None, "max_aspect_ratio": None, "advertisement_sizes": (), "max_uniformity": None, "max_bytes": None}
+    off = {
+        "min_side": None,
+        "max_aspect_ratio": None,
+        "advertisement_sizes": (),
+        "max_uniformity": None,
+        "max_bytes": None,
+    }
     assert run(saved(Image.new("RGB", (728, 90))), **off)[0].status is Status.OK
     assert run(saved(Image.new("RGB", (1, 1))), **off)[0].status is Status.OK
     assert run(saved(Image.new("RGB", (900, 1))), **off)[0].status is Status.OK

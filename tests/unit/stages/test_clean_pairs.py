@@ -65,7 +65,13 @@ def test_own_list_blocks_the_usual_and_nothing_else() -> None:
     filters = FilterList([own_filters()])
     for url in ("https://ad.doubleclick.net/x.gif", "http://x.example/ads/1.png", "http://ads2.x.example/1.png"):
         assert filters.match(url)
-    for url in ("http://x.example/uploads/1.png", "http://heads.example/1.png", "file:///data/a.jpg", "", "http://[bad"):
+    for url in (
+        "http://x.example/uploads/1.png",
+        "http://heads.example/1.png",
+        "file:///data/a.jpg",
+        "",
+        "http://[bad",
+    ):
         assert filters.match(url) is None
 
 

@@ -54,7 +54,9 @@ def test_alpha_is_flattened_on_white() -> None:
 def test_sixteen_bits_keep_their_high_byte() -> None:
     levels = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     for kind in ("PNG", "TIFF"):
-        assert np.array_equal(decode_array(saved(Image.fromarray(levels), kind))[..., 0], (levels >> 8).astype(np.uint8))
+        assert np.array_equal(
+            decode_array(saved(Image.fromarray(levels), kind))[..., 0], (levels >> 8).astype(np.uint8)
+        )
 
 
 def test_floats_and_cmyk() -> None:

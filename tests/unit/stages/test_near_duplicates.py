@@ -22,7 +22,9 @@ Row = tuple[str, dict[str, Any]]
 
 def textured(seed: int, width: int = 360, height: int = 270) -> Image.Image:
     rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 255, (14, 18, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    return Image.fromarray(rng.integers(0, 255, (14, 18, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
 
 
 def recompressed(image: Image.Image, quality: int = 40) -> Image.Image:

@@ -20,7 +20,7 @@ from diptych.stage import Batch, Output
 from diptych.stages.ocr import Ocr, OcrConfig, reading_order
 from diptych.stages.ocr_engine import OcrProcess
 
-pytest.importorskip("paddleocr")
+pytestmark = pytest.mark.ocr
 
 
 def banner(lines: list[str], font: Path | None = None, seed: int = 0) -> bytes:
@@ -73,7 +73,10 @@ def test_english_is_read_and_polygons_are_in_pixels(ocr: Ocr) -> None:
 def test_chinese_is_read(ocr: Ocr) -> None:
     fonts = pytest.importorskip("pylopdf_fonts_zh_cn")
     font = next(Path(fonts.__file__).parent.glob("NotoSans*.otf"))
-    assert run(ocr, banner(["市长为新桥剪彩", "二〇二四年春天"], font)).values["text"][0] == "市长为新桥剪彩\n二〇二四年春天"
+    assert (
+        run(ocr, banner(["市长为新桥剪彩", "二〇二四年春天"], font)).values["text"][0]
+        == "市长为新桥剪彩\n二〇二四年春天"
+    )
 
 
 def test_pictures_without_text_have_no_lines(ocr: Ocr) -> None:
@@ -164,5 +167,3 @@ def test_model_folders_are_content(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="changed"):
         OcrConfig(**config.model_dump())
     assert OcrConfig(detection_dir=str(tmp_path)) != config
-
-

@@ -38,7 +38,17 @@ def test_english(sentences: list[str]) -> None:
 @pytest.mark.parametrize(
     "sentences",
     [
-        ["他说：“你好。”", "然后走了！", "真的吗？", "是的……", "也许；", "好吧。", "“我来了！”", "她喊道。", "3.5米高。"],
+        [
+            "他说：“你好。”",
+            "然后走了！",
+            "真的吗？",
+            "是的……",
+            "也许；",
+            "好吧。",
+            "“我来了！”",
+            "她喊道。",
+            "3.5米高。",
+        ],
         ["第二代GPT-4模型很好!", "对吧?", "共有1,200人；", "完"],
         ["（他笑了。）", "她没有笑。"],
     ],
@@ -65,7 +75,10 @@ def test_tokens(text: str, expected: str) -> None:
     assert tokens(text) == expected.split()
 
 
-ALPHABET = st.text(st.one_of(st.sampled_from(" \n.!?。！？；…”\"'()中文的A b1,;\u200b\u202e😀é"), st.characters(codec="utf-8")), max_size=200)
+ALPHABET = st.text(
+    st.one_of(st.sampled_from(" \n.!?。！？；…”\"'()中文的A b1,;\u200b\u202e😀é"), st.characters(codec="utf-8")),
+    max_size=200,
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -78,7 +91,14 @@ def test_offsets_hold_for_any_text(text: str) -> None:
         last = 0
         for c, d in SPLITTER.split(text[a:b]):
             assert last <= c < d <= b - a
-            assert not text[a:b][last:c].strip("\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\ufeff" + "".join(map(chr, range(0x2060, 0x206a)))).strip()
+            assert (
+                not text[a:b][last:c]
+                .strip(
+                    "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\ufeff"
+                    + "".join(map(chr, range(0x2060, 0x206A)))
+                )
+                .strip()
+            )
             last = d
     rest = text
     for token in tokens(text):
@@ -90,7 +110,12 @@ def test_offsets_hold_for_any_text(text: str) -> None:
 def run(language: str = "", **fields: Any) -> list[dict[str, Any]]:
     stage = Sentences()
     stage.setup("cpu")
-    columns: dict[str, Any] = {"documents.title": "", "documents.text": "", "documents.summary": "", "pairs.caption": []}
+    columns: dict[str, Any] = {
+        "documents.title": "",
+        "documents.text": "",
+        "documents.summary": "",
+        "pairs.caption": [],
+    }
     columns |= {"documents.language": language}
     columns |= {("pairs.caption" if n == "caption" else f"documents.{n}"): v for n, v in fields.items()}
     out = stage.process(Batch(("d",), {n: [v] for n, v in columns.items()}, stage))
@@ -103,7 +128,9 @@ def test_items_point_into_the_original() -> None:
     captions = ["A dog. It runs.", "", "猫。\nA second caption"]
     items = run(title="A title", text=text, summary="Short.", caption=captions)
     for item in items:
-        source = {"title": "A title", "text": text, "summary": "Short."}.get(item["field"]) or captions[item["paragraph"]]
+        source = {"title": "A title", "text": text, "summary": "Short."}.get(item["field"]) or captions[
+            item["paragraph"]
+        ]
         assert source[item["start"] : item["end"]] == item["text"]
         assert item["tokens"] == tokens(item["text"])
     places = [(i["field"], i["paragraph"], i["position"], i["text"]) for i in items]
@@ -127,5 +154,11 @@ def test_no_text_is_no_items() -> None:
 
 
 def test_long_texts_take_no_time() -> None:
-    for text in ("word " * 10_000, " " * 20_000 + "a" + " " * 20_000 + "b", "a'" * 20_000, "好" * 20_000, "a.b." * 5000):
+    for text in (
+        "word " * 10_000,
+        " " * 20_000 + "a" + " " * 20_000 + "b",
+        "a'" * 20_000,
+        "好" * 20_000,
+        "a.b." * 5000,
+    ):
         assert split(text) is not None and tokens(text)

@@ -138,8 +138,12 @@ def test_a_logo_in_two_hundred_documents_joins_nothing() -> None:
 
 def test_shares_are_as_configured() -> None:
     found = list(splits(fit([Doc(f"d{n}") for n in range(2000)], train=0.5, dev=0.2, test=0.3)).values())
-    assert [abs(found.count(s) / 2000 - share) < 0.04 for s, share in zip(SPLITS, (0.3, 0.2, 0.5), strict=True)] == [True] * 3
-    assert splits(fit([Doc("d")], train=1, dev=0, test=0)) != {} and set(splits(fit([Doc("d")], train=0, dev=0, test=1)).values()) == {"test"}
+    assert [abs(found.count(s) / 2000 - share) < 0.04 for s, share in zip(SPLITS, (0.3, 0.2, 0.5), strict=True)] == [
+        True
+    ] * 3
+    assert splits(fit([Doc("d")], train=1, dev=0, test=0)) != {} and set(
+        splits(fit([Doc("d")], train=0, dev=0, test=1)).values()
+    ) == {"test"}
 
 
 def test_changed_shares_move_nobody() -> None:
@@ -200,7 +204,5 @@ def test_any_history(versions: list[list[Doc]]) -> None:
         assert result.equals(fit(docs[::-1], ledger, shards=4)) and fit(docs, result).equals(result)
         now = splits(result)
         assert all(SPLITS.index(now[k]) <= SPLITS.index(s) for k, s in before.items())
-        check_no_leak([d for d in docs if not d.official], result) if not any(
-            result["official"].to_pylist()
-        ) else None
+        check_no_leak([d for d in docs if not d.official], result) if not any(result["official"].to_pylist()) else None
         ledger, before = result, now

@@ -66,9 +66,13 @@ def preprocessing(name: str) -> Preprocessing:
         return Preprocessing(224, 224 / 256, (127.0,) * 3, (128.0,) * 3, bicubic=True)
     given = _weights_of(name).transforms()
     side, resize = given.crop_size[0], given.resize_size[0]
-    mean, std = (tuple(255.0 * float(x) for x in values) for values in (given.mean, given.std))
+    mean, std = _levels(*given.mean), _levels(*given.std)
     bicubic = given.interpolation.value == "bicubic"
-    return Preprocessing(side, side / resize, mean, std, bicubic)  # type: ignore[arg-type]
+    return Preprocessing(side, side / resize, mean, std, bicubic)
+
+
+def _levels(red: float, green: float, blue: float) -> tuple[float, float, float]:
+    return 255.0 * red, 255.0 * green, 255.0 * blue
 
 
 class _Features(nn.Module):
@@ -108,11 +112,11 @@ def _cut(name: str, network: nn.Module) -> nn.Module:
         return _Features(network, network.features)
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    nodes = get_graph_node_names(network)[1]
+    nodes = get_graph_node_names(network, suppress_diff_warning=True)[1]
     if "avgpool" not in nodes:
         raise UsageError(f"{name!r} has no average pooling to cut before; use a ResNet, VGG, Inception or EfficientNet")
     last = nodes[nodes.index("avgpool") - 1]
-    extractor = create_feature_extractor(network, [last]).eval()
+    extractor = create_feature_extractor(network, [last], suppress_diff_warning=True).eval()
     return _Features(extractor, lambda x: extractor(x)[last])
 
 

@@ -20,7 +20,10 @@ _BLOCKS = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )  # fmt: skip
-_NORM = {"eps": 1e-3, "momentum": 0.01}
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
 class _SameConv(nn.Conv2d):
@@ -47,11 +50,11 @@ class _Block(nn.Module):
         self.residual = stride == 1 and inside == out
         if expansion != 1:
             self._expand_conv = _SameConv(inside, wide, 1, bias=False)
-            self._bn0 = nn.BatchNorm2d(wide, **_NORM)
+            self._bn0 = _norm(wide)
         self._depthwise_conv = _SameConv(wide, wide, kernel, stride, groups=wide, bias=False)
-        self._bn1 = nn.BatchNorm2d(wide, **_NORM)
+        self._bn1 = _norm(wide)
         self._project_conv = _SameConv(wide, out, 1, bias=False)
-        self._bn2 = nn.BatchNorm2d(out, **_NORM)
+        self._bn2 = _norm(out)
         self.expands = expansion != 1
 
     def forward(self, x_nchw: Tensor) -> Tensor:
@@ -67,7 +70,7 @@ class EfficientNetLite0(nn.Module):
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
         self._conv_stem = _SameConv(3, 32, 3, 2, bias=False)
-        self._bn0 = nn.BatchNorm2d(32, **_NORM)
+        self._bn0 = _norm(32)
         blocks: list[nn.Module] = []
         inside = 32
         for repeats, kernel, stride, expansion, out in _BLOCKS:
@@ -76,7 +79,7 @@ class EfficientNetLite0(nn.Module):
                 inside = out
         self._blocks = nn.ModuleList(blocks)
         self._conv_head = _SameConv(inside, CHANNELS, 1, bias=False)
-        self._bn1 = nn.BatchNorm2d(CHANNELS, **_NORM)
+        self._bn1 = _norm(CHANNELS)
         self._dropout = nn.Dropout(0.2)
         self._fc = nn.Linear(CHANNELS, classes)
 

