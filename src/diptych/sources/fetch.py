@@ -276,6 +276,8 @@ class Fetcher:
             lane.failures += 1
             if lane.failures >= settings.host_failures:
                 lane.closed = "host_down"
+        if failure.code == "timeout":
+            self._lanes.hold(lane, settings.timeout)
         outcome = "failed_transient" if failure.transient else "failed_permanent"
         if failure.code == "private_address":
             outcome = "refused"

@@ -42,7 +42,7 @@ class Lanes:
         self._changed = threading.Condition()
         self._lanes: dict[str, Lane] = {}
         self._offers: list[tuple[float, int, Lane]] = []
-        self._later: list[tuple[float, int, Lane, Job]] = []
+        self._later: list[tuple[float, int, Lane, Job | None]] = []
         self._count = itertools.count()
         self._stopped = False
         self.error: BaseException | None = None
@@ -68,6 +68,13 @@ class Lanes:
             else:
                 lane.pending.append(job)
                 self._offer(lane)
+            self._changed.notify()
+
+    def hold(self, lane: Lane, seconds: float) -> None:
+        """Keep one of the host's places taken: a request that was given up may still keep the host busy."""
+        with self._changed:
+            lane.active += 1
+            heapq.heappush(self._later, (time.monotonic() + seconds, next(self._count), lane, None))
             self._changed.notify()
 
     def pause(self, lane: Lane, seconds: float) -> None:
@@ -102,8 +109,11 @@ class Lanes:
         while not self._stopped:
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
-                _, _, lane, job = heapq.heappop(self._later)
-                lane.pending.appendleft(job)
+                _, _, lane, later = heapq.heappop(self._later)
+                if later is None:
+                    lane.active -= 1
+                else:
+                    lane.pending.appendleft(later)
                 self._offer(lane)
             if self._offers and self._offers[0][0] <= now:
                 _, _, lane = heapq.heappop(self._offers)

@@ -26,7 +26,10 @@ class RobotsRules:
         """RFC 9309: a 4xx allows everything, a 5xx (or 429, or no answer) forbids everything for now."""
         if data is not None:
             text = data[:_MAX_BYTES].decode("utf-8-sig", "replace").replace("\0", "")
-            return cls(Protego.parse(text))
+            try:
+                return cls(Protego.parse(text))
+            except Exception:  # a parser's bug must not hang the pages that wait for the rules
+                return cls(unreachable=True)
         if 400 <= status < 500 and status != 429:
             return cls()
         return cls(unreachable=outcome == "failed_transient")

@@ -26,7 +26,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,6 +108,7 @@ _KINDS: dict[str, type[Row]] = {"attempt": Attempt, "document": DocumentRow, "ma
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 _FIELDS = {name: {f.name for f in fields(kind)} for name, kind in _KINDS.items()}
+_DEFAULTS = {kind: {f.name: f.default for f in fields(kind) if f.default is not MISSING} for kind in _KINDS.values()}
 SCHEMA = pa.schema(
     {"row": pa.string()} | {f.name: _TYPES[str(f.type)] for kind in _KINDS.values() for f in fields(kind)}
 )
@@ -428,8 +429,9 @@ class FetchLog:
 
 
 def encode_row(row: Row) -> bytes:
-    """One line of a journal: the row's kind and every field that is not empty."""
-    values = {name: value for name, value in asdict(row).items() if value not in ("", 0) or value is False}
+    """One line of a journal: the row's kind and every field that has not its default."""
+    defaults = _DEFAULTS[type(row)]
+    values = {name: value for name, value in asdict(row).items() if name not in defaults or value != defaults[name]}
     text = json.dumps({"row": _NAMES[type(row)], **values}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace") + b"\n"
 

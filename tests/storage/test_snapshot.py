@@ -1,0 +1,229 @@
+"""Snapshots: what they say of each record, and that equal content gives equal digests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from diptych.exceptions import Corrupt, NotFound, UsageError
+from diptych.naming import record_id, shard_of
+from diptych.records import Document
+from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Mark, Row
+from diptych.storage.snapshot import Forgotten, Snapshot, cut_snapshot, read_forgotten, read_snapshot, shrink
+from diptych.storage.store import Store, open_store
+
+
+@dataclass
+class Named:
+    name: str = "s"
+    subset: str = "sub"
+    complete: bool = False
+
+
+WEB, FOLDER = Named(), Named(complete=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "root", "toy")
+
+
+class Night:
+    """One crawl, told in rows."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.rows: list[Row] = []
+
+    def document(self, n: int, text: str = "text", images: tuple[str, ...] = (), **more: object) -> Night:
+        blob = self.store.blobs.put(Document(text=f"{text} {n}").to_bytes())
+        listed = json.dumps([[url, f"caption of {url}", "", ""] for url in images])
+        row = DocumentRow(
+            "", "s", "old", record_id("s", f"u{n}"), f"u{n}", f"http://a/{n}", "ok", document=blob, images=listed
+        )
+        self.rows.append(replace(row, **more))  # type: ignore[arg-type]
+        return self
+
+    def missed(self, n: int, outcome: str, code: str) -> Night:
+        return self.document(n, outcome=outcome, code=code, document="", images="")
+
+    def image(self, url: str, outcome: str = "ok", data: bytes = b"picture", **more: object) -> Night:
+        good = {"sha256": self.store.blobs.put(data), "bytes": len(data)} if outcome == "ok" else {}
+        self.rows.append(Attempt("", "s", "image", url, outcome, **{**good, **more}))  # type: ignore[arg-type]
+        return self
+
+    def end(self, *, done: bool = True) -> None:
+        journal = FetchLog(self.store.home).begin()
+        for row in self.rows:
+            journal.write(replace(row, crawl=journal.crawl))
+        if done:
+            journal.write(Mark(journal.crawl, "source", "s"))
+        journal.finish()
+
+
+def outcomes(snapshot: Snapshot) -> dict[str, str]:
+    return {row["source_id"]: row["outcome"] for row in snapshot.iter_rows()}
+
+
+def test_a_row_says_everything(store: Store) -> None:
+    Night(store).document(1, images=("http://a/i", "http://a/j"), split="test").image("http://a/i").image(
+        "http://a/j", "failed_permanent", code="not_an_image"
+    ).end()
+    snapshot = cut_snapshot(store, [WEB])
+    row = snapshot.record(record_id("s", "u1"))
+    key = store.blobs.put(b"picture")
+    assert row == {
+        "record": record_id("s", "u1"), "source": "s", "subset": "sub", "source_id": "u1", "url": "http://a/1",
+        "content": Document(text="text 1").digest(), "outcome": "ok", "split": "test",
+        "images": [
+            {"url": "http://a/i", "key": key, "caption": "caption of http://a/i", "alt": "", "extra": "", "outcome": "ok"},
+            {"url": "http://a/j", "key": None, "caption": "caption of http://a/j", "alt": "", "extra": "", "outcome": "failed:not_an_image"},
+        ],
+    }  # fmt: skip
+    assert (snapshot.records, snapshot.rows, read_snapshot(store, snapshot.digest)) == (1, 1, snapshot)
+    assert list(snapshot.image_keys()) == [key] and snapshot.record("0" * 32) is None
+
+
+def test_the_digest_covers_values_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    Night(store).document(1, images=("http://a/i",)).image("http://a/i", started_at=5.0).document(2).end()
+    first = cut_snapshot(store, [WEB])
+    other = open_store(tmp_path / "elsewhere", "other")
+    Night(other).document(2).image("http://a/i", "failed_transient", settled=False, attempt=1).end(done=False)
+    Night(other).document(1, images=("http://a/i",)).image("http://a/i", attempt=2, seconds=9.0).end()
+    Night(other).missed(1, "failed_transient", "http_500").image("http://a/i", "failed_transient", code="timeout").end()
+    second = cut_snapshot(other, [WEB])
+    assert second.digest == first.digest
+    assert pq.ParquetFile(other.home.local(f"snapshots/{second.digest}.parquet")).schema_arrow.names[-1] == "images"
+    assert cut_snapshot(other, [WEB]).digest == second.digest and len(other.home.list("snapshots")) == 1
+    assert cut_snapshot(store, [Named(subset="new")]).digest != first.digest
+    for change in (
+        lambda night: night.document(1, "another", ("http://a/i",)),
+        lambda night: night.document(1, images=()),
+        lambda night: night.document(1, images=("http://a/i", "http://a/i")),
+        lambda night: night.image("http://a/i", data=b"another picture"),
+    ):
+        before = cut_snapshot(store, [WEB]).digest
+        change(Night(store)).end()
+        assert cut_snapshot(store, [WEB]).digest != before
+
+
+def test_a_page_leaves_after_three_gone_crawls_and_comes_back(store: Store) -> None:
+    Night(store).document(1).document(2).end()
+    full = cut_snapshot(store, [WEB])
+    for crawl in range(3):
+        Night(store).missed(1, "gone", "http_404").document(2).end()
+        if crawl == 0:
+            Night(store).missed(1, "failed_transient", "http_500").document(2).end()
+        now = cut_snapshot(store, [WEB])
+        assert (now.digest == full.digest) == (crawl < 2)
+    assert outcomes(now) == {"u1": "gone", "u2": "ok"} and now.records == 1
+    assert shrink(full, now).share == 0.5 and shrink(full, now).dropped == (record_id("s", "u1"),)
+    assert shrink(now, full).dropped == ()
+    assert cut_snapshot(store, [WEB], gone_after=9).digest == full.digest
+    Night(store).document(1).end()
+    assert cut_snapshot(store, [WEB]).digest == full.digest
+
+
+def test_outcomes_of_what_never_had_content(store: Store) -> None:
+    Night(store).missed(1, "gone", "http_410").missed(2, "failed_transient", "timeout").missed(
+        3, "refused", "robots"
+    ).document(4).end()
+    assert outcomes(cut_snapshot(store, [WEB])) == {
+        "u1": "gone",
+        "u2": "failed:timeout",
+        "u3": "failed:robots",
+        "u4": "ok",
+    }
+
+
+def test_a_withdrawn_permission_ends_a_record_too(store: Store) -> None:
+    Night(store).document(1).end()
+    for _ in range(3):
+        Night(store).missed(1, "refused", "noai").end()
+    assert outcomes(cut_snapshot(store, [WEB])) == {"u1": "failed:noai"}
+
+
+def test_what_a_folder_no_longer_yields_leaves_at_once(store: Store) -> None:
+    Night(store).document(1).document(2).end()
+    Night(store).document(1).end(done=False)
+    assert set(outcomes(cut_snapshot(store, [FOLDER]))) == {"u1", "u2"}, "that crawl did not read it to its end"
+    Night(store).document(1).end()
+    assert set(outcomes(cut_snapshot(store, [FOLDER]))) == {"u1"}
+    assert set(outcomes(cut_snapshot(store, [WEB]))) == {"u1", "u2"}
+    Night(store).missed(2, "left", "out_of_scope").end()
+    assert set(outcomes(cut_snapshot(store, [WEB]))) == {"u1"}
+
+
+def test_images_of_the_web_wait_and_files_do_not(store: Store) -> None:
+    urls = ("http://a/i", "file:i.jpg")
+    Night(store).document(1, images=urls).image(urls[0]).image(urls[1]).end()
+    Night(store).image(urls[0], "gone").image(urls[1], "gone").end()
+    row = cut_snapshot(store, [WEB]).record(record_id("s", "u1"))
+    assert row is not None and [i["outcome"] for i in row["images"]] == ["ok", "gone"]
+    Night(store).image(urls[0], "gone").end()
+    Night(store).image(urls[0], "gone").end()
+    row = cut_snapshot(store, [WEB]).record(record_id("s", "u1"))
+    assert row is not None and [(i["outcome"], i["key"]) for i in row["images"]] == [("gone", None)] * 2
+
+
+def test_missing_and_torn_blobs_are_named(store: Store) -> None:
+    Night(store).document(1, images=("http://a/i",)).image("http://a/i").end()
+    key = store.blobs.put(b"picture")
+    path = store.home.local(f"raw/blobs/{key[:2]}/{key}")
+    path.write_bytes(b"pict")
+    with pytest.raises(Corrupt, match="http://a/i: 4 bytes instead of 7"):
+        cut_snapshot(store, [WEB])
+    store.home.delete(f"raw/blobs/{key[:2]}/{key}")
+    with pytest.raises(Corrupt, match=rf"{key}.*--refresh"):
+        cut_snapshot(store, [WEB])
+    assert store.home.list("snapshots") == []
+
+
+def test_forgotten_records_and_images_are_not_in_it(store: Store) -> None:
+    Night(store).document(1, images=("http://a/i",)).document(2).document(3, images=("http://a/j", "http://a/i")).image(
+        "http://a/i"
+    ).image("http://a/j", data=b"j").end()
+    hashes = [Forgotten.hash(x) for x in (record_id("s", "u1"), "http://a/2", store.blobs.put(b"j"))]
+    folder = store.home.scratch("raw")
+    pq.write_table(pa.table({"hash": hashes}), folder / "forgotten.parquet")
+    assert record_id("s", "u1") in read_forgotten(store) and "else" not in read_forgotten(store)
+    snapshot = cut_snapshot(store, [WEB])
+    row = snapshot.record(record_id("s", "u3"))
+    assert snapshot.rows == 1 and row is not None
+    assert [i["outcome"] for i in row["images"]] == ["failed:forgotten", "ok"]
+
+
+def test_shards_partition_the_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.storage.snapshot.GROUP", 16)
+    night = Night(store)
+    for n in range(100):
+        night.document(n)
+    night.end()
+    snapshot = cut_snapshot(store, [WEB])
+    assert pq.ParquetFile(store.home.local(f"snapshots/{snapshot.digest}.parquet")).num_row_groups == 7
+    everything = snapshot.table(["record"]).column("record").to_pylist()
+    assert everything == sorted(everything) and len(everything) == 100
+    for shards in (1, 2, 8, 256):
+        parts = [snapshot.shard(n, shards, ["record"]).column("record").to_pylist() for n in range(shards)]
+        assert [record for part in parts for record in part] == everything
+        assert all(shard_of(record, shards) == n for n, part in enumerate(parts) for record in part)
+    with pytest.raises(UsageError, match="power of two"):
+        snapshot.shard(0, 3)
+
+
+def test_only_the_sources_that_are_named(store: Store) -> None:
+    Night(store).document(1).end()
+    with pytest.raises(NotFound, match="diptych crawl"):
+        cut_snapshot(store, [Named(name="other")])
+    with pytest.raises(NotFound, match="no snapshot"):
+        read_snapshot(store, "0" * 64)
+    running = FetchLog(store.home).begin()
+    running.write(DocumentRow(running.crawl, "s", "", "9" * 32, "u9", "u9", "failed_transient", "timeout"))
+    assert cut_snapshot(store, [WEB]).rows == 1, "a running crawl does not move a build's snapshot"
+    assert cut_snapshot(store, [WEB], unfinished=True).rows == 2
+    running.leave()
