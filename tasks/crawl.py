@@ -16,7 +16,7 @@ __all__ = ["crawl_sources", "cut"]
 @task(name="crawl", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
 def crawl_sources(recipe: str, root: str, folder: str, retry_failed: bool = False, refresh: bool = False) -> str:
     """Fetch what the recipe's sources name; the crawl's totals in words."""
-    return str(crawl_recipe(recipe, root, folder, refresh=refresh, retry_failed=retry_failed))
+    return "\n".join(crawl_recipe(recipe, root, folder, refresh=refresh, retry_failed=retry_failed).lines())
 
 
 @task(name="snapshot", cache_policy=NO_CACHE)

@@ -106,6 +106,12 @@ def _as_json(report: BuildReport) -> dict[str, Any]:
     stages = {
         p.name: {"rows": p.rows, "computed": p.computed, "reused": p.reused, **p.counts, "bytes_written": p.bytes_written}
         for p in report.progress.values()
+        if p.kind == "stage"
+    }
+    fits = {
+        p.name: {"rows": p.rows, "partials_computed": p.computed, "partials_reused": p.reused}
+        for p in report.progress.values()
+        if p.kind == "fit"
     }
     outcome: dict[str, int] = {}
     rows = []
@@ -123,6 +129,7 @@ def _as_json(report: BuildReport) -> dict[str, Any]:
         "computed": report.computed,
         "incomplete": list(report.incomplete),
         "stages": stages,
+        "fits": fits,
         **compared,
     }
 

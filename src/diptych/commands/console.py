@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -27,7 +26,8 @@ RootOption = Annotated[str, typer.Option("--root", envvar="DIPTYCH_ROOT", help="
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done and do nothing")]
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)
+"""Standard output; wide enough for tables when it is not a terminal."""
 
 
 def open_version(name: str, root: str) -> tuple[Store, Manifest]:
@@ -86,7 +86,6 @@ class ConsoleWatcher:
         self._quiet = quiet
         self._bars: Progress | None = None
         self._tasks: dict[str, Any] = {}
-        self._since: dict[str, float] = {}
         if not quiet and sys.stderr.isatty():
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             self._bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
@@ -94,7 +93,6 @@ class ConsoleWatcher:
 
     def started(self, name: str, groups: int) -> None:
         """A stage or fit begins."""
-        self._since[name] = time.monotonic()
         if self._bars:
             self._tasks[name] = self._bars.add_task(name, total=None)
 
@@ -109,10 +107,10 @@ class ConsoleWatcher:
             self._bars.remove_task(self._tasks[progress.name])
         if self._quiet:
             return
-        seconds = time.monotonic() - self._since.get(progress.name, time.monotonic())
         other = ", ".join(f"{n} {s}" for s, n in progress.counts.items() if n and s != "ok")
-        line = f"{progress.name:16} {progress.rows:>8} rows  {progress.computed:>8} computed  {progress.reused:>8} reused"
-        typer.echo(f"{line}  {seconds:6.1f} s{'  ' + other if other else ''}", err=True)
+        unit = "rows" if progress.kind == "stage" else "shards"
+        line = f"{progress.name:16} {progress.rows:>8} rows  {progress.computed:>8} {unit} computed  {progress.reused:>8} reused"
+        typer.echo(f"{line}  {progress.seconds:6.1f} s{'  ' + other if other else ''}", err=True)
 
     def close(self) -> None:
         """Take the bars away."""

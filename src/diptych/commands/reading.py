@@ -75,23 +75,34 @@ def show_command(
 
 
 def _render(found: Lineage) -> None:
-    document = found.document
-    console.print(f"[bold]{found.dataset}@{found.version}[/bold] record {found.record} (shard {found.shard})")
-    console.print(f"  {found.snapshot['source']}: {found.snapshot['url']}  outcome {found.snapshot['outcome']}", markup=False)
-    if document:
-        console.print(f"  {document.title}\n  {document.language}, {len(document.text):,} characters", markup=False)
-    fetches = [[f["url"], f["outcome"], f["code"], f["fetched_at"], f["status"], f["bytes"]] for f in found.fetches]
-    table("fetched", ["url", "outcome", "code", "when", "status", "bytes"], fetches)
-    rows = []
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, markup=False, highlight=False, overflow="fold")
+
+    say(f"{found.dataset}@{found.version} record {found.record}, shard {found.shard}", "bold")
+    say(f"  source {found.snapshot['source']}: {found.snapshot['url']} ({found.snapshot['outcome']})")
+    if found.document:
+        text = found.document
+        say(f"  {text.language or 'language unknown'}: {text.title} ({len(text.text):,} characters)")
+    say("fetched", "bold")
+    for fetch in found.fetches:
+        status = f" HTTP {fetch['status']}" if fetch["status"] else ""
+        say(f"  {fetch['fetched_at'] or 'never'}{status} {fetch['outcome']} {fetch['code']} {fetch['bytes']:,} bytes  {fetch['url']}")
     for row in found.rows:
-        rule = f"{row.value:g} against {row.threshold:g}" if row.value is not None and row.threshold is not None else ""
-        rows.append([f"{row.stage} v{row.stage_version}", row.key[-24:], row.status, row.code, rule or row.text[:60], row.segment[-40:]])
-    table("rows", ["stage", "key", "status", "code", "why", "segment"], rows)
-    for row in found.rows:
+        style = {"ok": "", "rejected": "yellow", "skipped": "dim"}.get(row.status, "red")
+        say(f"{row.stage} v{row.stage_version} {row.key}", "bold")
+        why = f" {row.code}" if row.code else ""
+        if row.value is not None and row.threshold is not None:
+            why += f": {row.value:g} against the threshold {row.threshold:g}"
+        say(f"  {row.status}{why}{' ' + row.text[:200] if row.text else ''}", style)
+        say(f"  {row.segment}{'; weights ' + ', '.join(row.weights) if row.weights else ''}", "dim")
         for name, value in row.values.items():
             if value is not None:
-                shown = f"{value.dtype} {value.shape}" if hasattr(value, "dtype") else repr(value)
-                console.print(f"  {row.stage}.{name} [{row.key[-12:]}] = {shown[:160]}", markup=False, highlight=False)
+                array = hasattr(value, "dtype") and hasattr(value, "shape")
+                shown = f"{value.dtype} {tuple(value.shape)}" if array else repr(value)
+                say(f"    {name} = {shown[:240]}{' ...' if len(shown) > 240 else ''}")
+    for name, rows in found.fits.items():
+        for key, values in rows.items():
+            say(f"{name} {key}: {', '.join(f'{k} {v}' for k, v in values.items())}")
 
 
 def stats_command(at: At, root: RootOption = "data", as_json: JsonFlag = False) -> None:

@@ -1,0 +1,87 @@
+"""The flows on an embedded Prefect server: the same versions as the plain library call, and honest failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from pydantic import ValidationError
+
+from diptych.engine.build import build
+from diptych.engine.crawling import crawl_recipe
+from diptych.exceptions import RecipeError
+from diptych.parameters import BuildParameters, RebuildParameters
+from diptych.sample import Site, write
+from diptych.storage.store import open_store
+from flows.build_dataset import build_dataset
+from flows.rebuild_shard import rebuild_shard
+
+RECIPE = """
+name: news
+sources: [{kind: folder, name: site, path: site}]
+shards: 4
+stages:
+  clean: {min_side: 64}
+  clean_text: {}
+  clean_pairs: {}
+  sentences: {}
+fits: {word_counts: {}}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flows")
+    write(Site(8), folder / "site", static=False)
+    (folder / "news.yaml").write_text(RECIPE)
+    return folder
+
+
+def digests(root: Path) -> tuple[str, str, str]:
+    manifest = open_store(root, "news").log.manifest("latest")
+    return manifest.input_digest, manifest.exact_digest, manifest.floats_digest
+
+
+def test_flow_builds_what_the_library_builds(place: Path) -> None:
+    parameters = BuildParameters(recipe=str(place / "news.yaml"), root=str(place / "flow"))
+    first = build_dataset(parameters)
+    assert first["version"] == 1 and first["computed"] > 20
+    again = build_dataset(parameters)
+    assert again["version"] is None and again["computed"] == 0
+    crawl_recipe(RECIPE, str(place / "plain"), place)
+    build(RECIPE, str(place / "plain"), folder=place)
+    assert digests(place / "flow") == digests(place / "plain")
+
+
+def test_task_runs_are_per_stage_and_group_never_per_row(place: Path) -> None:
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs()
+    names = [r.name for r in runs]
+    assert {f"clean {g}" for g in range(4)} <= set(names)
+    assert len([n for n in names if n.startswith(("clean ", "sentences "))]) <= 2 * 2 * 4
+
+
+def test_build_table_artifact(place: Path) -> None:
+    with get_client(sync_client=True) as client:
+        table = next(a for a in client.read_artifacts() if a.key == "build-table")
+    data: Any = table.data
+    rows = json.loads(data) if isinstance(data, str) else data
+    assert {"clean", "sentences"} <= {r["stage"] for r in rows}
+
+
+def test_rebuild_flow_compares_row_by_row(place: Path) -> None:
+    done = rebuild_shard(RebuildParameters(dataset="news", root=str(place / "flow"), shard=1))
+    assert done["version"] is None and set(done) <= {"dataset", "version", "equal"}
+
+
+def test_wrong_recipe_fails_in_the_first_seconds(place: Path) -> None:
+    (place / "bad.yaml").write_text(RECIPE.replace("min_side", "min_sied"))
+    with pytest.raises(RecipeError, match=r"stages.clean.min_sied"):
+        build_dataset(BuildParameters(recipe=str(place / "bad.yaml"), root=str(place / "flow")))
+    with pytest.raises(ValidationError):
+        BuildParameters(recipe="x", device="gpu please")
+    with pytest.raises(ValidationError):
+        BuildParameters(recipe="x", wrong=1)  # type: ignore[call-arg]

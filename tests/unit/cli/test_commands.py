@@ -1,0 +1,174 @@
+"""The command line on a small folder dataset: what each command prints, its JSON, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.cli import main
+from diptych.engine.steps import close
+from diptych.sample import Site, write
+
+RECIPE = """
+name: news
+sources:
+  - {kind: folder, name: site, path: site}
+shards: 4
+stages:
+  clean: {min_side: 64}
+  clean_text: {}
+  clean_pairs: {}
+  sentences: {}
+fits:
+  word_counts: {}
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    write(Site(12), folder / "site", static=False)
+    (folder / "news.yaml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture
+def diptych(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(place)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["diptych", *arguments])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return int(code), out, err
+
+    yield run  # type: ignore[misc]
+    close()
+
+
+def value(diptych: Run, *arguments: str) -> Any:
+    code, out, err = diptych(*arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_build_twice_then_an_edited_word(diptych: Run, place: Path) -> None:
+    first = value(diptych, "build", "news.yaml")
+    assert first["version"] == 1 and first["computed"] > 50
+    second = value(diptych, "build", "news.yaml")
+    assert second["version"] is None and second["computed"] == 0 and "nothing changed" in second["reason"]
+    document = place / "site" / "documents" / "d00004.json"
+    raw = json.loads(document.read_text())
+    before = raw["text"]
+    raw["text"] = before.replace(" the ", " this ", 1)
+    assert raw["text"] != before
+    document.write_text(json.dumps(raw))
+    assert value(diptych, "crawl", "news.yaml")["documents"]["changed"] == 1
+    dry = value(diptych, "build", "news.yaml", "--dry-run")
+    assert {s["name"]: s["missing"] for s in dry["stages"]}["clean_text"] == 1
+    third = value(diptych, "build", "news.yaml")
+    computed = {name: s["computed"] for name, s in third["stages"].items() if s["computed"]}
+    assert third["version"] == 2 and computed["clean_text"] == computed["sentences"] == 1
+    assert set(computed) == {"clean_text", "sentences"}
+    changed = value(diptych, "diff", "news")
+    stages = {s["stage"]: s for s in changed["stages"]}
+    assert len(stages["sentences"]["changed"]) == 1 and stages["clean"]["same"] > 10
+    assert len(changed["records"]["changed"]) == 1
+
+
+def test_reading_commands(diptych: Run) -> None:
+    versions = value(diptych, "versions")
+    assert [v["version"] for v in versions] == [1, 2] and versions[1]["parent"] == 1
+    assert diptych("tag", "news@1", "production")[0] == 0
+    shown = value(diptych, "show", "news@production", "d00004.json")
+    assert shown["version"] == 1 and {r["stage"] for r in shown["rows"]} == {"clean", "clean_text", "clean_pairs", "sentences"}
+    assert shown["fetches"] and all(f["fetched_at"].startswith("20") for f in shown["fetches"])
+    assert value(diptych, "verify", "news")["problems"] == []
+    assert sum(value(diptych, "splits", "news").values()) == 12
+    assert value(diptych, "gc", "news", "--dry-run")["deleted"] == []
+    assert value(diptych, "stats", "news")
+    assert value(diptych, "doctor")["store"]["conditional put"] == "ok"
+
+
+def test_a_rejected_picture_shows_rule_value_and_threshold(diptych: Run, place: Path) -> None:
+    found = None
+    for number in range(12):
+        shown = value(diptych, "show", "news", f"d{number:05d}.json")
+        found = found or next((r for r in shown["rows"] if r["status"] == "rejected" and r["threshold"] is not None), None)
+    assert found and found["code"] and found["value"] is not None and found["segment"].startswith("parts/")
+
+
+def test_rebuild_names_rows_and_commits_only_changes(diptych: Run) -> None:
+    done = value(diptych, "rebuild", "news", "--record", "d00004.json", "--stage", "sentences")
+    assert done["outcome"] == {"equal": 1} and done["version"] is None
+    done = value(diptych, "rebuild", "news", "--shard", "2")
+    assert set(done["outcome"]) == {"equal"} and done["version"] is None
+    code, _, err = diptych("rebuild", "news")
+    assert code == 2 and "exactly one of" in err
+    code, _, err = diptych("rebuild", "news", "--shard", "9")
+    assert code == 2 and "0 to 3" in err
+
+
+def test_reshard_by_reference_keeps_every_row(diptych: Run) -> None:
+    before = value(diptych, "stats", "news")
+    done = value(diptych, "reshard", "news", "8")
+    assert done["computed"] == 0 and done["shards"] == 8 and done["version"] == 3
+    assert value(diptych, "verify", "news")["problems"] == []
+    after = value(diptych, "stats", "news")
+    assert before["records"] == after["records"]
+
+
+def test_usage_errors_exit_2_and_name_what_is_allowed(diptych: Run, place: Path) -> None:
+    for arguments, words in (
+        (("show", "nosuch", "x"), "datasets"),
+        (("show", "news@77", "x"), "versions: 1, 2"),
+        (("show", "news", "x"), "no record 'x'"),
+        (("build", "nosuch.yaml"), "no recipe file"),
+        (("build", "news.yaml", "--stages", "bogus"), "clean, clean_text"),
+        (("build", "news.yaml", "--shards", "4"), "shards 0 to 3"),
+        (("refit", "news", "bogus"), "word_counts"),
+    ):
+        code, out, err = diptych(*arguments)
+        assert code == 2 and (words in err or words.rstrip("s") in err), (arguments, err)
+        assert "Traceback" not in err and not out
+    (place / "bad.yaml").write_text(RECIPE.replace("path: site", "path: nosuch"))
+    code, _, err = diptych("build", "bad.yaml")
+    assert code == 2 and "nosuch" in err and "path" in err
+    (place / "bad.yaml").write_text("name: [")
+    code, _, err = diptych("build", "bad.yaml")
+    assert code == 2 and "line 1" in err
+
+
+def test_removed_documents_above_the_limit_commit_nothing(diptych: Run, place: Path) -> None:
+    gone = sorted((place / "site" / "documents").glob("*.json"))[:4]
+    kept = {path: path.read_bytes() for path in gone}
+    for path in gone:
+        path.unlink()
+    code, _, err = diptych("build", "news.yaml")
+    assert code == 3 and "max_shrink" in err and "--allow-shrink" in err
+    for path, data in kept.items():
+        path.write_bytes(data)
+        os.utime(path)
+    assert value(diptych, "build", "news.yaml")["version"] is None
+
+
+def test_init_writes_a_recipe_that_builds(diptych: Run, place: Path) -> None:
+    code, out, err = diptych("init", "mine", "--from", "site", "--to", "mine.yaml")
+    assert code == 0, err
+    assert "#" in (place / "mine.yaml").read_text()
+    assert value(diptych, "build", "mine.yaml")["version"] == 1
+    code, _, err = diptych("init", "mine", "--from", "site", "--to", "mine.yaml")
+    assert code == 2 and "--force" in err
