@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 .PHONY: demo
 demo: $(STAMP) ## crawl the sample site, build it, change it, build again, fit a model, write the report
-	$(call timed,demo,$(BIN)/diptych demo $(ARGS))
+	$(call timed,demo,$(BIN)/python -m flows.demo $(ARGS))
 
 .PHONY: test
 test: $(STAMP) ## run the tests (MARKERS='slow' chooses others, ARGS='-k name' is handed to pytest)

@@ -14,6 +14,7 @@ import typer
 from diptych import weights
 from diptych.commands import building, reading, sample, upkeep
 from diptych.commands import weights as weights_commands
+from diptych.commands.schemas import schemas_command
 from diptych.exceptions import DiptychError
 
 __all__ = ["app", "main"]
@@ -28,6 +29,7 @@ app = typer.Typer(
 building.register(app)
 reading.register(app)
 upkeep.register(app)
+app.command("schemas")(schemas_command)
 app.add_typer(sample.app, name="sample")
 app.add_typer(weights_commands.app, name="weights")
 
