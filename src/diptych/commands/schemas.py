@@ -29,17 +29,14 @@ def schemas_command(
     to: Annotated[Path, typer.Option(help="the folder that holds them")] = Path("schemas"),
     check: Annotated[bool, typer.Option(help="only compare; exit 1 when a file differs from the code")] = False,
 ) -> None:
-    """Write schemas/ from the code, or compare."""
+    """Write schemas/ from the code, or compare; files of older versions stay."""
     found = contracts()
-    stale = [p.name for p in to.glob("*.json") if p.name not in found]
     different = [n for n, text in found.items() if not (to / n).is_file() or (to / n).read_text(encoding="utf-8") != text]
     if check:
-        for name in (*different, *stale):
+        for name in different:
             typer.echo(f"{to / name} differs from the code; run: make schemas")
-        raise typer.Exit(1 if different or stale else 0)
+        raise typer.Exit(1 if different else 0)
     to.mkdir(parents=True, exist_ok=True)
     for name in different:
         (to / name).write_text(found[name], encoding="utf-8")
-    for name in stale:
-        (to / name).unlink()
-    typer.echo(f"{to}: {len(different)} written, {len(stale)} removed, {len(found) - len(different)} as they were")
+    typer.echo(f"{to}: {len(different)} written, {len(found) - len(different)} as they were")
