@@ -10,12 +10,11 @@ CREAM = (240, 232, 214)
 
 
 def ball(pen: Pen) -> None:
-    """Draw a ball."""
+    """Draw a ball: wedges of two shades, as on the beach (bars across it would read as letters)."""
     pen.oval(0.0, 0.0, 1.0, 1.0)
-    pen.arc(-0.55, 0.05, 0.45, 0.95, -62, 62, CREAM, 0.07)
-    pen.arc(0.55, 0.05, 1.55, 0.95, 118, 242, CREAM, 0.07)
-    pen.stroke(0.5, 0.02, 0.5, 0.98, fill=CREAM, width=0.06)
-    pen.oval(0.2, 0.12, 0.38, 0.28, pen.light, edge=False)
+    for start in (20, 140, 260):
+        pen.pie(0.0, 0.0, 1.0, 1.0, start, start + 50, pen.light)
+    pen.oval(0.4, 0.4, 0.6, 0.6, CREAM)
 
 
 def kite(pen: Pen) -> None:
@@ -36,12 +35,11 @@ def house(pen: Pen) -> None:
     pen.box(0.7, 0.04, 0.82, 0.34, (138, 84, 66))
     pen.box(0.08, 0.4, 0.92, 1.0)
     pen.polygon(0.5, 0.0, 1.0, 0.43, 0.0, 0.43, fill=(150, 74, 52) if pen.chance.random() < 0.5 else (92, 88, 96))
-    pen.box(0.42, 0.62, 0.6, 1.0, WOOD)
-    pen.oval(0.55, 0.79, 0.585, 0.83, (240, 210, 90), edge=False)
-    for x in (0.16, 0.68):
-        pen.box(x, 0.54, x + 0.18, 0.76, GLASS)
-        pen.stroke(x + 0.09, 0.54, x + 0.09, 0.76, width=0.02)
-        pen.stroke(x, 0.65, x + 0.18, 0.65, width=0.02)
+    pen.box(0.2, 0.6, 0.39, 1.0, WOOD)
+    pen.oval(0.33, 0.79, 0.365, 0.83, (240, 210, 90), edge=False)
+    pen.box(0.52, 0.54, 0.82, 0.76, GLASS)  # one window: two beside a door read as a Chinese character
+    pen.polygon(0.55, 0.74, 0.55, 0.66, 0.68, 0.555, 0.74, 0.555, fill=(222, 238, 246), edge=False)
+    pen.box(0.49, 0.77, 0.85, 0.84, (170, 92, 60))
     pen.oval(0.43, 0.2, 0.57, 0.34, GLASS)
 
 
@@ -78,8 +76,8 @@ def flag(pen: Pen) -> None:
     pen.box(0.0, 0.02, 0.07, 1.0, METAL)
     pen.oval(0.0, 0.0, 0.09, 0.08, (240, 200, 60))
     pen.polygon(0.07, 0.06, 0.38, 0.11, 0.68, 0.05, 1.0, 0.1, 1.0, 0.6, 0.68, 0.55, 0.38, 0.61, 0.07, 0.56)
-    pen.polygon(0.07, 0.24, 0.38, 0.29, 0.68, 0.23, 1.0, 0.28, 1.0, 0.4, 0.68, 0.35, 0.38, 0.41, 0.07, 0.36,
-    fill=CREAM, edge=False)  # fmt: skip
+    lower = (0.07, 0.3, 0.38, 0.35, 0.68, 0.29, 1.0, 0.34, 1.0, 0.6, 0.68, 0.55, 0.38, 0.61, 0.07, 0.56)
+    pen.polygon(*lower, fill=pen.dark)
 
 
 def tent(pen: Pen) -> None:
