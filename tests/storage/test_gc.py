@@ -49,7 +49,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_kept_versions_stay_whole_in_any_history(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, object]]
 ) -> None:

@@ -105,7 +105,7 @@ def test_one_of_eight_creates(root: S3Root) -> None:
 
 @needs_service
 def test_a_dataset_lives_there_as_on_a_disk(root: S3Root, tmp_path: Path) -> None:
-    records = {f"r{i}": f"content number {i}" for i in range(20)}
+    records = {f"r{i}": f"content number {i}" for i in range(8)}
     toy, disk = Toy("/nowhere", shards=2), Toy(tmp_path / "disk", shards=2)
     toy.store = open_store(root, "toy")
     manifest, same = toy.commit(records), disk.commit(records)

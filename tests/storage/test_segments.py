@@ -142,6 +142,14 @@ def test_what_breaks_the_declaration_is_refused(toy: Toy) -> None:
             )
 
 
+def test_types_without_a_canonical_digest_are_refused_at_once(toy: Toy) -> None:
+    schema = pa.schema([("m", pa.map_(pa.string(), pa.int8()))])
+    with pytest.raises(StageError, match="stage s, column m: .* no canonical digest"):
+        SegmentWriter(
+            toy.store, stage="s", stage_key="k", shard=0, shards=1, build="b", schema=schema, tensors={}, meta={}
+        )
+
+
 def test_unfinished_and_aborted_segments_do_not_exist(toy: Toy) -> None:
     writer = toy.writer(0, "b")
     assert find_segments(toy.store, STAGE, KEY, 0, toy.shards) == []

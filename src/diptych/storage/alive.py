@@ -98,7 +98,7 @@ class SignOfLife:
     """
 
     def __init__(
-        self, store: Store, name: str, kind: Kind = "build", *, every: float = 30.0, patience: float = 60.0
+        self, store: Store, name: str, kind: Kind = "build", *, every: float = 30.0, patience: float = 300.0
     ) -> None:
         if not name or "/" in name:
             raise StoreError(f"not an id: {name!r}")

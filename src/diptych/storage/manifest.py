@@ -28,6 +28,8 @@ __all__ = [
     "TensorEntry",
     "WeightsEntry",
     "manifest_digests",
+    "successor",
+    "tensor_entries",
 ]
 
 
@@ -166,6 +168,39 @@ class Manifest(_Model):
         for fit in self.fits:
             yield fit.result
             yield from fit.partials
+
+
+def successor(
+    parent: Manifest,
+    *,
+    version: int,
+    commit_id: str,
+    created_at: str,
+    stages: Iterable[StageEntry],
+    shards: int | None = None,
+) -> Manifest:
+    """The manifest of a version with other part lists (compaction, resharding) and all else as in ``parent``.
+
+    With another number of shards the fits lose their partials, which belong to the old shards.
+    """
+    stages = tuple(stages)
+    same = shards is None or shards == parent.shards
+    fits = parent.fits if same else tuple(f.model_copy(update={"partials": ()}) for f in parent.fits)
+    digests = manifest_digests(parent.snapshot, stages, fits)
+    return parent.model_copy(
+        update={
+            "version": version,
+            "parent": parent.version,
+            "commit_id": commit_id,
+            "created_at": created_at,
+            "stages": stages,
+            "fits": fits,
+            "shards": shards or parent.shards,
+            "input_digest": digests.input,
+            "exact_digest": digests.exact,
+            "floats_digest": digests.floats,
+        }
+    )
 
 
 class Digests(_Model):

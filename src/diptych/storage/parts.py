@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 MAX_CHUNKS = 32
+_CHUNKS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -190,11 +191,18 @@ def write_chunk(store: Store, parts: Sequence[Part]) -> str:
 
 
 def read_chunk(store: Store, digest: str) -> tuple[Part, ...]:
-    """The parts of a chunk; :class:`Corrupt` when the list is something else."""
+    """The parts of a chunk; :class:`Corrupt` when the list is something else. A store keeps the last few."""
+    known = store.chunks.get(digest)
+    if known is not None:
+        return known
     table = store.lists.get(digest)
     if table.schema.names != CHUNK_SCHEMA.names:
         raise Corrupt(f"list {digest} is not a part list: it has the columns {table.schema.names}")
-    return tuple(_part(value) for value in table.to_pylist())
+    parts = tuple(_part(value) for value in table.to_pylist())
+    while len(store.chunks) >= _CHUNKS_KEPT:
+        store.chunks.pop(next(iter(store.chunks)), None)
+    store.chunks[digest] = parts
+    return parts
 
 
 def _part_dict(part: Part) -> dict[str, Any]:

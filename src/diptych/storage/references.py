@@ -40,6 +40,7 @@ def snapshot_path(digest: str) -> str:
 
 def named_by(store: Store, manifests: Iterable[Manifest], *, blobs: bool = True) -> Named:
     """Everything these versions name, directly or through lists; each list and snapshot is read once."""
+    store.chunks.clear()  # what is on the disk counts, not what was read before
     named = Named()
     known = {name.removesuffix(".parquet") for name in store.home.list("lists")}
     for manifest in manifests:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from diptych.exceptions import NotFound, StoreError, UsageError
+from diptych.exceptions import NoSpace, NotFound, StoreError, UsageError
 
 __all__ = ["LocalRoot", "Root", "check_path", "has_atomic_create", "open_root"]
 
@@ -282,11 +282,17 @@ class LocalRoot:
 
     def _write_temporary(self, final: Path, data: bytes, durable: bool) -> Path:
         temporary = final.parent / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
-        with os.fdopen(_create(temporary), "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        try:
+            with os.fdopen(_create(temporary), "wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(f"{self.url}: no space for {final.name} ({len(data):,} bytes); run diptych gc") from error
+            raise
         return temporary
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from diptych.exceptions import StageError, StoreError
 from diptych.stage import Output, RowState, Tensor
-from diptych.storage.canonical import Column, row_digests, tensor_bytes
+from diptych.storage.canonical import Column, row_digests, tensor_bytes, type_signature
 from diptych.storage.manifest import Schema
 from diptych.storage.rows import Counts, make_rows
 from diptych.storage.segment_info import (
@@ -96,6 +96,7 @@ class SegmentWriter:
         )
         self._files = {n: _TensorFile(self._folder / f"{n}.npy", t) for n, t in self._tensors.items()}
         self._waiting: list[pa.Table] = []
+        self._waiting_rows = self._waiting_bytes = 0
         self._done: list[pa.Table] = []
         self._open = True
 
@@ -118,11 +119,11 @@ class SegmentWriter:
         head |= {"exact": digests.exact, "floats": digests.floats}
         first = [pa.array(head[f.name], f.type) for f in STATE_SCHEMA]
         last = [column for name, file in self._files.items() for column in file.append(output.values[name])]
-        self._waiting.append(pa.table([*first, *arrays, *last], schema=self._file_schema))
-        if (
-            sum(t.num_rows for t in self._waiting) >= _FLUSH_ROWS
-            or sum(t.nbytes for t in self._waiting) >= _FLUSH_BYTES
-        ):
+        batch = pa.table([*first, *arrays, *last], schema=self._file_schema)
+        self._waiting.append(batch)
+        self._waiting_rows += batch.num_rows
+        self._waiting_bytes += batch.nbytes
+        if self._waiting_rows >= _FLUSH_ROWS or self._waiting_bytes >= _FLUSH_BYTES:
             self._flush()
 
     def _array(self, output: Output, field: pa.Field) -> pa.Array:
@@ -142,7 +143,7 @@ class SegmentWriter:
     def _flush(self) -> None:
         if self._waiting:
             table = pa.concat_tables(self._waiting).combine_chunks()
-            self._waiting = []
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
             self._table.write_table(table)
             self._done.append(table.select(["key", "input_hash", "status", "code", "exact", "floats"]))
 
@@ -252,6 +253,11 @@ def _check_names(stage: str, schema: pa.Schema, tensors: Mapping[str, Tensor]) -
             f"stage {stage}: outputs may not be named {', '.join(taken)}: every row has {', '.join(STATE_COLUMNS)} "
             "already, and a name occurs once"
         )
+    for field in schema:
+        try:
+            type_signature(field.type)
+        except StoreError as error:
+            raise StageError(f"stage {stage}, column {field.name}: {error}") from error
     bad = sorted(n for n in names if not n or "." in n or "/" in n or n.startswith("-"))
     if bad:
         raise StageError(f"stage {stage}: outputs may not be named {', '.join(map(repr, bad))}: no '.' and no '/'")

@@ -33,6 +33,8 @@ class Store:
         self.blobs = Blobs(self.home)
         self.log = Log(self.home, name)
         self.lists = Lists(self.home, self.log)
+        self.chunks: dict[str, tuple[Part, ...]] = {}
+        """Part lists read last (see ``read_chunk``); they never change."""
 
     def __repr__(self) -> str:
         return f"Store({self.root.url!r}, {self.name!r})"

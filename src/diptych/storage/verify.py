@@ -61,6 +61,7 @@ def verify(store: Store, version: int | str = "latest", *, values: bool = True, 
 
     With ``blobs`` False only their presence is checked. Raises only when the version itself cannot be opened.
     """
+    store.chunks.clear()  # what is on the disk counts, not what was read before
     manifest = store.log.manifest(version)
     report = VerifyReport(store.name, manifest.version)
     check = _Check(store, report, values)
