@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diptych.naming import digest_bytes, pair_key, record_id
-from diptych.stages.perceptual import phash, thumbnail
+from diptych.stages.perceptual import phash, thumbnail, window_hashes
 
 __all__ = ["FIT_CASES", "STAGE_CASES", "Case", "FitCase"]
 
@@ -144,6 +144,8 @@ def _near() -> FitCase:
         tuple(pair_key(_R[r], digest_bytes(shown[i].tobytes())) for r, i in places),
         {
             "clean.phash": [phash(i) for i in images],
+            "clean.window_hashes": [window_hashes(i) for i in images],
+            "clean.bytes": [1000] * len(images),
             "clean.width": [i.width for i in images],
             "clean.height": [i.height for i in images],
             "clean.thumbnail": [thumbnail(i) for i in images],

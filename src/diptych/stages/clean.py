@@ -28,7 +28,7 @@ from pydantic import Field
 
 from diptych.imaging import MAX_PIXELS, ImageFacts, ImageRefused, decode, probe
 from diptych.stage import Batch, Output, RowState, Stage, StageConfig, Status
-from diptych.stages.perceptual import phash, thumbnail, uniformity
+from diptych.stages.perceptual import phash, thumbnail, uniformity, window_hashes
 from diptych.stages.pool import mapped
 
 __all__ = ["Clean", "CleanConfig"]
@@ -72,6 +72,9 @@ class Clean(Stage):
             pa.field("bytes", pa.int64(), metadata={"doc": "size of the file"}),
             pa.field("uniformity", pa.float64(), metadata={"doc": "share of pixels near the median colour"}),
             pa.field("phash", pa.string(), metadata={"doc": "64-bit DCT hash, 16 hex digits"}),
+            pa.field(
+                "window_hashes", pa.list_(pa.string()), metadata={"doc": "the same of inner windows: 5, 7.5, 10 % off"}
+            ),
             pa.field("thumbnail", pa.binary(), metadata={"doc": "32x32 grey, 8x8 Cb, 8x8 Cr, uint8"}),
         ]
     )
@@ -127,6 +130,7 @@ class Clean(Stage):
     def _describe(self, image: Image.Image, values: dict[str, object]) -> tuple[dict[str, object], RowState]:
         share = uniformity(image)
         values |= {"uniformity": share, "phash": phash(image), "thumbnail": thumbnail(image)}
+        values["window_hashes"] = window_hashes(image)
         limit = self.config.max_uniformity
         if limit is not None and share > limit:
             return values, _refusal("uniform", "nearly one colour", share, limit)

@@ -10,13 +10,15 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-__all__ = ["CHROMA_SIDE", "GREY_SIDE", "THUMBNAIL_BYTES", "phash", "thumbnail", "uniformity"]
+__all__ = ["CHROMA_SIDE", "GREY_SIDE", "INSETS", "THUMBNAIL_BYTES", "phash", "thumbnail", "uniformity", "window_hashes"]
 
 GREY_SIDE = 32
 """Side of a thumbnail's grey plane."""
 CHROMA_SIDE = 8
 """Side of its two colour planes."""
 THUMBNAIL_BYTES = GREY_SIDE**2 + 2 * CHROMA_SIDE**2
+INSETS = (0.05, 0.075, 0.1)
+"""Shares cut off each side of the windows that are hashed too."""
 
 
 @cache
@@ -26,16 +28,25 @@ def _cosines(size: int, kept: int) -> np.ndarray:
     return np.rint(np.cos(np.pi * k * (2 * n + 1) / (2 * size)) * (1 << 14)).astype(np.int64)
 
 
-def phash(image: Image.Image) -> str:
+def phash(image: Image.Image, inset: float = 0.0) -> str:
     """The 64-bit DCT hash of an RGB picture as 16 hex digits (as ImageHash's ``phash``, in integers).
 
     Grey, 32x32, two-dimensional DCT, the 8x8 lowest frequencies; a bit says whether one is above their median.
+    ``inset`` is the share of the picture to leave out at each side.
     """
-    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.int64)
+    w, h = image.size
+    box = (w * inset, h * inset, w * (1 - inset), h * (1 - inset))
+    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS, box=box), np.int64)
     cosines = _cosines(32, 8)
     low = (cosines @ grey @ cosines.T).ravel()
     middle = np.sort(low)[31:33].sum()
     return f"{int.from_bytes(np.packbits(2 * low > middle).tobytes(), 'big'):016x}"
+
+
+def window_hashes(image: Image.Image) -> list[str]:
+    """Hashes of the picture's inner windows: what a copy cropped on all sides looks like as a whole."""
+    grey = image.convert("L")
+    return [phash(grey, inset) for inset in INSETS]
 
 
 def thumbnail(image: Image.Image) -> bytes:

@@ -15,9 +15,10 @@ from diptych.fits.components import Components
 from diptych.fits.hash_index import near_pairs
 from diptych.fits.near_duplicates import NearDuplicates, NearDuplicatesConfig
 from diptych.naming import digest_bytes, pair_key, record_id, shard_of
-from diptych.stages.perceptual import phash, thumbnail
+from diptych.stages.perceptual import phash, thumbnail, window_hashes
 
 Row = tuple[str, dict[str, Any]]
+FACTS = ("phash", "window_hashes", "width", "height", "bytes", "thumbnail")
 
 
 def textured(seed: int, width: int = 360, height: int = 270) -> Image.Image:
@@ -25,6 +26,13 @@ def textured(seed: int, width: int = 360, height: int = 270) -> Image.Image:
     return Image.fromarray(rng.integers(0, 255, (14, 18, 3), np.uint8)).resize(
         (width, height), Image.Resampling.BICUBIC
     )
+
+
+def landscape(seed: int) -> Image.Image:
+    """Mostly large shapes, as photographs have them."""
+    rng = np.random.default_rng(seed)
+    large = Image.fromarray(rng.integers(0, 255, (5, 6, 3), np.uint8)).resize((360, 270), Image.Resampling.BICUBIC)
+    return Image.blend(large, textured(seed), 0.25)
 
 
 def recompressed(image: Image.Image, quality: int = 40) -> Image.Image:
@@ -42,8 +50,9 @@ def key_of(image: Image.Image) -> str:
     return digest_bytes(image.tobytes())
 
 
-def row(document: str, image: Image.Image, occurrence: int = 1) -> Row:
+def row(document: str, image: Image.Image, occurrence: int = 1, size: int = 1000) -> Row:
     facts = {"phash": phash(image), "width": image.width, "height": image.height, "thumbnail": thumbnail(image)}
+    facts |= {"window_hashes": window_hashes(image), "bytes": size}
     return pair_key(record_id("s", document), key_of(image), occurrence), facts
 
 
@@ -52,7 +61,7 @@ def fit(rows: list[Row], shards: int = 1, **config: Any) -> pa.Table:
     partials = []
     for shard in range(shards):
         mine = [r for r in rows if shard_of(r[0][:32], shards) == shard]
-        columns = {f"clean.{n}": [r[1][n] for r in mine] for n in ("phash", "width", "height", "thumbnail")}
+        columns = {f"clean.{n}": [r[1][n] for r in mine] for n in FACTS}
         partials.append(stage.partial([r[0] for r in mine], columns))
     result = stage.merge(partials, None)
     assert result.schema.equals(stage.outputs) and result["key"].to_pylist() == sorted({r[0] for r in rows})
@@ -174,3 +183,28 @@ def test_components() -> None:
     found.join("c", "b")
     found.join("b", "a")
     assert found.groups() == {"a": ["a", "b", "c"], "d": ["d"]} and found.find("c") == "a"
+
+
+def test_copies_that_lost_up_to_a_tenth_a_side_are_found() -> None:
+    rng = np.random.default_rng(3)
+    rows, pairs = [], []
+    for seed in range(30):
+        image = landscape(seed)
+        w, h = image.size
+        left, top, right, bottom = rng.uniform(0.05, 0.1, 4)
+        cut = image.crop((int(w * left), int(h * top), int(w * (1 - right)), int(h * (1 - bottom))))
+        rows += [row(f"{seed}-whole", image), row(f"{seed}-cut", recompressed(cut, 70))]
+        pairs.append((rows[-2][0], rows[-1][0]))
+    found = groups(fit(rows))
+    assert sum(found[a] == found[b] for a, b in pairs) >= 25
+    assert all(found[a] != found[c] for n, (a, _) in enumerate(pairs) for c, _ in pairs[:n])
+    without = groups(fit(rows, crops=False))
+    assert sum(without[a] == without[b] for a, b in pairs) < 10
+
+
+def test_more_bytes_are_preferred_among_equal_areas() -> None:
+    a = textured(5)
+    b = recompressed(a, 90)
+    for sizes, better in (((2000, 1000), a), ((1000, 2000), b)):
+        found = fit([row("d", a, size=sizes[0]), row("d", b, size=sizes[1])]).to_pylist()
+        assert [r["duplicate_of"] for r in found if not r["key"].endswith(key_of(better))] == [key_of(better)]

@@ -63,7 +63,7 @@ def _weights_of(name: str) -> Any:
 def preprocessing(name: str) -> Preprocessing:
     """What the published weights of this model were trained with."""
     if name == _OWN:
-        return Preprocessing(224, 224 / 256, (127.0,) * 3, (128.0,) * 3, bicubic=True)
+        return Preprocessing(224, 224 / 256, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), bicubic=True)
     given = _weights_of(name).transforms()
     side, resize = given.crop_size[0], given.resize_size[0]
     mean, std = _levels(*given.mean), _levels(*given.std)
