@@ -112,6 +112,13 @@ def test_another_mode_begins_anew_and_keeps_what_was_fetched(log: FetchLog) -> N
     assert len(log.crawls()) == 2
 
 
+def test_killed_before_its_first_row(log: FetchLog) -> None:
+    (log.root.scratch("raw/fetches") / "000001-abcdef.jsonl").write_bytes(b'{"row":"ma')
+    journal = log.begin()
+    journal.finish()
+    assert log.crawls() == [journal.crawl]
+
+
 def test_killed_between_rolling_and_deleting(log: FetchLog) -> None:
     journal = log.begin()
     journal.write(page(journal.crawl))

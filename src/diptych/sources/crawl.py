@@ -34,6 +34,7 @@ __all__ = ["Progress", "crawl"]
 
 _PICTURES_WAITING = 512
 _THREADS = 32
+_EVERY = 1.0
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ class _Crawl:
 
     def _tell(self, source: str) -> None:
         now = time.monotonic()
-        if self._progress is None or now - self._told < 1.0:
+        if self._progress is None or now - self._told < _EVERY:
             return
         self._told = now
         with self._guard:

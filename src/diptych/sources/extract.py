@@ -166,7 +166,7 @@ def _fallback(page: Html) -> list[str]:
 
     text = None
     with contextlib.suppress(Exception):  # it raises whatever lxml raises on odd markup
-        text = trafilatura.extract(page.text, include_comments=False, include_tables=True, no_fallback=True)
+        text = trafilatura.extract(page.text, include_comments=False, include_tables=True, fast=True)
     return [line for part in (text or "").splitlines() if (line := squeeze(part))]
 
 

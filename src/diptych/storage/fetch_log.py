@@ -390,6 +390,9 @@ class FetchLog:
             for crawl in self.unfinished():
                 path = folder / f"{crawl}.jsonl"
                 _drop_torn_tail(path)
+                if path.stat().st_size == 0:  # killed before its first row
+                    path.unlink()
+                    continue
                 marks = [row for row in read_journal(path) if isinstance(row, Mark)]
                 same = any(mark.mark == "start" and mark.text == mode for mark in marks)
                 if same and not resumed and not any(mark.mark == "end" for mark in marks):
