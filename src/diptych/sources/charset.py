@@ -24,7 +24,7 @@ def decode_page(data: bytes, content_type: str = "") -> str:
     """A page's text. A label that the bytes contradict is not believed when they are valid UTF-8.
 
     Order: byte order mark, charset of the Content-Type header, ``<meta>`` or XML declaration, UTF-8, GB 18030 when that
-    decodes without error and looks Chinese, Windows-1252.
+    decodes without error to common ideographs, Windows-1252.
     """
     for mark, name in _BOMS:
         if data.startswith(mark):
@@ -82,8 +82,9 @@ def _guess(data: bytes) -> str | None:
         return text
     chinese = _strict(data, "gb18030")
     if chinese is not None:
-        wide = [char for char in chinese if char > "\x7f"]
-        common = sum("\u4e00" <= char <= "\u9fff" or "\u3000" <= char <= "\u303f" or "\uff00" <= char <= "\uffef" for char in wide)
-        if common > 0.8 * len(wide):
+        # Common ideographs and punctuation are the rows A1-A3 and B0-D7 of GB 2312; accented letters seldom fall there.
+        wide = [char.encode("gb18030") for char in chinese if char > "\x7f"]
+        common = sum(len(code) == 2 and (0xA1 <= code[0] <= 0xA3 or 0xB0 <= code[0] <= 0xD7) and code[1] > 0xA0 for code in wide)
+        if len(wide) >= 4 and common > 0.8 * len(wide):
             return chinese
     return _strict(data, "cp1252")

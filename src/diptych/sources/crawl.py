@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from diptych.exceptions import NothingCommitted, RecipeError
 from diptych.naming import record_id
-from diptych.records import Found
+from diptych.records import Found, clean_surrogates
 from diptych.sources.answers import Fetched, FetchMode
 from diptych.sources.base import Missed, Read, Source
 from diptych.sources.fetch import Fetcher
@@ -212,8 +212,8 @@ class _Crawl:
             source=source.name,
             subset=source.subset,
             record=record,
-            source_id=found.source_id,
-            url=found.url,
+            source_id=clean_surrogates(found.source_id),
+            url=clean_surrogates(found.url),
             outcome=missed.outcome if missed else "ok",
             code=missed.code if missed else "",
             document=content,

@@ -26,7 +26,7 @@ def read_feed(data: bytes) -> Listed:
     data = _unpacked(data)
     head = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:5]
     if not head.startswith(b"<"):
-        lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+        lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
         pages = tuple(line for line in lines if line.startswith(("http://", "https://")))
         return Listed(pages, readable=bool(pages))
     parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True, huge_tree=False, load_dtd=False)

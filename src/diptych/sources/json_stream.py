@@ -14,6 +14,7 @@ __all__ = ["stream_arrays"]
 
 _CHUNK = 1 << 20
 _LARGEST = 64 << 20
+_ENDS = frozenset(",]} \t\r\n")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -48,7 +49,6 @@ class _Reader:
         self._text = ""
         self._at = 0
         self._before = 0
-        self._ended = False
 
     def _more(self) -> bool:
         try:
@@ -56,7 +56,6 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise SourceError(f"{self._path}: expected UTF-8, found {error}") from None
         if not chunk:
-            self._ended = True
             return False
         self._before += self._at
         self._text = self._text[self._at :] + chunk
@@ -94,10 +93,10 @@ class _Reader:
                 if len(self._text) - self._at > _LARGEST or not self._more():
                     raise self._wrong("a JSON value") from None
                 continue
-            if end < len(self._text) or self._ended or not self._more():
-                self._at = end
-                return value
-            # the value ends where the text ended: a number may go on, so it is read again with more text
+            if isinstance(value, int | float) and self._text[end : end + 1] not in _ENDS and self._more():
+                continue  # a number that may go on: it is read again with more text
+            self._at = end
+            return value
 
     def elements(self) -> Iterator[Any]:
         """The elements of the array that begins here."""

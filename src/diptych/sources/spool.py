@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
+from diptych.records import clean_surrogates
+
 __all__ = ["Spool"]
 
 
@@ -30,7 +32,7 @@ class Spool:
         self._db.execute("BEGIN")
         for key, value in items:
             self._count += 1
-            self._db.execute("INSERT INTO items VALUES (?, ?, ?)", (key, self._count, value))
+            self._db.execute("INSERT INTO items VALUES (?, ?, ?)", (clean_surrogates(key), self._count, clean_surrogates(value)))
         self._db.execute("COMMIT")
         return self._count - before
 
