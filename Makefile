@@ -6,6 +6,8 @@ SHELL := bash
 EXTRAS ?= demo,dev
 MARKERS ?= not slow and not system
 ARGS ?=
+REPORT ?= demo/report.html
+PICTURE ?= docs/images/report.png
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PYTHON
@@ -57,6 +59,11 @@ bench: $(STAMP) ## run every measurement in benchmarks/
 	$(call timed,bench,shopt -s nullglob; set -- benchmarks/*.py; \
 		[ $$# -gt 0 ] || { echo "benchmarks/ has no measurement yet"; exit 1; }; \
 		failed=0; for file in "$$@"; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || failed=1; done; [ $$failed -eq 0 ])
+
+.PHONY: report-picture
+report-picture: $(STAMP) ## take the README's picture of a report (REPORT=report.html PICTURE=out.png; needs Chromium)
+	@mkdir -p $(dir $(PICTURE))
+	@$(BIN)/python -m diptych.report.screenshot $(REPORT) $(PICTURE) --width 1280 --height 900 $(ARGS)
 
 .PHONY: constraints
 constraints: $(STAMP) ## resolve every extra anew and write constraints.txt
