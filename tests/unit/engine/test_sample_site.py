@@ -1,0 +1,135 @@
+"""The whole pipeline on the sample site over HTTP, with real stages, against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.engine.build import build
+from diptych.engine.context import BuildOptions
+from diptych.engine.crawling import crawl_recipe
+from diptych.engine.steps import close
+from diptych.sample import Server, Site
+from diptych.version import Version, open_version
+
+RECIPE = """
+name: sample
+contact: https://example.org/tests
+sources:
+  - {{kind: web, name: site, start: ["{url}/"], fetch: {{allow_private: true, timeout: 3, backoff: 0.05}}}}
+shards: 4
+stages:
+  clean: {{min_side: 64}}
+  clean_text: {{}}
+  clean_pairs: {{}}
+  sentences: {{}}
+  backbone: {{model: efficientnet_lite0, weights: "random:0"}}
+fits: {{word_counts: {{}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(Site(24)) as running:
+        running.faults.slow_seconds = running.faults.stall_seconds = 0.2
+        yield running
+
+
+@pytest.fixture(scope="module")
+def built(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    root = tmp_path_factory.mktemp("data")
+    recipe = RECIPE.format(url=server.url)
+    crawl_recipe(recipe, str(root), root)
+    assert build(recipe, str(root), folder=root).committed.version == 1
+    yield root, recipe
+    close()
+
+
+def open_at(root: Path, version: int | str = "latest") -> Version:
+    return open_version(root / "sample", version)
+
+
+def test_every_document_and_kept_picture_of_the_truth_is_there(built: tuple[Path, str], server: Server) -> None:
+    version = open_at(built[0])
+    rows = {r["url"].removeprefix(server.url): r for r in version.snapshot.table().to_pylist() if r["outcome"] == "ok"}
+    truths = {t.requested: t for t in server.site.truths()}
+    assert set(truths) <= set(rows)
+    pairs = {r["key"]: r for r in version.table("clean_pairs").to_pylist()}
+    accepted = {k for k, r in pairs.items() if r["status"] == "ok"}
+    right = wrong = 0
+    for path, truth in truths.items():
+        row = rows[path]
+        assert version.document(row["record"]).title == truth.title
+        keys = {i["url"].removeprefix(server.url): f"{row['record']}/{i['key']}" for i in row["images"] if i["key"]}
+        for image in truth.images:
+            if image.place != "article":
+                continue
+            kept = keys.get(image.path, "") in accepted
+            right, wrong = right + (kept == image.keep), wrong + (kept != image.keep)
+    assert right > 80 and wrong <= 2, (right, wrong)
+    assert not server.counts.robots_area
+
+
+def test_other_folder_batch_size_and_workers_same_digests(built: tuple[Path, str], tmp_path: Path) -> None:
+    root, recipe = built
+    crawl_recipe(recipe, str(tmp_path), tmp_path)
+    build(recipe, str(tmp_path), BuildOptions(batch_size=1, workers=4), folder=tmp_path)
+    one, two = open_at(root, 1).manifest, open_at(tmp_path, 1).manifest
+    assert one.input_digest == two.input_digest and one.exact_digest == two.exact_digest
+
+
+def test_new_document_changes_the_groups_of_its_own_images_only(built: tuple[Path, str], server: Server) -> None:
+    root, recipe = built
+    before = {r["key"]: r for r in open_at(root, 1).table("near_duplicates").to_pylist()}
+    server.site = Site(25)
+    try:
+        crawl_recipe(recipe, str(root), root)
+        report = build(recipe, str(root), folder=root)
+    finally:
+        server.site = Site(24)
+    version = open_at(root)
+    after = {r["key"]: r for r in version.table("near_duplicates").to_pylist()}
+    records = set(open_at(root, 1).snapshot.table(["record"])["record"].to_pylist())
+    added = [k for k in after if k.partition("/")[0] not in records]
+    assert added and report.committed.version == version.number
+    groups = {after[k]["group"] for k in added}
+    for key, row in before.items():
+        assert after[key] == row or after[key]["group"] in groups
+    computed = {p.name: p.computed for p in report.progress.values() if p.kind == "stage"}
+    assert computed["clean_text"] == computed["sentences"] == 1
+    assert computed["backbone"] <= len(added)
+
+
+def test_lineage_names_address_time_segment_and_weights(built: tuple[Path, str], server: Server) -> None:
+    version = open_at(built[0], 1)
+    truth = next(t for t in server.site.truths() if any(i.reason == "thumbnail" and i.place == "article" for i in t.images))
+    image = next(i for i in truth.images if i.reason == "thumbnail" and i.place == "article")
+    found = version.lineage(server.url + truth.requested)
+    assert found.fetches[0]["url"] == server.url + truth.requested and found.fetches[0]["fetched_at"]
+    key = next(i["key"] for i in found.snapshot["images"] if i["url"].endswith(image.path))
+    row = next(r for r in found.rows if r.stage == "clean" and r.key == key)
+    assert (row.status, row.code, row.threshold) == ("rejected", "thumbnail", 64.0)
+    assert row.value is not None and row.value < 64
+    weights = {w for r in found.rows if r.stage == "backbone" for w in r.weights}
+    assert weights == {"random:0"}
+    assert all(r.segment.startswith(f"parts/{r.stage}/{r.stage_key}/shard-") for r in found.rows)
+
+
+def test_one_night_of_errors_changes_nothing(built: tuple[Path, str], server: Server) -> None:
+    root, recipe = built
+    crawl_recipe(recipe, str(root), root)
+    build(recipe, str(root), BuildOptions(allow_shrink=True), folder=root)
+    before: Any = open_at(root).number
+    from diptych.exceptions import NothingCommitted
+
+    server.faults.status = 500
+    try:
+        with pytest.raises(NothingCommitted, match="http_500"):
+            crawl_recipe(recipe, str(root), root)
+    finally:
+        server.faults.status = None
+    report = build(recipe, str(root), folder=root)
+    assert report.committed.version is None and report.computed == 0 and open_at(root).number == before
