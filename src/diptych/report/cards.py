@@ -14,7 +14,7 @@ from diptych.naming import sentence_key
 from diptych.report.shapes import Layer, annotated_layer, edges_of, stage_layers
 from diptych.report.shards import Refusal, ShardRows, Use
 from diptych.report.thumbnails import Thumbnail, Thumbnails
-from diptych.report.values import safe_link, value_text
+from diptych.report.values import cut, safe_link, value_text
 from diptych.storage.manifest import StageEntry
 
 __all__ = ["Card", "CardMaker", "Figure", "Norm", "Row", "label_of"]
@@ -85,6 +85,8 @@ class Card:
     summary: str
     paragraphs: tuple[tuple[str, ...], ...]
     """Sentences of the text by paragraph; the stored lines when there is no sentences stage."""
+    repeats: bool
+    """Whether the text is the captions once more (COCO)."""
     left_out: int
     keyphrases: tuple[str, ...]
     figures: tuple[Figure, ...]
@@ -125,7 +127,9 @@ class CardMaker:
         found = []
         segments = reader.rows["segment"].take(pa.array(places)).to_pylist()
         weights = ", ".join(w.name + (" (random)" if w.random else "") for w in entry.weights)
-        for place, segment, raw in zip(places, segments, self._tables[entry.name].take(places).to_pylist(), strict=True):
+        for place, segment, raw in zip(
+            places, segments, self._tables[entry.name].take(places).to_pylist(), strict=True
+        ):
             values = {n: raw[n] for n in reader.schema.names}
             for name in reader.tensors:
                 values[name] = self._tensor(entry.name, name)[place]
@@ -161,31 +165,35 @@ class CardMaker:
                 keys["sentence"] = [sentence_key(s["text"]) for s in sentences]
             rows += found
         figures = tuple(self._figure(use, rows) for use in uses[:MAX_FIGURES])
+        captions = {u.caption for u in uses}
         paragraphs, left_out = _paragraphs(sentences, document.text)
         losses = [u.outcome for u in uses if u.outcome != "ok"]
         page = snapshot["outcome"]
         rules = {label_of(r.stage, r.code, r.status) for r in rows if r.status not in ("ok", "skipped")}
         rules |= {f"fetch: {o.partition(':')[2] or o}" for o in [*losses, page] if o != "ok"}
-        statuses = {r.status for r in rows} | {"not fetched" for _ in losses} | ({"not fetched"} if page != "ok" else set())
+        statuses = (
+            {r.status for r in rows} | {"not fetched" for _ in losses} | ({"not fetched"} if page != "ok" else set())
+        )
         refusal = self.shard.document_refusal(record) if page == "ok" else None
         if page == "ok" and refusal is None:
             statuses.add("accepted")
         return Card(
             record=record,
             shard=self.shard.shard,
-            title=document.title,
+            title=cut(document.title or snapshot["source_id"].rsplit("/", 1)[-1].removeprefix("file:") or record, 300),
             source=snapshot["source"],
             subset=snapshot["subset"],
-            url=snapshot["url"],
+            url=cut(snapshot["url"], 500),
             link=safe_link(snapshot["url"]),
             language=self.shard.languages.get(record) or ("unknown" if page == "ok" else ""),
             split=self.splits.get(record) or snapshot["split"] or "none",
             outcome=page,
             refusal=refusal,
-            summary=document.summary,
+            summary=cut(document.summary, 1500),
             paragraphs=paragraphs,
+            repeats=len(captions) == 1 and document.text in captions,
             left_out=left_out,
-            keyphrases=document.keyphrases,
+            keyphrases=tuple(cut(phrase, 100) for phrase in document.keyphrases[:30]),
             figures=figures,
             more_figures=max(0, len(uses) - MAX_FIGURES),
             norms=_norms([r for r in rows if r.key == record]),
@@ -203,10 +211,10 @@ class CardMaker:
         why = next((r for r in rows if refusal and r.stage == refusal.stage and r.key in keys), None)
         data = self.shard.version.store.blobs.get(use.image) if use.image else None
         return Figure(
-            url=use.url,
+            url=cut(use.url, 500),
             link=safe_link(use.url),
-            caption=use.caption,
-            alt=use.alt,
+            caption=cut(use.caption, 3000),
+            alt=cut(use.alt, 500),
             image=use.image,
             outcome=use.outcome,
             refusal=refusal,
@@ -232,7 +240,7 @@ class CardMaker:
 
     def _own(self, snapshot: Mapping[str, Any], extra: str, uses: Sequence[Use]) -> tuple[tuple[str, str], ...]:
         names = ("record", "source", "subset", "source_id", "url", "content", "outcome", "split")
-        own = [(n, str(snapshot[n])) for n in names if snapshot[n]]
+        own = [(n, cut(str(snapshot[n]), 3000)) for n in names if snapshot[n]]
         if extra:
             own.append(("extra", value_text(extra)))
         for use in uses:
@@ -244,7 +252,9 @@ class CardMaker:
                 table = self.fit_table(fit.result)
                 for row in table.filter(pc.is_in(table["key"], value_set=wanted)).to_pylist():
                     key = row.pop("key")
-                    own.append((f"{fit.name} [{key[-16:]}]", value_text({k: v for k, v in row.items() if v is not None})))
+                    own.append(
+                        (f"{fit.name} [{key[-16:]}]", value_text({k: v for k, v in row.items() if v is not None}))
+                    )
         return tuple(own)
 
     def fit_table(self, name: str) -> pa.Table:
@@ -270,9 +280,7 @@ def _paragraphs(sentences: Sequence[Mapping[str, Any]], text: str) -> tuple[tupl
     body = [s for s in sentences if s["field"] == "text"]
     if body:
         for item in body[:MAX_SENTENCES]:
-            found.setdefault(item["paragraph"], []).append(item["text"])
+            found.setdefault(item["paragraph"], []).append(cut(item["text"], 2000))
         return tuple(tuple(p) for p in found.values()), max(0, len(body) - MAX_SENTENCES)
     lines = [line for line in text.splitlines() if line.strip()]
-    return tuple((line[:2000],) for line in lines[:MAX_SENTENCES]), max(0, len(lines) - MAX_SENTENCES)
-
-
+    return tuple((cut(line, 2000),) for line in lines[:MAX_SENTENCES]), max(0, len(lines) - MAX_SENTENCES)

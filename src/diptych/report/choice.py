@@ -1,4 +1,4 @@
-"""Which records and which examples the page shows: a seeded sample that has every rule, status, split and language in it."""
+"""What the page shows: a seeded sample of records that has every rule, status, split and language, and examples."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Choice:
 
 
 def _keep(heap: list[tuple[int, str, Any]], rank: int, name: str, item: object, limit: int) -> None:
-    """Keep the ``limit`` items of the lowest rank (stored negated); an item seen again (in another shard) counts once."""
+    """Keep the ``limit`` items of the lowest rank (stored negated); one seen again in another shard counts once."""
     if limit <= 0 or any(name == other for _, other, _ in heap if limit <= EXAMPLES):
         return
     if len(heap) < limit:

@@ -1,4 +1,4 @@
-"""A page in headless Chromium over its debugging pipe: no driver, no package, no port; for pictures and browser tests."""
+"""A page in headless Chromium over its debugging pipe (no driver, no port), for pictures and browser tests."""
 
 from __future__ import annotations
 
@@ -39,14 +39,16 @@ def find_chromium() -> str | None:
 class Page:
     """One page of one browser; everything it logs and every request it makes is kept.
 
-    ``requests`` are URLs other than ``file:``, ``data:`` and ``blob:``; ``errors`` are console errors, uncaught exceptions and refusals
-    of the content security policy.
+    ``requests`` are URLs other than ``file:``, ``data:`` and ``blob:``; ``errors`` are console errors, uncaught
+    exceptions and refusals of the content security policy.
     """
 
     def __init__(self, width: int = 1280, height: int = 900, *, dark: bool = False, scale: float = 1.0) -> None:
         program = find_chromium()
         if program is None:
-            raise BrowserError(f"no Chromium found (looked for {', '.join(NAMES)}); install one: apt-get install chromium")
+            raise BrowserError(
+                f"no Chromium found (looked for {', '.join(NAMES)}); install one: apt-get install chromium"
+            )
         self.requests: list[str] = []
         self.errors: list[str] = []
         self._buffer, self._number, self._loaded = b"", 0, False

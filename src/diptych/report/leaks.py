@@ -1,4 +1,4 @@
-"""The proof that no near-duplicate group crosses splits, computed from the results and not from the code that made them.
+"""The proof that no near-duplicate group crosses splits, from the results and not from the code that made them.
 
 Two independent counts: every record group of the ledger lies in one split; and every group of like pictures
 (recurring ones apart, because they join nothing) is shown by records of one split only.

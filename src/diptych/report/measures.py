@@ -68,18 +68,20 @@ class Measures:
 
     def _texts(self, shard: ShardRows) -> None:
         accepted = shard.accepted
-        if "sentences" in shard.readers:
-            sizes = [s for record, s in text_sizes(shard).items() if record in accepted]
-            self._put("Sentences per document", "sentences", [s.sentences for s in sizes], note="title, text and summary")
-            self._put("Tokens per document", "tokens", [s.tokens for s in sizes], note="a Chinese character is one token")
+        with_sentences = "sentences" in shard.readers
+        sizes = [s for record, s in text_sizes(shard).items() if record in accepted] if with_sentences else []
+        if with_sentences:
+            body, han = "title, text and summary", "a Chinese character is one token"
+            self._put("Sentences per document", "sentences", [s.sentences for s in sizes], note=body)
+            self._put("Tokens per document", "tokens", [s.tokens for s in sizes], note=han)
             self._put("Sentence length", "tokens", [n for s in sizes for n in s.sentence_tokens])
-        uses = accepted.values()
-        self._put("Pictures per document", "accepted pairs", [len(u) for u in uses])
-        if "sentences" in shard.readers:
-            self._put("Caption length", "tokens", [n for s in sizes for n in s.captions.values()], note="of accepted pairs")
+        self._put("Pictures per document", "accepted pairs", [len(u) for u in accepted.values()])
+        if with_sentences:
+            unit, lengths = "tokens", [n for s in sizes for n in s.captions.values()]
         else:
-            lengths = [len(u.caption) for found in uses for u in found if u.caption]
-            self._put("Caption length", "characters", lengths, note="of accepted pairs")
+            captions = [c for uses in accepted.values() for u in uses for c in u.caption.split("\n")]
+            unit, lengths = "characters", [len(c) for c in captions if c.strip()]
+        self._put("Caption length", unit, lengths, note="of accepted pairs")
 
     def _pictures(self, shard: ShardRows) -> None:
         if not (shard.has("clean", "width") and shard.has("clean", "height")):
@@ -113,7 +115,12 @@ class Measures:
             values = column.drop_null().to_numpy()
             self._put(title, "", values, main=False, whole=pt.is_integer(column.type), note=f"one value a {kind}")
             return
-        self._put(f"{title} per {kind}", "items", pc.list_value_length(column).drop_null().to_numpy(), main=main)
+        self._put(
+            f"{title} per {kind}",
+            title.rpartition(".")[2],
+            pc.list_value_length(column).drop_null().to_numpy(),
+            main=main,
+        )
         flat = pc.list_flatten(column)
         for name in _SCORES:
             place = column.type.value_type.get_field_index(name)

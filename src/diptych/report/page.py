@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from diptych.version import Version
 __all__ = ["write_report"]
 
 EXAMPLE_SIDE = 200
+_IMAGE_KEY = re.compile(r"\b[0-9a-f]{64}\b")
 _SIZE_MARK = "@@page-bytes@@"
 
 
@@ -41,6 +43,8 @@ class Shown:
     example: Example
     row: Row
     thumbnail: Thumbnail | None
+    other: Thumbnail | None
+    """The picture that the reason names (the better one of two near duplicates)."""
     words: str
     url: str
 
@@ -48,7 +52,8 @@ class Shown:
 def write_report(version: Version, path: Path, *, gallery: int = 60) -> Path:
     """Write one self-contained HTML page and return its path; ``gallery`` is how many records it shows.
 
-    The gallery grows beyond that only as far as needed to show every rule and status. The file appears complete or not at all.
+    The gallery grows beyond that only as far as needed to show every rule and status. The file appears complete or
+    not at all.
     """
     environment = _environment()
     tally, measures = Tally(version), Measures(version)
@@ -100,9 +105,14 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, bytes=bytes_text, link=safe_link)
+    environment.filters.update(number=number, bytes=bytes_text, link=safe_link, short=_short)
     environment.globals.update(label_of=label_of)
     return environment
+
+
+def _short(text: str) -> str:
+    """The text with image keys cut to their first eight digits."""
+    return _IMAGE_KEY.sub(lambda found: found[0][:8] + "…", text)
 
 
 def _look_up(
@@ -136,8 +146,14 @@ def _shown(maker: CardMaker, example: Example) -> Shown | None:
         if snapshot is not None:
             document = shard.document(snapshot)
             words, url = document.title or document.text[:200], snapshot["url"]
-    data = shard.version.store.blobs.get(image) if image else None
-    return Shown(example, rows[0], maker.thumbnails.make(data, EXAMPLE_SIDE) if data else None, words, url)
+    named = _IMAGE_KEY.search(rows[0].text)
+    known = {use.image for use in shard.uses.get(example.record, ())}
+    other = named[0] if named and named[0] in known - {image} else ""
+    pictures = [
+        maker.thumbnails.make(shard.version.store.blobs.get(key), EXAMPLE_SIDE) if key else None
+        for key in (image, other)
+    ]
+    return Shown(example, rows[0], pictures[0], pictures[1], words, url)
 
 
 def _example_groups(shown: Sequence[Shown], statistics: Statistics) -> list[tuple[Reason, list[Shown]]]:
@@ -169,7 +185,7 @@ def _notices(manifest: Manifest, crossing: int) -> list[str]:
     for name, stages in users.items():
         used = f" by {', '.join(stages)}" if stages else ""
         notices.append(f"Random weights: {name}, used{used}, was never trained. Its values mean nothing.")
-    if manifest.accepted_failures is not None:
+    if manifest.accepted_failures:  # 0.0: failures would have been accepted, but nothing failed
         share = f"{100 * manifest.accepted_failures:.2g} %"
         notices.append(f"Accepted failures: {share} of all rows failed, and the version was committed all the same.")
     if crossing:
@@ -178,7 +194,7 @@ def _notices(manifest: Manifest, crossing: int) -> list[str]:
 
 
 def _losses(s: Statistics) -> list[tuple[str, int, list[Reason]]]:
-    """The steps from a referenced image to an accepted pair: what it is, how many are left, what was lost on the way."""
+    """The steps from a referenced image to an accepted pair: name, how many are left, what was lost after it."""
     steps = [("referenced by documents", s.referenced, list(s.images_failed)), ("fetched", s.fetched, [])]
     left = s.fetched
     for stage in [x.name for x in s.stages]:

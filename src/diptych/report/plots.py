@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
@@ -12,7 +13,7 @@ from diptych.report.values import number
 __all__ = ["Plot", "cloud_plot", "histogram"]
 
 WIDTH, HEIGHT = 360, 178
-LEFT, RIGHT, TOP, BOTTOM = 40, 8, 12, 24
+LEFT, RIGHT, TOP, BOTTOM = 40, 14, 12, 24
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,13 @@ def histogram(d: Distribution) -> Plot | None:
     for b in bins:
         if b.count:
             gap = min(1.0, (x(b.high) - x(b.low)) * 0.12)
-            box = f'x="{x(b.low) + gap:.1f}" y="{y(b.count):.1f}" width="{max(0.8, x(b.high) - x(b.low) - 2 * gap):.1f}"'
+            box = (
+                f'x="{x(b.low) + gap:.1f}" y="{y(b.count):.1f}" width="{max(0.8, x(b.high) - x(b.low) - 2 * gap):.1f}"'
+            )
             tip = escape(f"{b.label} {d.unit}: {b.count:,}")
-            parts.append(f'<rect class="bar" {box} height="{HEIGHT - BOTTOM - y(b.count):.1f}"><title>{tip}</title></rect>')
+            parts.append(
+                f'<rect class="bar" {box} height="{HEIGHT - BOTTOM - y(b.count):.1f}"><title>{tip}</title></rect>'
+            )
     shift = 0.5 if _discrete(d) else 0.0
     for tick in _ticks(low + shift, high - shift, 6, d.whole):
         label = number(tick) + ("+" if bins[-1].label.startswith("≥") and tick + 1e-9 >= bins[-1].low + shift else "")
@@ -84,10 +89,9 @@ def cloud_plot(cloud: Cloud, title: str) -> Plot | None:
         return HEIGHT - BOTTOM - (math.log2(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     parts = []
-    first, last = math.ceil(low), math.floor(high)
-    step = max(1, (last - first) // 5)
-    for power in range(first, last + 1, step):
-        value = 2.0**power
+    a, b = 2**low, 2**high
+    parts.append(f'<line class="grid square" x1="{x(a):.1f}" y1="{y(a):.1f}" x2="{x(b):.1f}" y2="{y(b):.1f}"/>')
+    for value in _octaves(low, high):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         label = number(value)
@@ -98,12 +102,20 @@ def cloud_plot(cloud: Cloud, title: str) -> Plot | None:
         width, height = Cloud.value(w), Cloud.value(h)
         radius = 2.2 + 6.5 * math.sqrt(count / top) if top > 1 else 3.5
         tip = f"about {number(round(width))} × {number(round(height))} pixels: {count:,}"
-        dot = f'<circle class="dot" cx="{x(width):.1f}" cy="{y(height):.1f}" r="{radius:.1f}"><title>{tip}</title></circle>'
-        parts.append(dot)
+        dot = f'<circle class="dot" cx="{x(width):.1f}" cy="{y(height):.1f}" r="{radius:.1f}">'
+        parts.append(f"{dot}<title>{tip}</title></circle>")
     total = sum(cloud.cells.values())
     summary = f"{total:,} pictures, {number(round(min(span)))} to {number(round(max(span)))} pixels"
-    note = "width across, height up, logarithmic; a dot's area is the number of pictures"
+    note = "width across, height up, logarithmic; squares lie on the broken line; area is the number"
     return Plot(title, "pixels", note, _svg(parts, f"{title}: {summary}"), summary)
+
+
+def _octaves(low: float, high: float) -> list[float]:
+    """Powers of two between two exponents, with one and a half times each where there is room."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    step = max(1, round((high - low) / 6))
+    found = [2.0**p for p in powers if p % step == 0] + ([1.5 * 2.0**p for p in powers] if high - low < 3 else [])
+    return sorted(v for v in found if low <= math.log2(v) <= high)
 
 
 def _svg(parts: list[str], label: str) -> str:
@@ -111,11 +123,13 @@ def _svg(parts: list[str], label: str) -> str:
     return head + "".join(parts) + "</svg>"
 
 
-def _rows(top: int, y) -> list[str]:  # noqa: ANN001 - a local function
+def _rows(top: int, y: Callable[[float], float]) -> list[str]:
     parts = []
     for tick in _ticks(0, top, 3, True):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 5}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{_short(tick)}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 5}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{_short(tick)}</text>'
+        )
     return parts
 
 
@@ -164,17 +178,20 @@ def _bins(d: Distribution) -> list[_Bin]:
     return bins
 
 
-def _nice(step: float) -> float:
+_STEPS = (1, 2, 2.5, 5, 10)
+
+
+def _nice(step: float, steps: tuple[float, ...] = _STEPS) -> float:
     power = 10.0 ** math.floor(math.log10(step))
-    return next(m * power for m in (1, 2, 2.5, 5, 10) if step <= m * power * (1 + 1e-9))
+    return next(m * power for m in steps if step <= m * power * (1 + 1e-9))
 
 
 def _ticks(low: float, high: float, count: int, whole: bool) -> list[float]:
     if high <= low:
         return [low]
-    step = _nice((high - low) / count)
+    step = _nice((high - low) / count, (1, 2, 5, 10) if whole else _STEPS)
     if whole:
-        step = max(1.0, math.ceil(step))
+        step = max(1.0, step)
     first = math.ceil(low / step - 1e-9)
     found = []
     while first * step <= high + 1e-9 * step:

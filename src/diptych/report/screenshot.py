@@ -14,6 +14,17 @@ from diptych.report.chromium import Page
 
 __all__ = ["main", "screenshot"]
 
+_SETTLE = """
+(async () => {
+  const near = [...document.images].filter((i) => Math.abs(i.getBoundingClientRect().top) < 2 * innerHeight);
+  for (const image of near) image.loading = "eager";
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  await Promise.race([Promise.all(near.map((i) => i.decode().catch(() => 0))), wait(5000)]);
+  await wait(150);
+})()
+"""
+"""Pictures near the window are loaded when it is seen; an absent one is not waited for."""
+
 
 def screenshot(
     report: Path,
@@ -41,9 +52,7 @@ def screenshot(
             found = page.run(f"(e => (e?.scrollIntoView(), !!e))(document.querySelector({at!r}))")
             if not found:
                 raise DiptychError(f"nothing in {report} matches {at!r}")
-        page.run("Promise.all([...document.images].filter(i => !i.complete && !i.closest('[hidden]') && i.getClientRects().length"
-                 " && i.getBoundingClientRect().top < innerHeight * 2).map(i => i.decode().catch(() => 0)))"
-                 ".then(() => new Promise(r => setTimeout(r, 150)))")  # fmt: skip
+        page.run(_SETTLE)
         data = page.picture()
     if colours:
         image = Image.open(io.BytesIO(data)).convert("RGB")

@@ -2,13 +2,15 @@
 
 A stage's column is drawn when its values look like one of these, so that later stages show up unasked:
 
-- a list of structs with ``polygon`` or ``points`` (x, y pairs, flat or nested), ``box`` (xyxy) or ``bbox`` (x, y, width, height);
+- a list of structs with ``polygon`` or ``points`` (x, y pairs, flat or nested), ``box`` (xyxy) or ``bbox`` (x, y,
+  width, height);
 - a list of structs with ``x0 y0 x1 y1`` (or ``left top right bottom``);
 - a column or ragged tensor named ``box`` or ``boxes`` of n x 4 (xyxy), labelled by list columns of the same length;
 - edges: a list of structs with two indices (``subject object``, ``source target``, ``a b``, ``i j``) into the boxes
   of the same stage or of a stage that it reads.
 
-Annotated boxes are those in the JSON that a source keeps beside a picture (``boxes``). All in pixels of the decoded picture.
+Annotated boxes are those in the JSON that a source keeps beside a picture (``boxes``). All are in pixels of the
+decoded picture.
 """
 
 from __future__ import annotations
@@ -46,10 +48,10 @@ class Shape:
         xs, ys = zip(*self.points, strict=True)
         return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
 
-    @property
-    def corner(self) -> tuple[float, float]:
-        """Left upper corner of the bounding box: where the label stands."""
-        return min(x for x, _ in self.points), min(y for _, y in self.points)
+    def label_at(self, unit: float) -> tuple[float, float]:
+        """Where the label begins: above the shape, or under it when there is no room; ``unit`` is a screen pixel."""
+        top, bottom = min(y for _, y in self.points), max(y for _, y in self.points)
+        return max(0.0, min(x for x, _ in self.points)), top - 3 * unit if top >= 13 * unit else bottom + 12 * unit
 
     @property
     def path(self) -> str:
@@ -82,7 +84,9 @@ def annotated_layer(*extras: str) -> Layer | None:
             value = json.loads(extra) if extra else None
         except (ValueError, RecursionError):
             continue
-        items = value.get("boxes") or value.get("objects") if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            continue
+        items = value.get("boxes") or value.get("objects")
         if isinstance(items, list):
             names = next((value[n] for n in ("labels", "classes", "names") if value.get(n)), ())
             shapes = []
@@ -149,7 +153,7 @@ def _shape(item: Mapping[str, Any]) -> Shape | None:
     if item.get("box") is not None:
         return _box(item["box"], label, score)
     bbox = item.get("bbox")
-    if _is_numbers(bbox):
+    if bbox is not None and _is_numbers(bbox):
         x, y, w, h = bbox
         return _box((x, y, x + w, y + h), label, score)
     corners = next((c for c in _CORNERS if all(isinstance(item.get(n), int | float) for n in c)), None)

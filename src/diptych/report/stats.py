@@ -27,7 +27,7 @@ class GroupCounts:
     tokens: int = 0
     characters: int = 0
     captions: int = 0
-    """Pairs whose caption is not empty."""
+    """Of accepted pairs; a pair may have several, one a line."""
     caption_tokens: int = 0
 
     def per_document(self, name: str) -> float | None:
@@ -36,7 +36,7 @@ class GroupCounts:
 
     @property
     def tokens_per_caption(self) -> float | None:
-        """Mean length of the captions that are not empty."""
+        """Mean length of a caption."""
         return self.caption_tokens / self.captions if self.captions else None
 
     @property
@@ -121,7 +121,9 @@ def statistics(version: Version) -> Statistics:
 def _text(s: Statistics) -> list[str]:
     lines = [f"{s.dataset}@{s.version}", ""]
     lines += _funnel("records", s.records, s.records_failed, s.records_refused, s.all.documents, "accepted documents")
-    lines += _funnel("images referenced", s.referenced, s.images_failed, s.images_refused, s.all.pairs, "accepted pairs")
+    lines += _funnel(
+        "images referenced", s.referenced, s.images_failed, s.images_refused, s.all.pairs, "accepted pairs"
+    )
     names = [f.name for f in fields(GroupCounts) if f.type in ("int", int)]
     rows = [["", *(n.replace("_", " ") for n in names)]]
     rows += [[g.label, *(f"{getattr(g, n):,}" for n in names)] for g in s.groups]
@@ -146,6 +148,8 @@ def _funnel(
 def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     return [
-        "  ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]

@@ -27,8 +27,8 @@ class TextSizes:
     characters: int = 0
     caption_tokens: int = 0
     sentence_tokens: list[int] = field(default_factory=list)
-    captions: Counter[int] = field(default_factory=Counter)
-    """Tokens of each caption, by the number of its pair."""
+    captions: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Tokens of each caption, by the number of its accepted pair and its line there."""
 
 
 def text_sizes(shard: ShardRows) -> dict[str, TextSizes]:
@@ -48,8 +48,9 @@ def text_sizes(shard: ShardRows) -> dict[str, TextSizes]:
     parents = pc.list_parent_indices(items).to_pylist()
     lengths = pc.list_value_length(flat.field("tokens")).to_pylist()
     characters = pc.utf8_length(flat.field("text")).to_pylist()
-    names, pairs = flat.field("field").to_pylist(), flat.field("paragraph").to_pylist()
-    for parent, name, pair, tokens, size in zip(parents, names, pairs, lengths, characters, strict=True):
+    names, pairs, starts = (flat.field(n).to_pylist() for n in ("field", "paragraph", "start"))
+    rows = zip(parents, names, pairs, starts, lengths, characters, strict=True)
+    for parent, name, pair, start, tokens, size in rows:
         sizes = found[keys[parent]]
         if name in _BODY:
             sizes.sentences += 1
@@ -58,7 +59,9 @@ def text_sizes(shard: ShardRows) -> dict[str, TextSizes]:
             sizes.sentence_tokens.append(tokens or 0)
         else:
             sizes.caption_tokens += tokens or 0
-            sizes.captions[pair] += tokens or 0
+            uses = shard.accepted.get(keys[parent], ())
+            line = uses[pair].caption.count("\n", 0, start) if pair < len(uses) else 0
+            sizes.captions[pair, line] += tokens or 0
     return found
 
 
@@ -113,7 +116,7 @@ class Tally:
             counted = Counter(
                 documents=1,
                 pairs=len(uses),
-                captions=sum(bool(u.caption.strip()) for u in uses),
+                captions=sum(bool(line.strip()) for u in uses for line in u.caption.split("\n")),
                 **{n: getattr(size, n) for n in ("sentences", "tokens", "characters", "caption_tokens")},
             )
             language = shard.languages.get(record) or "unknown"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-__all__ = ["bytes_text", "json_for_script", "number", "safe_link", "value_text"]
+__all__ = ["bytes_text", "cut", "json_for_script", "number", "safe_link", "value_text"]
 
 LIMIT = 3000
 """Characters of one value on the page; ``diptych show`` prints the whole."""
@@ -25,6 +25,11 @@ def value_text(value: Any, limit: int = LIMIT) -> str:
         text = value
     else:
         text = json.dumps(_plain(value), ensure_ascii=False, separators=(", ", ": "))
+    return cut(text, limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or its beginning with a note when it is longer than ``limit`` characters."""
     return text if len(text) <= limit else f"{text[:limit]} … ({len(text):,} characters in all)"
 
 
@@ -73,7 +78,9 @@ def bytes_text(size: int) -> str:
         if value < 1000 or unit == "TB":
             break
         value /= 1000
-    return f"{int(value):,} bytes" if unit == "bytes" else f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+    return (
+        f"{int(value):,} bytes" if unit == "bytes" else f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+    )
 
 
 def safe_link(url: str) -> str | None:
@@ -83,6 +90,7 @@ def safe_link(url: str) -> str | None:
     except ValueError:
         return None
     plain = not any(c.isspace() or ord(c) < 32 or c in "\"'<>\\" for c in url)
+    plain = plain and len(url) <= 2000
     return url if parts.scheme in ("http", "https") and parts.hostname and plain else None
 
 

@@ -20,10 +20,15 @@
   const count = form.querySelector(".count");
   const none = document.querySelector(".none");
   const texts = new Map();
+  // What is seen of the card; ids, hashes and addresses only for words that are long enough to mean one.
   const textOf = (card) => {
-    if (!texts.has(card)) texts.set(card, card.textContent.toLocaleLowerCase());
+    if (!texts.has(card)) {
+      const seen = [...card.querySelectorAll("header, .panels")].map((part) => part.textContent).join(" ");
+      texts.set(card, { seen: seen.toLocaleLowerCase(), all: card.textContent.toLocaleLowerCase() });
+    }
     return texts.get(card);
   };
+  const has = (card, word) => textOf(card)[word.length < 6 ? "seen" : "all"].includes(word);
   const visible = () => cards.filter((card) => !card.hidden);
 
   const apply = () => {
@@ -34,7 +39,7 @@
       const keep = ["status", "rule", "split", "language"].every((name) => {
         const wanted = data.get(name);
         return !wanted || (card.dataset[name] ?? "").split(SEPARATOR).includes(wanted);
-      }) && words.every((word) => textOf(card).includes(word));
+      }) && words.every((word) => has(card, word));
       card.hidden = !keep;
       shown += keep;
     }
