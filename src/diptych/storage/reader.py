@@ -8,11 +8,8 @@ few reads: nothing is loaded whole, and worker processes are handed the folder's
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -22,7 +19,7 @@ from diptych.naming import Key
 from diptych.storage.collate import Collate
 from diptych.storage.reader_fields import Spec, resolve_fields
 from diptych.storage.reader_index import check_split, write_index
-from diptych.storage.reader_spool import open_array
+from diptych.storage.reader_spool import new_folder, open_array, remove_folder
 from diptych.storage.reader_values import Values
 
 if TYPE_CHECKING:
@@ -71,8 +68,11 @@ class Records:
         self.fields = tuple(fields)
         self.specs: Mapping[str, Spec] = {f.name: f.spec(missing == "none") for f in every if f.name in self.fields}
         """How each field is laid out in a batch."""
-        folder = Path(tempfile.mkdtemp(prefix="diptych-reader-"))
-        self._close = weakref.finalize(self, _remove, folder, os.getpid())
+        tensors = [f.name for f in every if f.tensor is not None and any(s.column == f.name for s in selections)]
+        if tensors:
+            raise UsageError(f"where compares columns, and {', '.join(tensors)} is a tensor")
+        folder, lock = new_folder()
+        self._close = weakref.finalize(self, remove_folder, folder, lock, os.getpid())
         try:
             index = write_index(
                 folder,
@@ -150,11 +150,6 @@ class Records:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # a forked worker must not remove what its parent reads
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _selections(where: str | Sequence[str] | None) -> list[Any]:

@@ -8,15 +8,46 @@ what a worker process is given is the folder's name.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ArraySpool", "TableSpool", "open_array", "open_table"]
+__all__ = ["ArraySpool", "TableSpool", "new_folder", "open_array", "open_table", "remove_folder"]
 
 _FLUSH_BYTES = 8 << 20
+_PREFIX, _LOCK = "diptych-reader-", "lock"
+
+
+def new_folder() -> tuple[Path, int]:
+    """An empty folder and the descriptor of its lock; folders that killed processes left behind are removed first."""
+    for other in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(other, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its process or a worker lives
+                shutil.rmtree(other.parent, ignore_errors=True)
+            finally:
+                os.close(handle)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    handle = os.open(folder / f".{_LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    os.rename(folder / f".{_LOCK}", folder / _LOCK)  # seen by others only when it is held
+    return folder, handle
+
+
+def remove_folder(folder: Path, lock: int, process: int) -> None:
+    """Remove a folder in the process that made it; a forked worker must not remove what its parent reads."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.close(lock)
 
 
 class TableSpool:

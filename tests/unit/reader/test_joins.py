@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import world
 
+import diptych
 from diptych.engine.graph import READABLE
 from diptych.engine.graph import TABLES as ENGINE_TABLES
 from diptych.exceptions import Corrupt, NotFound, RecipeError, UsageError
@@ -126,6 +128,8 @@ def test_where_narrows(version: Version) -> None:
         version, ["documents.title"], rows="document", where=["features.level == 0.5", "clean.size > 3"]
     ) as some:
         assert len(some)
+    with pytest.raises(UsageError, match="is a tensor"):
+        Records(version, ["documents.title"], where="features.pooled > 1")
     with pytest.raises(RecipeError, match="where"):
         Records(version, ["documents.title"], where="documents.title is nice")
 
@@ -180,6 +184,30 @@ def test_no_fields_and_no_rows(version: Version) -> None:
         assert len(records) == 0 and list(records) == [] and records.keys() == []
 
 
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own that imports this diptych."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(diptych.__file__).parent.parent)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env=environment)
+
+
+def test_what_a_killed_process_left_is_removed(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = python(f"""
+import os, tempfile, diptych
+tempfile.tempdir = {str(tmp_path)!r}
+from diptych.storage.reader import Records
+records = Records(diptych.open({version.store.root.url + "/world"!r}), ["documents.title"])
+os.kill(os.getpid(), 9)
+""")
+    assert run.returncode == -9 and len(list(tmp_path.iterdir())) == 1
+    with Records(version, ["documents.title"]) as one, Records(version, ["documents.title"]) as two:
+        assert len(list(tmp_path.iterdir())) == 2  # the living stay
+        assert one[0] == two[0]
+    assert not list(tmp_path.iterdir())
+
+
 def test_checksums_are_verified_when_asked(tmp_path: Path) -> None:
     version = world.make(tmp_path, 12)
     ref = next(p for p in version.parts("features") if p.rows.num_rows).segments[0].ref
@@ -205,5 +233,5 @@ samples = [s for batch in Loader(version, ["features.pooled"], batch_size=4, col
 assert len(samples) > 3, samples
 assert "diptych.stages" not in sys.modules and "prefect" not in sys.modules
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    run = python(code)
     assert run.returncode == 0, run.stderr
