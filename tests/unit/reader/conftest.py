@@ -20,6 +20,7 @@ Made = tuple[Version, dict[tuple[str, str], dict[str, Any]]]
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The small version, and what the engine handed its collecting stages."""
+    small_world.HANDED.clear()
     version = small_world.make(tmp_path_factory.mktemp("world"))
     return version, dict(small_world.HANDED)
 

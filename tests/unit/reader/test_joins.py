@@ -50,6 +50,23 @@ def test_rows_and_values_are_those_a_stage_is_handed(made: Any, kind: Any) -> No
                 assert same(sample[name], handed[sample["key"]][name]), (sample["key"], name)
 
 
+def test_parts_of_several_segments(tmp_path: Path) -> None:
+    world.HANDED.clear()
+    world.make(tmp_path)
+    version = world.make(tmp_path, edited=(3, 7, 9, 22, 31), removed=(5, 13))
+    version = world.make(tmp_path, count=44, edited=(7, 8, 31, 40), removed=(5, 14))
+    assert version.number == 3
+    segments = [s for s in version.manifest.stages for p in version.store.parts(s) for s in p.segments]
+    assert len(segments) > 2 * version.manifest.shards * len(version.stages)
+    for kind, stage in world.COLLECTORS.items():
+        ok = [row["key"] for row in rows_of(version, stage.name) if row["status"] == "ok"]
+        with Records(version, stage.inputs, rows=kind, verify=True) as records:  # type: ignore[arg-type]
+            assert records.keys() == list(dict.fromkeys(ok))
+            for sample in records:
+                handed = world.HANDED[stage.name, sample["key"]]
+                assert all(same(sample[name], handed[name]) for name in stage.inputs), sample["key"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_stand_in_the_order_of_the_stage_s_rows(version: Version, kind: Any) -> None:
     stage = world.COLLECTORS[kind]

@@ -260,8 +260,8 @@ def _record(name: str, document: Document, images: Iterable[tuple[bytes | None, 
     }
 
 
-def make(root: Path, count: int = 40) -> Version:
-    """Build the world and open it."""
+def make(root: Path, count: int = 40, edited: Sequence[int] = (), removed: Sequence[int] = ()) -> Version:
+    """Build the world and open it; a second time in the same folder, with edits, makes its next version."""
     store = open_store(root, "world")
     rows = []
     for i in range(count):
@@ -278,12 +278,15 @@ def make(root: Path, count: int = 40) -> Version:
             text += " spam"
         if i == 4:
             text = ""
+        if i in edited:
+            text, images = f"A new {words[5]}. " + text, [(b"a new picture", "new"), *images[1:]]
+        if i in removed:
+            continue
         document = Document(title=f"Title {i}", text=text, keyphrases=tuple(words[: i % 3]), language="en")
         rows.append(_record(f"doc{i}", document, images, store))
     rows.append(_record("lost", Document(title="gone"), [], store) | {"outcome": "gone", "content": None})
     rows.sort(key=lambda row: row["record"])
     cut = SimpleNamespace(rows=lambda: iter(rows), missing=[], done={"world": "1"}, sources={"world": None})
-    HANDED.clear()
     try:
         build(RECIPE, str(root), BuildOptions(accept_failures=True), snapshot=_write(store, cut).digest)  # type: ignore[arg-type]
     finally:
