@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -160,6 +162,40 @@ def test_a_commit_between_search_and_entry_makes_gc_search_again(toy: Toy, monke
     assert calls[0] > 0 and not report.deleted and verify(toy.store, 2).ok and verify(toy.store, 1).ok
 
 
+def keep_building(folder: str, me: str, rounds: int) -> None:
+    toy = Toy(folder, shards=2)
+    for n in range(rounds):
+        records = {name: f"{name} {n % 3}" for name in "abcdef"} | {me: f"by {me} {n}"}
+        with SignOfLife(toy.store, f"process-{me}-{n}"):  # not the name its segments bear: gc does not spare them
+            for attempt in range(50):
+                try:
+                    toy.commit(records, build=f"{me}{n}x{attempt}", resume=True)
+                    break
+                except Conflict:
+                    continue
+            else:
+                raise AssertionError("fifty lost races")
+
+
+def test_builders_and_gc_at_the_same_time(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    builders = [context.Process(target=keep_building, args=(str(tmp_path), me, 3)) for me in ("x", "y")]
+    for builder in builders:
+        builder.start()
+    toy = Toy(tmp_path, shards=2)
+    named = 0
+    while any(builder.is_alive() for builder in builders):
+        with contextlib.suppress(Conflict):
+            report = gc(toy.store, grace=0, keep_blobs=())
+            named += len([i for i in report.deleted if i.kind in ("segment", "list")])
+        time.sleep(0.02)
+    assert [builder.exitcode for builder in builders] == [0, 0]
+    assert list(toy.store.log.versions()) == list(range(1, 7)) and named > 0
+    for version in toy.store.log.versions():
+        report = verify(toy.store, version)
+        assert report.ok, report.problems
+
+
 def test_grace_and_signs_of_life_spare_work(toy: Toy) -> None:
     toy.commit({"a": "one"})
     toy.plan({"a": "two", "b": "x"}, build="busy")
@@ -246,6 +282,9 @@ def test_signs_of_life(toy: Toy) -> None:
     path.write_text(json.dumps(value | {"host": "elsewhere", "refreshed": 0.0}))
     os.utime(path, (1, 1))
     assert alive(toy.store) == []
+    gc(toy.store, keep_blobs=())
+    assert toy.store.home.list("builds") == [], "gc buries the dead once they are old enough"
+    path.parent.mkdir()
     path.write_text("{")
     assert [s.id for s in alive(toy.store)] == ["dead"], "unreadable and fresh: better safe"
 

@@ -131,6 +131,7 @@ def test_what_breaks_the_declaration_is_refused(toy: Toy) -> None:
     writer.append(output(), [hash_of("x")])
     with pytest.raises(StoreError, match="'k' occurs twice"):
         writer.close()
+    assert list(toy.store.home.walk("")) == []
     for schema in (
         pa.schema([("error", pa.string())]),
         pa.schema([("a.b", pa.string())]),

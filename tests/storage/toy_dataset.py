@@ -6,6 +6,7 @@ name the rest by reference, commit after the head it planned on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diptych.exceptions import NotFound
 from diptych.naming import digest_bytes, record_id, row_hash, shard_of
 from diptych.stage import Output, Tensor
 from diptych.storage.canonical import table_digest
@@ -125,7 +127,10 @@ class Toy:
         known: dict[str, bytes] = {}
         sources: list[tuple[pa.Table, Sequence[SegmentRef]]] = []
         found = find_segments(self.store, STAGE, KEY, shard, self.shards, retired) if resume else []
-        candidates = [(read_segment(self.store, f.ref).rows(), (f.ref,)) for f in found]
+        candidates: list[tuple[pa.Table, tuple[SegmentRef, ...]]] = []
+        for f in found:
+            with contextlib.suppress(NotFound):  # a gc retired it since; the commit will say so, or nobody asks for it
+                candidates.append((read_segment(self.store, f.ref).rows(), (f.ref,)))
         if parent is not None and not retired.keys() & {s.path for s in parent.segments}:
             candidates.append((self.store.lists.get(parent.rows), parent.segments))
         for table, refs in candidates:

@@ -1,7 +1,8 @@
 """The store: versioned, immutable segments, content-addressed lists and one ordered log (DESIGN.md, section 3).
 
 Reading order: ``root`` (atomic files) - ``canonical`` (digests) - ``rows``, ``segments``, ``parts`` (values) -
-``lists``, ``blobs`` (content-addressed) - ``manifest``, ``log``, ``store`` (versions).
+``lists``, ``blobs`` (content-addressed) - ``manifest``, ``log``, ``store`` (versions) - ``alive``, ``references``,
+``retire``, ``gc``, ``verify``, ``diff``, ``compact``, ``reshard`` (what is done with them) - ``s3``.
 """
 
 from diptych.storage.blobs import Blobs

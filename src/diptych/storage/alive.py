@@ -23,7 +23,7 @@ from diptych.exceptions import Conflict, NotFound, StoreError
 if TYPE_CHECKING:
     from diptych.storage.store import Store
 
-__all__ = ["GRACE", "STALE", "Sign", "SignOfLife", "alive"]
+__all__ = ["GRACE", "STALE", "Sign", "SignOfLife", "alive", "bury"]
 
 GRACE = 7 * 24 * 3600.0
 """Seconds for which gc spares what no version names yet."""
@@ -87,6 +87,19 @@ def _is_alive(sign: Sign, modified: float, stale: float) -> bool:
             pass
         return True
     return time.time() - max(sign.refreshed, modified) < stale
+
+
+def bury(store: Store, before: float) -> int:
+    """Remove signs of dead processes last written before that time; returns how many."""
+    living = {sign.id for sign in alive(store)}
+    dead = []
+    for file in store.home.list("builds"):
+        with contextlib.suppress(NotFound):
+            if file.removesuffix(".json") not in living and store.home.modified(f"builds/{file}") <= before:
+                dead.append(file)
+    for file in dead:
+        store.home.delete(f"builds/{file}")
+    return len(dead)
 
 
 class SignOfLife:

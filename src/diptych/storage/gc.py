@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diptych.exceptions import Conflict, NotFound
-from diptych.storage.alive import GRACE, Sign, SignOfLife, alive
+from diptych.storage.alive import GRACE, Sign, SignOfLife, alive, bury
 from diptych.storage.blobs import blob_path
 from diptych.storage.lists import list_path
 from diptych.storage.log import RetireEntry
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from diptych.storage.store import Store
 
 __all__ = ["GcReport", "Item", "gc"]
+
+
+_IN_FLIGHT = 3600.0
+"""Temporary files younger than this may still be renamed by their writer, whatever the grace."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,10 @@ def gc(
                     entry = store.log.append(_entry(found), after=head)
                 except Conflict:
                     continue  # somebody committed: what was garbage may be named now
-            temporary = [Item("temporary", p, p, 1, n) for p, n in store.home.sweep("", grace)]
+            temporary = [Item("temporary", p, p, 1, n) for p, n in store.home.sweep("", max(grace, _IN_FLIGHT))]
             for item in (*finished, *found):
                 _delete(store, item)
+            bury(store, time.time() - grace)
             return GcReport(False, entry, (*found, *temporary), tuple(finished), search.spared)
     raise Conflict(f"dataset {store.name}: lost five races for the next log entry; run gc when fewer builds commit")
 

@@ -10,7 +10,8 @@ import json
 import platform
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diptych.exceptions import StageError, StoreError
+from diptych.exceptions import Conflict, StageError, StoreError
 from diptych.stage import Output, RowState, Tensor
 from diptych.storage.canonical import Column, row_digests, tensor_bytes, type_signature
 from diptych.storage.manifest import Schema
@@ -91,14 +92,26 @@ class SegmentWriter:
         spec = json.dumps(tensors_to_dict(tensors))
         self._file_schema = pa.schema([*STATE_SCHEMA, *self._schema, *(pa.field(*p) for p in places)])
         self._file_schema = self._file_schema.with_metadata({TENSORS_KEY: spec.encode()})
-        self._table = pq.ParquetWriter(
-            self._folder / TABLE, self._file_schema, compression="zstd", write_page_checksum=True
-        )
-        self._files = {n: _TensorFile(self._folder / f"{n}.npy", t) for n, t in self._tensors.items()}
+        with self._not_collected():
+            self._table = pq.ParquetWriter(
+                self._folder / TABLE, self._file_schema, compression="zstd", write_page_checksum=True
+            )
+            self._files = {n: _TensorFile(self._folder / f"{n}.npy", t) for n, t in self._tensors.items()}
         self._waiting: list[pa.Table] = []
         self._waiting_rows = self._waiting_bytes = 0
         self._done: list[pa.Table] = []
         self._open = True
+
+    @contextmanager
+    def _not_collected(self) -> Iterator[None]:
+        """A gc that knew of no running build of this name may have taken the files: that is a lost race."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Conflict(
+                f"{self._label}: {self.path} was deleted while it was written (a gc that saw no sign of life of this "
+                "build); the build has to be planned again"
+            ) from error
 
     def append(self, output: Output, input_hashes: Sequence[bytes]) -> None:
         """Add a batch's rows; :class:`StageError` when it breaks the declaration."""
@@ -148,9 +161,20 @@ class SegmentWriter:
             self._done.append(table.select(["key", "input_hash", "status", "code", "exact", "floats"]))
 
     def close(self) -> WrittenSegment:
-        """Make the segment exist: files, folder, then ``part.json``, each durable before the next."""
+        """Make the segment exist: files, folder, then ``part.json``, each durable before the next.
+
+        When that fails nothing is left; :class:`Conflict` when a gc took the files meanwhile.
+        """
         if not self._open:
             raise StoreError(f"{self._label}: the segment {self.path} is closed")
+        try:
+            with self._not_collected():
+                return self._finish()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _finish(self) -> WrittenSegment:
         self._flush()
         self._table.close()
         self._open = False
