@@ -108,8 +108,9 @@ class Backbone(Stage):
         import torch
 
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            maps = self._network(torch.from_numpy(pixels).to(self._device)).float()
-            return maps.flatten(2).transpose(1, 2).contiguous().cpu().numpy()
+            x_nchw = torch.from_numpy(pixels).to(self._device, memory_format=torch.channels_last)
+            maps = self._network(x_nchw).float().permute(0, 2, 3, 1)
+            return maps.reshape(len(pixels), -1, maps.shape[-1]).cpu().numpy()
 
     def close(self) -> None:
         """Forget the network."""
