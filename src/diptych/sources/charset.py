@@ -16,7 +16,8 @@ _ALIASES = {
     "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "gb_2312-80": "gb18030", "hz-gb-2312": "hz",
     "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252",
     "iso8859-1": "cp1252", "windows-1252": "cp1252", "iso-8859-9": "cp1254", "shift_jis": "cp932", "x-sjis": "cp932",
-    "ks_c_5601-1987": "cp949", "euc-kr": "cp949", "big5": "big5hkscs", "tis-620": "cp874", "utf8": "utf-8", "unicode": "utf-8",
+    "ks_c_5601-1987": "cp949", "euc-kr": "cp949", "big5": "big5hkscs", "tis-620": "cp874",
+    "utf8": "utf-8", "unicode": "utf-8",
 }  # fmt: skip
 
 
@@ -84,7 +85,9 @@ def _guess(data: bytes) -> str | None:
     if chinese is not None:
         # Common ideographs and punctuation are the rows A1-A3 and B0-D7 of GB 2312; accented letters seldom fall there.
         wide = [char.encode("gb18030") for char in chinese if char > "\x7f"]
-        common = sum(len(code) == 2 and (0xA1 <= code[0] <= 0xA3 or 0xB0 <= code[0] <= 0xD7) and code[1] > 0xA0 for code in wide)
+        common = sum(
+            len(code) == 2 and (0xA1 <= code[0] <= 0xA3 or 0xB0 <= code[0] <= 0xD7) and code[1] > 0xA0 for code in wide
+        )
         if len(wide) >= 4 and common > 0.8 * len(wide):
             return chinese
     return _strict(data, "cp1252")

@@ -28,7 +28,7 @@ __all__ = ["Coco", "CocoConfig"]
 class CocoConfig(SourceConfig):
     """Settings of a COCO source; paths are relative to the recipe."""
 
-    kind: Literal["coco"] = "coco"
+    kind: Literal["coco"] = "coco"  # pyright: ignore[reportIncompatibleVariableOverride]
     captions: str = Field(description="captions_*.json")
     instances: str = Field(default="", description="instances_*.json with boxes; none when empty")
     images: str = Field(description="The folder with the image files")
@@ -64,7 +64,9 @@ class Coco(Source):
         captions = self.path(self.config.captions, "captions")
         first = next(stream_arrays(captions, frozenset({"annotations", "images"})), None)
         if first is None:
-            raise SourceError(f"source {self.name!r}: {captions} has no 'images' and 'annotations'; is it a captions file?")
+            raise SourceError(
+                f"source {self.name!r}: {captions} has no 'images' and 'annotations'; is it a captions file?"
+            )
 
     def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
         """One record an image, in the order of the captions file; malformed entries are counted and named."""
@@ -103,7 +105,9 @@ class Coco(Source):
                 kept = [item["bbox"], item.get("category_id"), int(bool(item.get("iscrowd"))), item.get("id")]
                 yield str(item["image_id"]), json.dumps(kept)
             else:
-                self._complain(path, f"annotations[{index}]", "an object with 'image_id' and 'bbox' [x, y, width, height]", item)
+                self._complain(
+                    path, f"annotations[{index}]", "an object with 'image_id' and 'bbox' [x, y, width, height]", item
+                )
 
     def _records(
         self, captions: Spool, boxes: Spool, images: Spool, licences: dict[Any, str], classes: dict[Any, str]
@@ -129,13 +133,15 @@ class Coco(Source):
         if len(self.malformed) > self.config.max_malformed:
             shown = "\n".join(self.malformed[:10])
             raise SourceError(
-                f"source {self.name!r}: more than {self.config.max_malformed} malformed entries; the first are\n{shown}\n"
-                "repair the file, or raise max_malformed"
+                f"source {self.name!r}: more than {self.config.max_malformed} malformed entries; "
+                f"the first are\n{shown}\nrepair the file, or raise max_malformed"
             )
 
 
 def _is_image(item: Any) -> bool:
-    return isinstance(item, dict) and "id" in item and isinstance(item.get("file_name"), str) and bool(item["file_name"])
+    return (
+        isinstance(item, dict) and "id" in item and isinstance(item.get("file_name"), str) and bool(item["file_name"])
+    )
 
 
 def _is_box(box: Any) -> bool:

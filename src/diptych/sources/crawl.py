@@ -8,6 +8,7 @@ the next call: what it settled is answered from the log.
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from diptych.sources.settings import read_secrets
 from diptych.sources.tally import CrawlReport, Tally
 from diptych.sources.transport import Transport
 from diptych.sources.urls import host_of
+from diptych.storage.alive import SignOfLife
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Journal, Mark
 from diptych.storage.snapshot import Forgotten, read_forgotten
 from diptych.storage.store import Store
@@ -71,16 +73,30 @@ def crawl(
     """
     if sum((refresh, retry_failed, offline)) > 1:
         raise RecipeError("crawl: refresh, retry_failed and offline exclude each other; give one")
-    mode: FetchMode = "conditional"
-    for name, given in (("refresh", refresh), ("retry_failed", retry_failed), ("offline", offline)):
-        if given:
-            mode = name  # type: ignore[assignment]
+    mode: FetchMode = (
+        "refresh" if refresh else "retry_failed" if retry_failed else "offline" if offline else "conditional"
+    )
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
         raise RecipeError(f"sources: every name must be different, found {sorted(names)}; names are part of record ids")
     for source in sources:
         source.check()
     transports = {source.name: _transport(source, environ or {}) for source in sources}
+    with SignOfLife(store, f"crawl-{secrets.token_hex(6)}", "crawl"):
+        report = _run(store, sources, transports, mode, progress, threads)
+    _check_success(sources, report)
+    return report
+
+
+def _run(
+    store: Store,
+    sources: Sequence[Source],
+    transports: Mapping[str, Transport | None],
+    mode: FetchMode,
+    progress: Callable[[Progress], None] | None,
+    threads: int,
+) -> CrawlReport:
+    """The crawl itself: to its end mark, or left to be continued."""
     journal = FetchLog(store.home).begin(mode)
     running = _Crawl(store, journal, mode, read_forgotten(store), progress, threads)
     try:
@@ -91,14 +107,13 @@ def crawl(
         running.close()
         journal.finish(json.dumps({"success": report.success}))
     except BaseException:
-        running.close()
+        running.close(patience=2.0)
         journal.leave()
         raise
     finally:
         for transport in transports.values():
             if transport is not None:
                 transport.close()
-    _check_success(sources, report)
     return report
 
 
@@ -122,7 +137,9 @@ def _check_success(sources: Sequence[Source], report: CrawlReport) -> None:
     ]
     reasons = ", ".join(f"{code} ({count})" for code, count in report.reasons[:8])
     lines.append(f"reasons: {reasons}")
-    lines += [f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in report.hosts_failed[:8]]
+    lines += [
+        f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in report.hosts_failed[:8]
+    ]
     lines += [f"missed {url}: {code}" for url, code in report.missed[:20]]
     lines.append("what was fetched is kept; run 'diptych crawl RECIPE --retry-failed' when the cause is gone")
     raise NothingCommitted("\n".join(lines))
@@ -140,7 +157,8 @@ class _Crawl:
         progress: Callable[[Progress], None] | None,
         threads: int,
     ) -> None:
-        self.store, self.journal, self.mode, self.forgotten = store, journal, mode, forgotten
+        self.store, self.journal, self.forgotten = store, journal, forgotten
+        self.mode: FetchMode = mode
         self.lanes = Lanes(threads)
         self.tally = Tally()
         self.started = time.monotonic()
@@ -259,6 +277,6 @@ class _Crawl:
         with self._guard:
             return self.tally.report(self.journal.crawl, self.continued, time.monotonic() - self.started)
 
-    def close(self) -> None:
-        """Stop the pool."""
-        self.lanes.close()
+    def close(self, patience: float | None = None) -> None:
+        """Stop the pool; requests that are still on their way after ``patience`` seconds are left to end alone."""
+        self.lanes.close(patience)

@@ -1,7 +1,7 @@
 """From a page to a document: title, main text, language, summary, keyphrases, pictures.
 
-The main text is that of the page's own article element (``itemprop=articleBody``, ``<article>``, ``<main>``) without its
-navigation, figures and asides, one block a line; a page without one goes through trafilatura. A page whose text
+The main text is that of the page's own article element (``itemprop=articleBody``, ``<article>``, ``<main>``) without
+its navigation, figures and asides, one block a line; a page without one goes through trafilatura. A page whose text
 is mostly links is a listing; one whose text a script would write says so.
 """
 
@@ -29,8 +29,8 @@ _SKIPPED = frozenset(
     "audio video canvas dialog h1 time menu img".split()
 )
 _INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span strike "
-    "strong sub sup tt u var wbr".split()
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span "
+    "strike strong sub sup tt u var wbr".split()
 )
 _BOILERPLATE = re.compile(
     r"(^|[\s_-])(related|share|sharing|social|promo|newsletter|subscribe|comments?|cookie|breadcrumbs?|advert\w*|sponsored|"

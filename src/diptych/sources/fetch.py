@@ -411,7 +411,9 @@ class Fetcher:
         self._write(self._row(task, outcome, code, status=status, text=text))
         task.future.set_result(Fetched(task.url, task.current, outcome, code, status))
 
-    def _row(self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "", settled: bool = True) -> Attempt:
+    def _row(
+        self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "", settled: bool = True
+    ) -> Attempt:
         kind = "file" if task.url.startswith("file:") else task.kind
         return Attempt(
             crawl=self._journal.crawl,

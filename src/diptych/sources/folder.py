@@ -2,11 +2,13 @@
 
 Three layouts, the first that fits when ``layout`` is ``auto``:
 
-* ``documents``: ``documents/*.json`` with ``title text summary language keyphrases images: [{file, caption, alt}]``; ``file`` is
-  relative to the folder. Other keys are kept as JSON in ``extra``. The id is the file's path without ``.json``.
-* ``captions``: one CSV (with a header) or JSONL file with ``file`` and ``caption`` (or ``image``, ``file_name``; ``text``, ``title``);
-  several lines of one file are several captions. The id is the picture's path.
-* ``pictures``: every picture below the folder; ``x.txt`` or ``x.json`` beside ``x.jpg`` holds its text. The id is the picture's path.
+* ``documents``: ``documents/*.json`` with ``title text summary language keyphrases`` and ``images: [{file, caption,
+  alt}]``; ``file`` is relative to the folder. Other keys are kept as JSON in ``extra``. The id is the file's path
+  without ``.json``.
+* ``captions``: one CSV (with a header) or JSONL file with ``file`` and ``caption`` (or ``image``, ``file_name``;
+  ``text``, ``title``); several lines of one file are several captions. The id is the picture's path.
+* ``pictures``: every picture below the folder; ``x.txt`` or ``x.json`` beside ``x.jpg`` holds its text. The id is
+  the picture's path.
 
 A record whose file is deleted leaves with the next crawl.
 """
@@ -44,7 +46,7 @@ _EXTRACTOR = "folder 1"
 class FolderConfig(SourceConfig):
     """Settings of a folder source."""
 
-    kind: Literal["folder"] = "folder"
+    kind: Literal["folder"] = "folder"  # pyright: ignore[reportIncompatibleVariableOverride]
     path: str = Field(description="The folder, relative to the recipe")
     layout: Layout = "auto"
     captions: str = Field(default="", description="The captions file, relative to the folder; found by name when empty")
@@ -214,7 +216,9 @@ def read_document(data: bytes, language: str, caption_of: str = "") -> tuple[Doc
     return document, pictures, _text(raw, "split")
 
 
-_DOCUMENT_KEYS = frozenset({"id", "title", "text", "summary", "language", "keyphrases", "images", "split", "caption", "alt"})
+_DOCUMENT_KEYS = frozenset(
+    {"id", "title", "text", "summary", "language", "keyphrases", "images", "split", "caption", "alt"}
+)
 
 
 def _image(raw: Any) -> Picture:
@@ -247,7 +251,8 @@ def _caption_lines(path: Path, source: str) -> Iterator[tuple[str, str]]:
         file_key = next((key for key in _FILE_KEYS if row.get(key)), None)
         if file_key is None:
             raise SourceError(
-                f"source {source!r}, {path}, row {number}: expected a column {' or '.join(_FILE_KEYS)}, found {sorted(row)}"
+                f"source {source!r}, {path}, row {number}: expected a column {' or '.join(_FILE_KEYS)}, "
+                f"found {sorted(row)}"
             )
         caption_key = next((key for key in _CAPTION_KEYS if key in row), None)
         caption = str(row[caption_key] or "") if caption_key else ""
@@ -271,4 +276,6 @@ def _rows(path: Path, source: str) -> Iterator[dict[str, Any]]:
                         raise SourceError(f"source {source!r}, {path}, line {number}: expected a JSON object")
                     yield value
     except (ValueError, csv.Error) as error:
-        raise SourceError(f"source {source!r}, {path}: expected UTF-8 CSV or JSONL with 'file' and 'caption': {error}") from error
+        raise SourceError(
+            f"source {source!r}, {path}: expected UTF-8 CSV or JSONL with 'file' and 'caption': {error}"
+        ) from error

@@ -84,10 +84,16 @@ def _file(path: Path) -> SuggestedSource:
         if found is not None:
             return found
     if path.suffix in (".csv", ".tsv", ".jsonl"):
-        settings: dict[str, object] = {"kind": "folder", "name": _name(path.stem), "path": str(path.parent), "captions": path.name}
+        settings: dict[str, object] = {
+            "kind": "folder",
+            "name": _name(path.stem),
+            "path": str(path.parent),
+            "captions": path.name,
+        }
         return SuggestedSource(settings, (f"{path.name} is read as a list of pictures with captions",))
     raise UsageError(
-        f"--from {path}: expected a COCO captions file (.json), a captions file (.csv, .tsv, .jsonl) or a folder, found a {path.suffix or 'file'}"
+        f"--from {path}: expected a COCO captions file (.json), a captions file (.csv, .tsv, .jsonl) or a folder, "
+        f"found a {path.suffix or 'file'}"
     )
 
 
@@ -109,12 +115,29 @@ def _coco_captions(path: Path) -> SuggestedSource | None:
         return None
     split = path.stem.removeprefix("captions_")
     bases = (path.parent.parent, path.parent)
-    folder = next((base / sub for base in bases for sub in (split, "images", f"images/{split}", "") if (base / sub / first).is_file()), None)
+    folder = next(
+        (
+            base / sub
+            for base in bases
+            for sub in (split, "images", f"images/{split}", "")
+            if (base / sub / first).is_file()
+        ),
+        None,
+    )
     if folder is None:
-        folder = next((base / name for base in bases for name in _subfolders(base) if (base / name / first).is_file()), None)
+        folder = next(
+            (base / name for base in bases for name in _subfolders(base) if (base / name / first).is_file()), None
+        )
     if folder is None:
-        raise UsageError(f"--from {path}: its first image {first!r} is in no folder beside it; write images: FOLDER into the recipe")
-    settings: dict[str, object] = {"kind": "coco", "name": _name(f"coco-{split}"), "captions": str(path), "images": str(folder)}
+        raise UsageError(
+            f"--from {path}: its first image {first!r} is in no folder beside it; write images: FOLDER into the recipe"
+        )
+    settings: dict[str, object] = {
+        "kind": "coco",
+        "name": _name(f"coco-{split}"),
+        "captions": str(path),
+        "images": str(folder),
+    }
     reasons = [f"{path.name} has captions in the COCO format, its images are in {folder}"]
     instances = path.with_name(path.name.replace("captions", "instances"))
     if instances != path and instances.is_file():
@@ -144,7 +167,8 @@ def _folder(folder: Path) -> SuggestedSource:
     found = find_layout(folder)
     if found is None:
         raise UsageError(
-            f"--from {folder}: found no documents/*.json, no captions file and no pictures ({', '.join(sorted(PICTURES))}) there"
+            f"--from {folder}: found no documents/*.json, no captions file and no pictures there "
+            f"({', '.join(sorted(PICTURES))})"
         )
     layout, captions = found
     settings: dict[str, object] = {"kind": "folder", "name": _name(folder.name), "path": str(folder), "layout": layout}
@@ -155,7 +179,9 @@ def _folder(folder: Path) -> SuggestedSource:
         settings["captions"] = captions
         return SuggestedSource(settings, (f"{captions} names pictures and their captions",))
     count = _count(folder, "", tuple(PICTURES))
-    return SuggestedSource(settings, (f"{count} pictures; text beside them in .txt or .json files of the same name",), count)
+    return SuggestedSource(
+        settings, (f"{count} pictures; text beside them in .txt or .json files of the same name",), count
+    )
 
 
 def _count(folder: Path, below: str, endings: tuple[str, ...]) -> int:

@@ -90,13 +90,14 @@ class Lanes:
                 lane.ready_at = max(lane.ready_at, time.monotonic() + delay)
             lane.parallel = 1
 
-    def close(self) -> None:
-        """Stop; waiting jobs are dropped, running ones end."""
+    def close(self, patience: float | None = None) -> None:
+        """Stop; waiting jobs are dropped, running ones are waited for, at most ``patience`` seconds."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+        ends = None if patience is None else time.monotonic() + patience
         for thread in self._threads:
-            thread.join()
+            thread.join(None if ends is None else max(0.0, ends - time.monotonic()))
 
     def _offer(self, lane: Lane) -> None:
         if lane.pending and lane.active < lane.parallel and not lane.offered:

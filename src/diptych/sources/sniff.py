@@ -36,7 +36,7 @@ def sniff_image(data: bytes) -> str:
 
 
 def looks_like_image(data: bytes, content_type: str) -> bool:
-    """Whether bytes may be a picture: a known signature, or damaged bytes that are sent as a picture and are no text."""
+    """Whether bytes may be a picture: a known signature, or bytes sent as a picture that are damaged but no text."""
     if sniff_image(data):
         return True
     if not data or _MARKUP.match(data[:512]) or data[:5] == b"%PDF-":

@@ -23,7 +23,9 @@ class Spool:
     def __enter__(self) -> Spool:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._db.close()
 
     def fill(self, items: Iterable[tuple[str, str]]) -> int:
@@ -32,7 +34,9 @@ class Spool:
         self._db.execute("BEGIN")
         for key, value in items:
             self._count += 1
-            self._db.execute("INSERT INTO items VALUES (?, ?, ?)", (clean_surrogates(key), self._count, clean_surrogates(value)))
+            self._db.execute(
+                "INSERT INTO items VALUES (?, ?, ?)", (clean_surrogates(key), self._count, clean_surrogates(value))
+            )
         self._db.execute("COMMIT")
         return self._count - before
 

@@ -65,7 +65,9 @@ class CrawlReport:
         ]
         if self.reasons:
             out.append("reasons: " + ", ".join(f"{code} {count}" for code, count in self.reasons[:8]))
-        out += [f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in self.hosts_failed]
+        out += [
+            f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in self.hosts_failed
+        ]
         return out
 
 
@@ -96,7 +98,14 @@ class Tally:
 
     def _attempt(self, row: Attempt) -> None:
         if row.kind != "file":
-            self.requests += row.code not in ("robots", "robots_unreachable", "host_down", "host_busy", "forgotten", "bad_url")
+            self.requests += row.code not in (
+                "robots",
+                "robots_unreachable",
+                "host_down",
+                "host_busy",
+                "forgotten",
+                "bad_url",
+            )
             if row.bytes:
                 self.bodies += 1
                 self.bytes += row.bytes

@@ -37,7 +37,13 @@ class Failure(Exception):
 
     def __init__(self, code: str, text: str, *, transient: bool, status: int = 0, connected: bool = True) -> None:
         super().__init__(text)
-        self.code, self.text, self.transient, self.status, self.connected = code, text[:300], transient, status, connected
+        self.code, self.text, self.transient, self.status, self.connected = (
+            code,
+            text[:300],
+            transient,
+            status,
+            connected,
+        )
 
 
 @dataclass(frozen=True)
@@ -175,13 +181,17 @@ class Transport:
                 self._cookies.load()
             except (OSError, http.cookiejar.LoadError) as error:
                 variable = settings.cookies_from
-                raise RecipeError(f"fetch.cookies_from: the file that {variable} names is no cookies.txt: {error}") from None
+                raise RecipeError(
+                    f"fetch.cookies_from: the file that {variable} names is no cookies.txt: {error}"
+                ) from None
 
     def close(self) -> None:
         """Close kept connections."""
         self._adapter.close()
 
-    def get(self, url: str, host: str, limit: int, conditional: dict[str, str], accept: str, cut: bool = False) -> Answer:
+    def get(
+        self, url: str, host: str, limit: int, conditional: dict[str, str], accept: str, cut: bool = False
+    ) -> Answer:
         """One GET; :class:`Failure` for everything but a whole answer. ``cut`` keeps the start of a longer body."""
         headers = {"User-Agent": self._agent, "Accept": accept, "Accept-Encoding": "gzip, deflate", **conditional}
         if host in self._own_hosts:
@@ -212,13 +222,19 @@ class Transport:
                     response.raw.close()  # not read to its end: the connection is of no use
                 response.raw.release_conn()
 
-    def _read(self, response: requests.Response, headers: dict[str, str], limit: int, cut: bool, exchange: _Exchange) -> bytes:
+    def _read(
+        self, response: requests.Response, headers: dict[str, str], limit: int, cut: bool, exchange: _Exchange
+    ) -> bytes:
         encodings = {part.strip().lower() for part in headers.get("content-encoding", "").split(",")}
         if not encodings <= _ENCODINGS:
-            raise Failure("content_encoding", f"unknown Content-Encoding {sorted(encodings)}", transient=False, status=200)
+            raise Failure(
+                "content_encoding", f"unknown Content-Encoding {sorted(encodings)}", transient=False, status=200
+            )
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit and not cut:
-            raise Failure("too_large", f"{declared} bytes announced, at most {limit} allowed", transient=False, status=200)
+            raise Failure(
+                "too_large", f"{declared} bytes announced, at most {limit} allowed", transient=False, status=200
+            )
         chunks: list[bytes] = []
         size = 0
         while chunk := response.raw.read(_CHUNK, decode_content=True):
@@ -258,9 +274,14 @@ class Transport:
             return Failure("content_encoding", text, transient=False, status=status)
         if any(isinstance(e, requests.exceptions.SSLError | urllib3.exceptions.SSLError) for e in causes):
             return Failure("tls", text, transient=True, status=status, connected=False)
-        if any(isinstance(e, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError | TimeoutError) for e in causes):
+        if any(
+            isinstance(e, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError | TimeoutError) for e in causes
+        ):
             return Failure("timeout", text, transient=True, status=status, connected=response is not None)
-        if any(isinstance(e, requests.exceptions.InvalidURL | urllib3.exceptions.LocationValueError | UnicodeError) for e in causes):
+        if any(
+            isinstance(e, requests.exceptions.InvalidURL | urllib3.exceptions.LocationValueError | UnicodeError)
+            for e in causes
+        ):
             return Failure("bad_url", text, transient=False)
         if response is not None:
             return Failure("broken_body", text, transient=True, status=status)

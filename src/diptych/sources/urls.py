@@ -57,7 +57,9 @@ def _host(host: str, url: str) -> str:
         ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise BadUrl(f"{url!r}: the host is no valid name ({error})") from None
-    if not re.fullmatch(r"[a-z0-9._-]{1,253}", ascii_host, re.I) or any(len(label) > 63 for label in ascii_host.split(".")):
+    if not re.fullmatch(r"[a-z0-9._-]{1,253}", ascii_host, re.I) or any(
+        len(label) > 63 for label in ascii_host.split(".")
+    ):
         raise BadUrl(f"{url!r}: the host {host!r} is no valid name")
     return ascii_host.lower()
 

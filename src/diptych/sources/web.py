@@ -41,17 +41,21 @@ _SITEMAPS = 2000
 class WebConfig(RemoteConfig):
     """Settings of a web source; patterns are regular expressions searched for in the whole address."""
 
-    kind: Literal["web"] = "web"
+    kind: Literal["web"] = "web"  # pyright: ignore[reportIncompatibleVariableOverride]
     start: tuple[str, ...] = Field(default=(), description="Pages to begin with")
     sitemaps: tuple[str, ...] = Field(default=(), description="Sitemaps or sitemap indexes")
     feeds: tuple[str, ...] = Field(default=(), description="RSS or Atom feeds")
     discover: bool = Field(default=False, description="Also the sitemaps that robots.txt of the start pages names")
     depth: int = Field(default=1, ge=0, le=50, description="Links followed from a start page; 0 takes start pages only")
     pagination: bool = Field(default=True, description="Follow rel=next from start pages without using up depth")
-    same: Literal["host", "site", "any"] = Field(default="site", description="Where pages may be; images may be anywhere")
+    same: Literal["host", "site", "any"] = Field(
+        default="site", description="Where pages may be; images may be anywhere"
+    )
     include: tuple[str, ...] = Field(default=(), description="Only addresses that one of these matches are followed")
     exclude: tuple[str, ...] = Field(default=(), description="Addresses that one of these matches are left out")
-    records: tuple[str, ...] = Field(default=(), description="Only these pages become records; else all but start pages")
+    records: tuple[str, ...] = Field(
+        default=(), description="Only these pages become records; else all but start pages"
+    )
     max_pages: int = Field(default=100_000, ge=1, description="Pages asked for in one crawl")
     min_text: int = Field(default=140, ge=0, description="Letters below which a page has no text")
 

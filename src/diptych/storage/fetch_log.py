@@ -32,7 +32,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diptych.exceptions import Conflict, Corrupt, NotFound
+from diptych.exceptions import Conflict, Corrupt, NotFound, StoreError
 from diptych.storage.root import Root
 
 __all__ = ["Attempt", "DocumentRow", "FetchLog", "LogIndex", "Mark", "RecordState", "Row", "UrlState", "scope_of"]
@@ -43,7 +43,7 @@ GOOD = ("ok", "not_modified")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request (with its redirects), or one look at a local file; ``settled`` when no retry follows in this crawl."""
+    """One request with its redirects, or one look at a file; ``settled`` when no retry follows in this crawl."""
 
     crawl: str
     source: str
@@ -168,7 +168,8 @@ INSERT INTO urls (scope, url, {_columns(UrlState)}) VALUES ({", ".join("?" * 15)
 ON CONFLICT (scope, url) DO UPDATE SET
   sha256 = iif(excluded.outcome = 'ok', excluded.sha256, sha256),
   bytes = iif(excluded.outcome = 'ok', excluded.bytes, bytes),
-  etag = iif(excluded.outcome = 'ok' OR (excluded.outcome = 'not_modified' AND excluded.etag <> ''), excluded.etag, etag),
+  etag = iif(excluded.outcome = 'ok' OR (excluded.outcome = 'not_modified' AND excluded.etag <> ''),
+    excluded.etag, etag),
   last_modified = iif(excluded.outcome = 'ok' OR (excluded.outcome = 'not_modified' AND excluded.last_modified <> ''),
     excluded.last_modified, last_modified),
   final_url = iif(excluded.outcome = 'ok', excluded.final_url, final_url),
@@ -298,6 +299,8 @@ class Journal:
         """Append one row; it survives this process from here on, and a power cut one second later."""
         line = encode_row(row)
         with self._guard:
+            if self._handle < 0:
+                raise StoreError(f"crawl {self.crawl} has ended; a late answer for it is dropped")
             view = memoryview(line)
             while view:
                 view = view[os.write(self._handle, view) :]
@@ -311,7 +314,7 @@ class Journal:
     def _flush(self) -> None:
         with self._guard:
             dirty, self._dirty = self._dirty, False
-        if dirty:
+        if dirty:  # outside the lock: rows may be written meanwhile
             os.fsync(self._handle)
 
     def finish(self, text: str = "") -> None:
@@ -330,7 +333,9 @@ class Journal:
         self._stop.set()
         self._syncer.join()
         self._flush()
-        os.close(self._handle)
+        with self._guard:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class FetchLog:

@@ -103,7 +103,9 @@ def store(tmp_path: Path) -> Store:
 class Bench:
     """A fetcher on a store with fast settings; one crawl per ``with``."""
 
-    def __init__(self, store: Store, mode: FetchMode = "conditional", folder: Path | None = None, **options: object) -> None:
+    def __init__(
+        self, store: Store, mode: FetchMode = "conditional", folder: Path | None = None, **options: object
+    ) -> None:
         fast = {"contact": "me@example.org", "allow_private": True, "timeout": 1.0, "total_time": 1.5, "backoff": 0.02}
         self.settings = FetchSettings(**{**fast, **options})  # type: ignore[arg-type]
         self.store, self.mode, self.folder = store, mode, folder

@@ -40,7 +40,21 @@ def test_canonical_forms(written: str, canonical: str) -> None:
     assert canonical_url(written) == canonical and canonical_url(canonical) == canonical
 
 
-@pytest.mark.parametrize("url", ["", "ftp://a/", "file:///etc/passwd", "http://", "http://a b/", "http://[::1", "http://a:99999/", "//a/b", "javascript:1", "http://" + "a" * 70 + ".com/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://a/",
+        "file:///etc/passwd",
+        "http://",
+        "http://a b/",
+        "http://[::1",
+        "http://a:99999/",
+        "//a/b",
+        "javascript:1",
+        "http://" + "a" * 70 + ".com/",
+    ],
+)
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(BadUrl):
         canonical_url(url)
@@ -58,29 +72,40 @@ def test_canonical_is_idempotent_and_never_fails_otherwise(path: str, query: str
 
 @given(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=30))
 def test_local_paths_round_trip(name: str) -> None:
-    name = "a" + name.encode("utf-8", "surrogateescape" if "\udc80" <= max(name) <= "\udcff" else "replace").decode("utf-8", "surrogateescape")
+    name = "a" + name.encode("utf-8", "surrogateescape" if "\udc80" <= max(name) <= "\udcff" else "replace").decode(
+        "utf-8", "surrogateescape"
+    )
     name = name.replace("/", "_")
     url = file_url(f"folder/{name}")
     assert path_of(url) == f"folder/{name}" and url.isprintable() | (not url.isascii())
     url.encode("utf-8")
 
 
-@pytest.mark.parametrize("url", ["file:/etc/passwd", "file:../x", "file:a/../../x", "file:%2e%2e/x", "file:", "file:a%00b"])
+@pytest.mark.parametrize(
+    "url", ["file:/etc/passwd", "file:../x", "file:a/../../x", "file:%2e%2e/x", "file:", "file:a%00b"]
+)
 def test_local_paths_that_leave_the_folder(url: str) -> None:
     with pytest.raises(BadUrl):
         path_of(url)
 
 
 def test_sites() -> None:
-    urls = ("http://www.news.example/", "http://img.news.example/a", "http://a.b.co.uk/", "http://127.0.0.1:80/", "http://localhost:1/")
+    urls = (
+        "http://www.news.example/",
+        "http://img.news.example/a",
+        "http://a.b.co.uk/",
+        "http://127.0.0.1:80/",
+        "http://localhost:1/",
+    )
     assert [site_of(url) for url in urls] == ["news.example", "news.example", "b.co.uk", "127.0.0.1:80", "localhost"]
 
 
 def test_public_and_private_addresses() -> None:
     private = (
-        "127.0.0.1 127.9.9.9 0.0.0.0 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 192.0.2.1 198.18.0.1 224.0.0.1 "
-        "240.0.0.1 255.255.255.255 ::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 64:ff9b::a00:1 "
-        "2002:a00:1:: 2002:7f00:1:: 2001:db8::1"
+        "127.0.0.1 127.9.9.9 0.0.0.0 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 192.0.2.1 198.18.0.1 "
+        "224.0.0.1 240.0.0.1 255.255.255.255 ::1 :: "
+        "fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 "
+        "64:ff9b::a00:1 2002:a00:1:: 2002:7f00:1:: 2001:db8::1"
     ).split()
     assert [address for address in private if is_public(address)] == []
     public = "1.1.1.1 93.184.216.34 2606:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808".split()
@@ -88,10 +113,19 @@ def test_public_and_private_addresses() -> None:
 
 
 def test_robots_rules() -> None:
-    rules = RobotsRules.from_answer("ok", 200, b"\xef\xbb\xbfUser-agent: *\nDisallow: /a\nAllow: /a/b$\nCrawl-delay: 2\nSitemap: http://h/s.xml")
-    assert [rules.allows(f"http://h{path}", "Diptych") for path in ("/a", "/a/b", "/a/b/c", "/c")] == [False, True, False, True]
+    rules = RobotsRules.from_answer(
+        "ok", 200, b"\xef\xbb\xbfUser-agent: *\nDisallow: /a\nAllow: /a/b$\nCrawl-delay: 2\nSitemap: http://h/s.xml"
+    )
+    assert [rules.allows(f"http://h{path}", "Diptych") for path in ("/a", "/a/b", "/a/b/c", "/c")] == [
+        False,
+        True,
+        False,
+        True,
+    ]
     assert (rules.delay("Diptych"), rules.sitemaps()) == (2.0, ("http://h/s.xml",))
-    assert RobotsRules.from_answer("failed_permanent", 301, None).allows("http://h/a", "Diptych"), "endless redirects: no rules"
+    assert RobotsRules.from_answer("failed_permanent", 301, None).allows("http://h/a", "Diptych"), (
+        "endless redirects: no rules"
+    )
     assert not RobotsRules.from_answer("failed_transient", 0, None).allows("http://h/a", "Diptych")
     assert RobotsRules.from_answer("ok", 200, b"<html>\xff\0 404 not found</html>").allows("http://h/a", "Diptych")
 
@@ -120,13 +154,19 @@ def test_sitemaps_and_feeds() -> None:
     assert read_feed(b"\xef\xbb\xbfhttp://h/1\r\nhttp://h/2\n") == Listed(("http://h/1", "http://h/2"))
     for data in (b"", b"<html><body>no", b"hello", b"\x1f\x8bxx", b"<"):
         assert not read_feed(data).readable
-    laughs = b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><urlset><url><loc>http://h/&b;</loc></url></urlset>'
+    laughs = (
+        b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><urlset><url><loc>http://h/&b;</loc></url></urlset>'
+    )
     assert b"haha" not in repr(read_feed(laughs)).encode()
-    assert "root:" not in repr(read_feed(b'<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset><url><loc>&a;</loc></url></urlset>'))
+    assert "root:" not in repr(
+        read_feed(b'<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset><url><loc>&a;</loc></url></urlset>')
+    )
 
 
 def test_sniffing() -> None:
-    assert looks_like_image(b"\x89PNG\r\n\x1a\n....", "text/html") and looks_like_image(b"\xfe\x01\x99\x00broken", "image/jpeg")
+    assert looks_like_image(b"\x89PNG\r\n\x1a\n....", "text/html") and looks_like_image(
+        b"\xfe\x01\x99\x00broken", "image/jpeg"
+    )
     for data in (b"", b"<html>", b"  <?xml version", b"<svg", b"not here", b"%PDF-1"):
         assert not looks_like_image(data, "image/jpeg")
     assert is_page(b"hello", "text/html; charset=x") and is_page(b"<!doctype html>", "application/octet-stream")

@@ -72,7 +72,12 @@ def test_the_dirty_sample_site_comes_out_exactly(store: Store, site: Server, sou
         wanted = [(site.url + i.path, i.caption.text if i.caption else "") for i in truth.images if i.place != "header"]
         assert [(i["url"], i["caption"]) for i in images][1:] == wanted
         for image, true in zip(images[1:], [i for i in truth.images if i.place != "header"], strict=True):
-            dead = true.delivery.startswith("http_4") or true.delivery in ("http_500", "redirect_loop", "robots", "timeout")
+            dead = true.delivery.startswith("http_4") or true.delivery in (
+                "http_500",
+                "redirect_loop",
+                "robots",
+                "timeout",
+            )
             assert dead or true.reason == "not_an_image" or image["outcome"] == "ok", (image, true.delivery)
     assert found == {}
     codes = dict(report.reasons)
@@ -94,7 +99,11 @@ def test_an_unchanged_site_costs_no_bodies_and_no_new_snapshot(store: Store, sit
 def test_only_what_changed_is_fetched(store: Store, site: Server, source: Source) -> None:
     crawl(store, [source()])
     before = cut_snapshot(store, [source()])
-    site.site = site.site.with_changes({2: "edit_word"}) if "edit_word" in _changes() else site.site.with_changes({2: _changes()[0]})
+    site.site = (
+        site.site.with_changes({2: "edit_word"})
+        if "edit_word" in _changes()
+        else site.site.with_changes({2: _changes()[0]})
+    )
     site.reset()
     report = crawl(store, [source()])
     after = cut_snapshot(store, [source()])
@@ -125,7 +134,9 @@ def test_a_night_of_500_changes_nothing_and_says_so(store: Store, site: Server, 
     assert report.success_rate == 1.0 and cut_snapshot(store, [source()]).digest == before.digest
 
 
-def test_forty_per_cent_of_404_shows_after_three_crawls_and_as_shrinkage(store: Store, site: Server, source: Source) -> None:
+def test_forty_per_cent_of_404_shows_after_three_crawls_and_as_shrinkage(
+    store: Store, site: Server, source: Source
+) -> None:
     crawl(store, [source()])
     before = cut_snapshot(store, [source()])
     site.faults = Faults(missing_share=0.4)
@@ -182,7 +193,9 @@ def test_records_that_are_linked_no_more_are_still_visited(store: Store, site: S
     assert kept and all("/news/zh/" in url for url in kept), "what the recipe excludes leaves"
 
 
-def test_sitemap_and_feed_give_the_same_records_as_links(store: Store, site: Server, source: Source, tmp_path: Path) -> None:
+def test_sitemap_and_feed_give_the_same_records_as_links(
+    store: Store, site: Server, source: Source, tmp_path: Path
+) -> None:
     from diptych.storage.store import open_store
 
     crawl(store, [source()])
@@ -227,5 +240,10 @@ def test_progress_and_the_report_in_the_log(store: Store, source: Source, monkey
     report = crawl(store, [source()], progress=told.append)
     assert told and told[-1].settled <= sum(sum(by.values()) for by in report.counts.values())
     again = summarise(FetchLog(store.home), report.crawl)
-    assert (again.counts, again.requests, again.reasons, again.bytes) == (report.counts, report.requests, report.reasons, report.bytes)
+    assert (again.counts, again.requests, again.reasons, again.bytes) == (
+        report.counts,
+        report.requests,
+        report.reasons,
+        report.bytes,
+    )
     assert any("100.0% successful" in line for line in report.lines()) and report.to_dict()["success_rate"] == 1.0

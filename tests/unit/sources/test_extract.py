@@ -11,7 +11,10 @@ from diptych.sources.html import Html
 from diptych.sources.language import detect_language, language_tag
 
 URL = "http://news.example/2024/story.html"
-TEXT = "A crane lifted the old bridge out of the river on Monday, and the whole town stood on the bank to watch it go. " * 3
+TEXT = (
+    "A crane lifted the old bridge out of the river on Monday, and the whole town stood on the bank to watch it go. "
+    * 3
+)
 
 
 def html(body: str, head: str = "", **more: str) -> Html:
@@ -30,20 +33,30 @@ def images(body: str, head: str = "") -> list[tuple[str, str]]:
 def test_the_article_without_what_stands_around_it() -> None:
     found = read(
         f"<header><nav><a href=/>Home</a></nav></header><main><article><h1>The <em>bridge</em></h1><time>Monday</time>"
-        f"<p>{TEXT}</p><figure><img src=a.jpg><figcaption>A crane</figcaption></figure><h2>What next</h2><p>One&nbsp;more<br>line.</p>"
-        f"<ul><li>first<li>second</ul><aside>Read this too</aside><div class='share-buttons'>Tweet</div><script>var x</script>"
+        f"<p>{TEXT}</p><figure><img src=a.jpg><figcaption>A crane</figcaption></figure>"
+        "<h2>What next</h2><p>One&nbsp;more<br>line.</p>"
+        f"<ul><li>first<li>second</ul><aside>Read this too</aside>"
+        "<div class='share-buttons'>Tweet</div><script>var x</script>"
         f"</article></main><footer><p>{TEXT}</p></footer>",
-        "<title>The bridge - The News</title><meta name=description content='A bridge  is\ngone.'><meta name=keywords content='bridge, crane,bridge'>",
+        "<title>The bridge - The News</title><meta name=description content='A bridge  is\ngone.'>"
+        "<meta name=keywords content='bridge, crane,bridge'>",
     )
     document = found.document
     assert document.title == "The bridge"
     assert document.text.split("\n") == [TEXT.strip(), "What next", "One more", "line.", "first", "second"]
-    assert (document.summary, document.keyphrases, document.language) == ("A bridge is gone.", ("bridge", "crane"), "en")
+    assert (document.summary, document.keyphrases, document.language) == (
+        "A bridge is gone.",
+        ("bridge", "crane"),
+        "en",
+    )
     assert (found.reason, found.pictures) == ("", (Picture("http://news.example/2024/a.jpg", "A crane"),))
 
 
 def test_a_page_without_an_article_element() -> None:
-    found = read(f"<div id=menu><a href=/a>One</a> <a href=/b>Two</a></div><div id=text><p>{TEXT}</p><p>{TEXT}</p></div>", "<title>Bridge | News</title>")
+    found = read(
+        f"<div id=menu><a href=/a>One</a> <a href=/b>Two</a></div><div id=text><p>{TEXT}</p><p>{TEXT}</p></div>",
+        "<title>Bridge | News</title>",
+    )
     assert "crane lifted" in found.document.text and "Two" not in found.document.text
     assert (found.document.title, found.reason) == ("Bridge", "")
 
@@ -53,9 +66,18 @@ def test_a_page_without_an_article_element() -> None:
     [
         ("<main><p>Short.</p></main>", "no_text"),
         ("", "no_text"),
-        ("<div id=root></div><script src=app.js></script><noscript>Please enable JavaScript</noscript>", "needs_javascript"),
-        ("<main>" + "".join(f"<li><a href=/{n}>A headline of a story number {n}</a>" for n in range(30)) + "</main>", "listing"),
-        ("".join(f"<article><h2><a href=/{n}>Story {n}</a></h2><p>{TEXT[:90]}</p></article>" for n in range(9)), "listing"),
+        (
+            "<div id=root></div><script src=app.js></script><noscript>Please enable JavaScript</noscript>",
+            "needs_javascript",
+        ),
+        (
+            "<main>" + "".join(f"<li><a href=/{n}>A headline of a story number {n}</a>" for n in range(30)) + "</main>",
+            "listing",
+        ),
+        (
+            "".join(f"<article><h2><a href=/{n}>Story {n}</a></h2><p>{TEXT[:90]}</p></article>" for n in range(9)),
+            "listing",
+        ),
     ],
 )
 def test_pages_that_are_no_documents(body: str, reason: str) -> None:
@@ -94,12 +116,17 @@ def test_where_an_image_is() -> None:
 
 
 def test_base_and_canonical_addresses() -> None:
-    assert images("<img src=a.jpg>", "<base href='http://static.example/pics/'><base href=/no/>") == [("http://static.example/pics/a.jpg", "")]
+    assert images("<img src=a.jpg>", "<base href='http://static.example/pics/'><base href=/no/>") == [
+        ("http://static.example/pics/a.jpg", "")
+    ]
     assert images("<img src=a.jpg>", "<base href='javascript:0'>") == [("http://news.example/2024/a.jpg", "")]
 
 
 def test_captions_by_trust() -> None:
-    assert images("<figure><a><img src=a alt='An alt'></a><figcaption>A <b>fig</b>\ncaption</figcaption></figure>")[0][1] == "A fig caption"
+    assert (
+        images("<figure><a><img src=a alt='An alt'></a><figcaption>A <b>fig</b>\ncaption</figcaption></figure>")[0][1]
+        == "A fig caption"
+    )
     assert images("<figure><img src=a alt='An alt'><figcaption> </figcaption></figure>")[0][1] == "An alt"
     assert images("<div><img src=a></div><p class='wp-caption-text'>Near</p>")[0][1] == "Near"
     assert images("<div><img src=a><small>Small print</small></div>")[0][1] == "Small print"
@@ -113,7 +140,11 @@ def test_captions_by_trust() -> None:
 
 
 def test_directives_of_header_and_meta() -> None:
-    page = html("", "<meta name=robots content='noindex, NoFollow'><meta name=diptych content=noai><meta name=otherbot content=noml>")
+    page = html(
+        "",
+        "<meta name=robots content='noindex, NoFollow'><meta name=diptych content=noai>"
+        "<meta name=otherbot content=noml>",
+    )
     assert page.directives("", "Diptych") == {"noindex", "nofollow", "noai"}
     plain = html("")
     assert plain.directives("otherbot: noai, noindex", "Diptych") == frozenset()
@@ -157,7 +188,9 @@ def test_languages() -> None:
         "ru": "Кран поднял старый мост из реки.",
         "": "12 345 !!",
     }
-    assert {language: detect_language(text) for language, text in texts.items()} == {language: language for language in texts}
+    assert {language: detect_language(text) for language, text in texts.items()} == {
+        language: language for language in texts
+    }
     assert [language_tag(tag) for tag in ("zh-Hans-CN", "EN_us", "", "x-klingon", "eng")] == ["zh", "en", "", "", ""]
 
 

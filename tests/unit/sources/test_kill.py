@@ -1,7 +1,8 @@
-"""kill -9 at random moments: the same command goes on, asks twice only for what was in flight, ends in the same state."""
+"""kill -9 at random moments: the same command goes on, asks twice only for what was in flight, ends in one state."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -50,8 +51,6 @@ def bad_blobs(store: Store) -> list[str]:
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    import json
-
     site = Site(10, images_per_document=(1, 2), dirt=False)
     with Server(site) as server:
         source = open_source(settings_of(server), Path())
@@ -67,7 +66,11 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         argument = json.dumps([root, settings_of(server), moments])
         paths = os.pathsep.join(sys.path)
         run = subprocess.run(
-            [sys.executable, "-c", SCRIPT, argument], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", SCRIPT, argument],
+            env={**os.environ, "PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         killed = run.stdout.split().count("9")
         assert killed >= 1 and run.returncode == 0, (seed, run.stderr)
