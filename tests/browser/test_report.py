@@ -48,7 +48,8 @@ def test_no_request_no_error_no_overflow(report: Path, empty: Path, width: int, 
             assert page.run("document.documentElement.scrollWidth") <= width
             outside = page.run(
                 f"[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, svg')"
-                f" && e.getClientRects().length && e.getBoundingClientRect().right > {width} + 1).map(e => e.outerHTML.slice(0, 120))"
+                f" && e.getClientRects().length && e.getBoundingClientRect().right > {width} + 1)"
+                ".map(e => e.outerHTML.slice(0, 120))"
             )
             assert outside == []
         assert page.requests == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from diptych.report.chromium import Page
 
 __all__ = ["main", "screenshot"]
 
+_FILTER = """
+(text) => {
+  const field = document.querySelector("form.filters").elements.text;
+  field.value = text;
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+}
+"""
 _SETTLE = """
 (async () => {
   const near = [...document.images].filter((i) => Math.abs(i.getBoundingClientRect().top) < 2 * innerHeight);
@@ -34,10 +42,12 @@ def screenshot(
     height: int = 900,
     dark: bool = False,
     at: str = "",
+    text: str = "",
     script: str = "",
     colours: int = 0,
 ) -> Path:
-    """Write a PNG of the report at a window size; ``at`` is a CSS selector to scroll to, ``script`` runs before.
+    """Write a PNG of the report at a window size; ``at`` is a CSS selector to scroll to, ``text`` a filter of the
+    gallery, ``script`` runs before.
 
     ``colours`` above 0 stores a palette of so many colours: a third of the bytes.
     """
@@ -46,10 +56,12 @@ def screenshot(
     with Page(width, height, dark=dark) as page:
         page.open(report)
         page.run("document.documentElement.style.scrollBehavior = 'auto'")
+        if text:
+            page.run(f"({_FILTER})({json.dumps(text)})")
         if script:
             page.run(script)
         if at:
-            found = page.run(f"(e => (e?.scrollIntoView(), !!e))(document.querySelector({at!r}))")
+            found = page.run(f"(e => (e?.scrollIntoView(), !!e))(document.querySelector({json.dumps(at)}))")
             if not found:
                 raise DiptychError(f"nothing in {report} matches {at!r}")
         page.run(_SETTLE)
@@ -73,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=900)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--at", default="", metavar="SELECTOR", help="scroll to this element, as #gallery")
+    parser.add_argument("--text", default="", help="filter the gallery by these words")
     parser.add_argument("--script", default="", help="JavaScript to run before")
     parser.add_argument("--colours", type=int, default=0, help="store a palette of so many colours (2 to 256)")
     given = vars(parser.parse_args(arguments))
