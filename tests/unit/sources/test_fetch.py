@@ -24,7 +24,9 @@ Handler = BaseHTTPRequestHandler
 
 
 def raw(data: bytes, then: Callable[[Handler], None] = lambda request: None) -> Callable[[Handler], None]:
-    """Bytes as they are, then something, then the connection is closed."""
+    """Bytes as they are, then something, then the connection is closed (which a whole head says)."""
+    if b"\r\n\r\n" in data:
+        data = data.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
     def reply(request: Handler) -> None:
         request.wfile.write(data)
