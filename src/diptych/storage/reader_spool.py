@@ -58,15 +58,18 @@ class TableSpool:
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._sink, self._schema)
         self._waiting: list[pa.Table] = []
+        self._bytes = 0
         self.rows = 0
 
     def append(self, table: pa.Table) -> None:
         """Add the rows of a table that has the schema's columns."""
         if table.num_rows == 0:
             return
-        self._waiting.append(table.select(self._schema.names).cast(self._schema))
+        plain = table.select(self._schema.names).cast(self._schema)
+        self._waiting.append(plain)
+        self._bytes += plain.nbytes
         self.rows += table.num_rows
-        if sum(t.nbytes for t in self._waiting) >= _FLUSH_BYTES:
+        if self._bytes >= _FLUSH_BYTES:
             self._flush()
 
     def append_columns(self, columns: dict[str, list[Any]]) -> None:
@@ -78,7 +81,7 @@ class TableSpool:
         if self._waiting:
             for batch in pa.concat_tables(self._waiting).combine_chunks().to_batches():
                 self._writer.write_batch(batch)
-            self._waiting = []
+            self._waiting, self._bytes = [], 0
 
     def close(self) -> None:
         """Complete the file."""

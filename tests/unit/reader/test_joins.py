@@ -52,9 +52,9 @@ def test_rows_and_values_are_those_a_stage_is_handed(made: Any, kind: Any) -> No
 
 def test_parts_of_several_segments(tmp_path: Path) -> None:
     world.HANDED.clear()
-    world.make(tmp_path)
-    version = world.make(tmp_path, edited=(3, 7, 9, 22, 31), removed=(5, 13))
-    version = world.make(tmp_path, count=44, edited=(7, 8, 31, 40), removed=(5, 14))
+    world.make(tmp_path, 20)
+    version = world.make(tmp_path, 20, edited=(3, 7, 9), removed=(5, 13))
+    version = world.make(tmp_path, 22, edited=(7, 8, 18, 20), removed=(5, 14))
     assert version.number == 3
     segments = [s for s in version.manifest.stages for p in version.store.parts(s) for s in p.segments]
     assert len(segments) > 2 * version.manifest.shards * len(version.stages)
