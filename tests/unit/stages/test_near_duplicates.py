@@ -94,9 +94,9 @@ def test_the_cost_is_near_linear() -> None:
     took = []
     for n in (20_000, 160_000):
         hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
-        start = time.perf_counter()
+        start = time.process_time()
         near_pairs(hashes, 8)
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
     assert took[1] < 24 * max(took[0], 0.05)  # comparing all would cost 64 times as much
 
 
