@@ -22,6 +22,8 @@ from diptych.exceptions import NoSpace, NotFound, StoreError, UsageError
 __all__ = ["LocalRoot", "Root", "check_path", "has_atomic_create", "open_root"]
 
 _TEMPORARY = ".tmp-"
+_TRIES = 100
+"""How often a folder is made again that a delete beside us prunes, for it is empty."""
 
 
 class Root(Protocol):
@@ -297,7 +299,7 @@ class LocalRoot:
 
 
 def _create(path: Path) -> int:
-    for _ in range(8):
+    for _ in range(_TRIES):
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileNotFoundError:
@@ -307,7 +309,7 @@ def _create(path: Path) -> int:
 
 def _ensure_folder(folder: Path) -> None:
     """Create a folder and its parents; each new name is made durable in its parent."""
-    for attempt in range(8):
+    for attempt in range(_TRIES):
         try:
             if folder.is_dir():
                 return
@@ -315,8 +317,8 @@ def _ensure_folder(folder: Path) -> None:
             folder.mkdir(exist_ok=True)
             _fsync_folder(folder.parent)
             return
-        except FileNotFoundError:
-            if attempt == 7:
+        except (FileNotFoundError, FileExistsError):  # pruned before, or just after, it was made
+            if attempt + 1 == _TRIES:
                 raise
 
 
