@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from diptych.engine.intake import sources_of
+from diptych.exceptions import UsageError
 from diptych.recipe import parse_recipe
 from diptych.sources.crawl import Progress, crawl
 from diptych.sources.tally import CrawlReport
 from diptych.storage.fetch_log import FetchLog
-from diptych.storage.store import open_store
+from diptych.storage.manifest import Manifest
+from diptych.storage.snapshot import cut_snapshot, read_snapshot, replace_records
+from diptych.storage.store import Store, open_store
 
-__all__ = ["crawl_recipe", "needs_crawl"]
+__all__ = ["crawl_recipe", "needs_crawl", "refetch_records"]
+
+
+PLACE = "raw/recipe.json"
+"""Where the recipe's relative paths started when it was last crawled (this machine's business, in no version)."""
 
 
 def needs_crawl(recipe: str, root: str, folder: str | Path) -> bool:
@@ -43,6 +51,7 @@ def crawl_recipe(
     """Crawl every source of the recipe; ``say`` gets a line now and then while it runs."""
     parsed = parse_recipe(recipe)
     store = open_store(root, parsed.name)
+    store.home.put(PLACE, json.dumps({"folder": str(Path(folder).resolve())}).encode(), durable=False)
 
     def tell(now: Progress) -> None:
         reasons = ", ".join(f"{code} {n}" for code, n in now.reasons)
@@ -60,3 +69,17 @@ def crawl_recipe(
         progress=tell,
         environ=environ,
     )
+
+
+def refetch_records(store: Store, manifest: Manifest, records: Collection[str]) -> str:
+    """Fetch the pages and images of these records again; the version's snapshot with their new rows, its digest."""
+    recipe = parse_recipe(manifest.recipe)
+    if not store.home.exists(PLACE):
+        raise UsageError(f"dataset {store.name} was never crawled on this machine; run diptych crawl RECIPE")
+    sources = sources_of(recipe, json.loads(store.home.read(PLACE))["folder"])
+    snapshot = read_snapshot(store, manifest.snapshot)
+    rows = [row for record in records if (row := snapshot.record(record)) is not None]
+    urls = {u for row in rows for u in (row["url"], *(i["url"] for i in row["images"] or ()))}
+    crawl(store, sources, refresh=True, only=urls)
+    cut = cut_snapshot(store, sources, gone_after=recipe.limits.gone_after)
+    return replace_records(store, manifest.snapshot, cut.digest, records).digest

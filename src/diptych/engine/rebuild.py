@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diptych.engine.context import BuildOptions, Force, graph_of
+from diptych.engine.crawling import refetch_records
 from diptych.storage.lookup import find_records, record_rows
 from diptych.exceptions import UsageError
 from diptych.naming import shard_of
 from diptych.stage import Status
 from diptych.storage.manifest import Manifest
 from diptych.storage.parts import Part, read_chunk
+from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store, open_store
 
 __all__ = ["RebuildPlan", "plan_rebuild"]
@@ -52,9 +54,7 @@ def plan_rebuild(
     records = find_records(store, manifest, record) if record is not None else ()
     snapshot = manifest.snapshot
     if refetch:
-        from diptych.engine.crawling import refetch_records
-
-        snapshot = refetch_records(store, manifest, shard, records)
+        snapshot = refetch_records(store, manifest, _refetched(store, manifest, shard, records))
     shards = (shard,) if shard is not None else tuple(sorted({shard_of(r, manifest.shards) for r in records}))
     rows: dict[str, tuple[str, ...]] = {}
     for entry in manifest.stages:
@@ -67,6 +67,21 @@ def plan_rebuild(
     built = options or BuildOptions()
     graph_of(manifest.recipe)
     return RebuildPlan(manifest.recipe, snapshot, built, Force(rows, shards), sum(map(len, rows.values())))
+
+
+def _refetched(store: Store, manifest: Manifest, shard: int | None, records: tuple[str, ...]) -> tuple[str, ...]:
+    """The records whose bytes are fetched again: those named, a shard's, or all whose page or image failed."""
+    if records:
+        return records
+    snapshot = read_snapshot(store, manifest.snapshot)
+    if shard is not None:
+        return tuple(snapshot.shard(shard, manifest.shards, ["record"])["record"].to_pylist())
+    rows = snapshot.iter_rows(["record", "outcome", "images"])
+    return tuple(
+        row["record"]
+        for row in rows
+        if row["outcome"] != "ok" or any(i["outcome"] != "ok" for i in row["images"] or ())
+    )
 
 
 def _named(

@@ -11,7 +11,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -60,6 +60,7 @@ def crawl(
     refresh: bool = False,
     retry_failed: bool = False,
     offline: bool = False,
+    only: Collection[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
     environ: Mapping[str, str] | None = None,
     threads: int = _THREADS,
@@ -67,7 +68,8 @@ def crawl(
     """Crawl all sources; what the log has is asked for with conditional requests.
 
     ``refresh`` asks for everything unconditionally; ``retry_failed`` asks only for what failed; ``offline`` sends
-    no request and reads the stored pages again (after a change of the extractor). ``environ`` holds the variables
+    no request and reads the stored pages again (after a change of the extractor). With ``only``, just these URLs are
+    asked for; what the log knows of all others stands. ``environ`` holds the variables
     that ``fetch.*_from`` keys name. Raises :class:`NothingCommitted` when a source's share of well-fetched URLs is
     below its ``min_success`` (what was fetched stays in the log), :class:`Conflict` while another crawl runs.
     """
@@ -83,7 +85,7 @@ def crawl(
         source.check()
     transports = {source.name: _transport(source, environ or {}) for source in sources}
     with SignOfLife(store, f"crawl-{secrets.token_hex(6)}", "crawl"):
-        report = _run(store, sources, transports, mode, progress, threads)
+        report = _run(store, sources, transports, mode, progress, threads, only)
     _check_success(sources, report)
     return report
 
@@ -95,10 +97,11 @@ def _run(
     mode: FetchMode,
     progress: Callable[[Progress], None] | None,
     threads: int,
+    only: Collection[str] | None,
 ) -> CrawlReport:
     """The crawl itself: to its end mark, or left to be continued."""
-    journal = FetchLog(store.home).begin(mode)
-    running = _Crawl(store, journal, mode, read_forgotten(store), progress, threads)
+    journal = FetchLog(store.home).begin(mode if only is None else "only")
+    running = _Crawl(store, journal, mode, read_forgotten(store), progress, threads, only)
     try:
         for source in sources:
             running.source(source, transports[source.name])
@@ -156,7 +159,9 @@ class _Crawl:
         forgotten: Forgotten,
         progress: Callable[[Progress], None] | None,
         threads: int,
+        only: Collection[str] | None,
     ) -> None:
+        self.only = only
         self.store, self.journal, self.forgotten = store, journal, forgotten
         self.mode: FetchMode = mode
         self.lanes = Lanes(threads)
@@ -185,6 +190,7 @@ class _Crawl:
             mode=self.mode,
             forgotten=self.forgotten,
             on_row=self._count,
+            only=self.only,
         )
         for found in source.crawl(fetcher):
             if record_id(source.name, found.source_id) in self.forgotten or found.url in self.forgotten:
@@ -225,6 +231,8 @@ class _Crawl:
         record = record_id(source.name, found.source_id)
         before = self.journal.index.record(record)
         missed = found if isinstance(found, Missed) else None
+        if missed and not (source.complete or missed.outcome == "left" or self._asked(missed.url)):
+            return  # an old failure, read from the log: it counts once
         row = DocumentRow(
             crawl=self.journal.crawl,
             source=source.name,
@@ -251,6 +259,10 @@ class _Crawl:
                     self.tally.documents["new"] += 1
                 elif (before.document, before.images) != (row.document, row.images):
                     self.tally.documents["changed"] += 1
+
+    def _asked(self, url: str) -> bool:
+        """Whether this crawl may ask for the URL, so that its failure is news."""
+        return self.mode != "offline" and (self.only is None or url in self.only)
 
     def _count(self, row: Attempt) -> None:
         with self._guard:

@@ -4,6 +4,8 @@
 crawl settled already, what may be taken from the log, the host's lane, robots.txt (again at each redirect),
 the request, the checks of its answer, the blob, and last the row in the log. A row is written after its blob
 is visible, so that what the log says was fetched is there.
+
+The file is long because a task has one path, and its steps are easier to check in one place than in five.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 
@@ -68,7 +70,9 @@ class Fetcher:
         mode: FetchMode = "conditional",
         forgotten: Forgotten | None = None,
         on_row: Callable[[Attempt], None] | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
+        self._only = only
         self.store = store
         self.source = source
         self.mode: FetchMode = mode
@@ -163,9 +167,13 @@ class Fetcher:
         good = known is not None and known.outcome in ("ok", "not_modified")
         if known is not None and known.crawl == self._journal.crawl:
             settled = True
+        elif self._only is not None and url not in self._only and known is not None:
+            settled = True
         elif self.mode == "offline" and not url.startswith("file:"):
-            if known is None or not known.sha256:
-                return Fetched(url, url, "failed_transient", known.code if known else "not_fetched")
+            if known is None:
+                return Fetched(url, url, "failed_transient", "not_fetched")
+            if not known.sha256 or known.gone or known.outcome == "refused":
+                return Fetched(url, url, known.outcome, known.code, known.status)
             known, good, settled = replace(known, outcome="not_modified", code=""), True, True
         else:
             settled = self.mode == "retry_failed" and good and kind in ("page", "image")

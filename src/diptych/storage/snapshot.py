@@ -27,7 +27,7 @@ from diptych.naming import digest_bytes
 from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState
 from diptych.storage.store import Store
 
-__all__ = ["Forgotten", "Shrink", "Snapshot", "SourceLike", "cut_snapshot", "read_forgotten", "read_snapshot", "shrink"]
+__all__ = ["Forgotten", "Shrink", "Snapshot", "SourceLike", "cut_snapshot", "read_forgotten", "read_snapshot", "replace_records", "shrink"]
 
 GROUP = 4096
 FORGOTTEN = "raw/forgotten.parquet"
@@ -175,7 +175,7 @@ def cut_snapshot(
     index = FetchLog(store.home).index(unfinished=unfinished)
     try:
         cut = _Cut(store, index, {source.name: source for source in sources}, gone_after, forgotten)
-        return _write(store, cut)
+        return _write(store, cut.checked_rows())
     finally:
         index.close()
 
@@ -200,6 +200,23 @@ class _Cut:
             if state.url in self.forgotten:
                 continue
             yield self._row(state, source)
+
+    def checked_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows; at their end :class:`Corrupt` when a blob they name is missing, :class:`NotFound` without a crawl."""
+        count = 0
+        for row in self.rows():
+            count += 1
+            yield row
+        if self.missing:
+            shown = ", ".join(self.missing[:5])
+            raise Corrupt(
+                f"{len(self.missing)} blobs that the fetch log names are missing or torn in {self.store.home.url}: "
+                f"{shown}; run 'diptych crawl RECIPE --refresh' to fetch them again"
+            )
+        if not count and not any(self.done.values()):
+            raise NotFound(
+                f"no finished crawl of {sorted(self.sources)} in {self.store.home.url}; run 'diptych crawl RECIPE' first"
+            )
 
     def _left(self, state: RecordState, source: SourceLike) -> bool:
         vanished = source.complete and self.done[state.source] != "" and state.crawl < self.done[state.source]
@@ -270,14 +287,14 @@ def row_bytes(row: dict[str, Any]) -> bytes:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
-def _write(store: Store, cut: _Cut) -> Snapshot:
+def _write(store: Store, found: Iterable[dict[str, Any]]) -> Snapshot:
     hasher = hashlib.sha256(b"diptych snapshot 1\n")
     rows = records = 0
     temporary = store.home.scratch("snapshots") / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
     try:
         statistics: Any = ["record"]  # of the other columns they would cost and serve nothing
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_statistics=statistics) as writer:
-            for group in _groups(cut.rows()):
+            for group in _groups(found):
                 for row in group:
                     encoded = row_bytes(row)
                     hasher.update(len(encoded).to_bytes(8, "little"))
@@ -287,16 +304,6 @@ def _write(store: Store, cut: _Cut) -> Snapshot:
                 writer.write_table(pa.Table.from_pylist(group, SCHEMA), row_group_size=GROUP)
             counts = json.dumps({"records": records, "rows": rows})
             writer.add_key_value_metadata({"diptych": counts})
-        if cut.missing:
-            shown = ", ".join(cut.missing[:5])
-            raise Corrupt(
-                f"{len(cut.missing)} blobs that the fetch log names are missing or torn in {store.home.url}: {shown}; "
-                "run 'diptych crawl RECIPE --refresh' to fetch them again"
-            )
-        if not rows and not any(cut.done.values()):
-            raise NotFound(
-                f"no finished crawl of {sorted(cut.sources)} in {store.home.url}; run 'diptych crawl RECIPE' first"
-            )
         digest = hasher.hexdigest()
         if not store.home.exists(_path(digest)):
             store.home.put_file(_path(digest), temporary)
@@ -314,6 +321,16 @@ def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
             group = []
     if group:
         yield group
+
+
+def replace_records(store: Store, parent: str, new: str, records: Collection[str]) -> Snapshot:
+    """The parent snapshot with the rows of these records taken from ``new``; a record that ``new`` lacks leaves."""
+    wanted = frozenset(records)
+    old, now = read_snapshot(store, parent), read_snapshot(store, new)
+    rows = [row for row in old.iter_rows() if row["record"] not in wanted]
+    rows += [row for row in now.iter_rows() if row["record"] in wanted]
+    rows.sort(key=lambda row: row["record"])
+    return _write(store, iter(rows))
 
 
 def shrink(parent: Snapshot, new: Snapshot) -> Shrink:

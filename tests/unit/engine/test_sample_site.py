@@ -11,6 +11,7 @@ import pytest
 from diptych.engine.build import build
 from diptych.engine.context import BuildOptions
 from diptych.engine.crawling import crawl_recipe
+from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
 from diptych.sample import Server, Site
 from diptych.version import Version, open_version
@@ -133,3 +134,24 @@ def test_one_night_of_errors_changes_nothing(built: tuple[Path, str], server: Se
         server.faults.status = None
     report = build(recipe, str(root), folder=root)
     assert report.committed.version is None and report.computed == 0 and open_at(root).number == before
+
+
+def test_rebuild_with_refetch_asks_for_the_named_record_only(built: tuple[Path, str], server: Server) -> None:
+    root, recipe = built
+    crawl_recipe(recipe, str(root), root)
+    build(recipe, str(root), BuildOptions(allow_shrink=True), folder=root)
+    truths = list(server.site.truths())
+    mine, other = truths[3], truths[6]
+    server.site = Site(24).with_changes({3: "edit_text", 6: "edit_text"})
+    server.reset()
+    try:
+        plan = plan_rebuild(str(root), "sample", record=server.url + mine.requested, refetch=True)
+        report = build(plan.recipe, str(root), plan.options, force=plan.force, snapshot=plan.snapshot)
+    finally:
+        server.site = Site(24)
+    asked = {path for path in server.counts.requests if path != "/robots.txt"}
+    assert mine.requested in asked and other.requested not in asked
+    assert asked <= {mine.requested, mine.path, *(i.path for i in mine.images), *(f"/go{i.path}" for i in mine.images)}
+    assert report.committed.version is not None
+    changed = open_at(root).diff(report.committed.version - 1)
+    assert len(changed.records.changed) == 1
