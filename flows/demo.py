@@ -17,6 +17,8 @@ from pathlib import Path
 
 __all__ = ["main"]
 
+MARK = ".diptych-demo"
+"""Stands in a folder that the demo made and may empty."""
 CHANGES = {2: "edit_text", 5: "edit_word", 9: "add_image"}
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -43,8 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything is written (emptied first)")
     options = parser.parse_args(arguments)
     folder: Path = options.folder
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+        parser.error(f"{folder} is not empty and no earlier demo made it; choose another --folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / MARK).touch()
     os.environ["PREFECT_HOME"] = str((folder / "prefect").resolve())
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

@@ -48,6 +48,9 @@ def main() -> None:
     except DiptychError as error:
         typer.echo(f"diptych: {error}", err=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("diptych: interrupted; what was finished is kept, the same command goes on from there", err=True)
+        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
 
