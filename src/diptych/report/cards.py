@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from diptych.exceptions import NotFound
 from diptych.naming import sentence_key
 from diptych.report.shapes import Layer, annotated_layer, edges_of, stage_layers
 from diptych.report.shards import Refusal, ShardRows, Use
@@ -209,7 +210,6 @@ class CardMaker:
         refusal = self.shard.use_refusal(use) if use.key else None
         keys = (use.image, use.key, use.record)
         why = next((r for r in rows if refusal and r.stage == refusal.stage and r.key in keys), None)
-        data = self.shard.version.store.blobs.get(use.image) if use.image else None
         return Figure(
             url=cut(use.url, 500),
             link=safe_link(use.url),
@@ -219,10 +219,19 @@ class CardMaker:
             outcome=use.outcome,
             refusal=refusal,
             why=why,
-            thumbnail=self.thumbnails.make(data) if data else None,
+            thumbnail=self.picture(use.image),
             layers=self._layers(use, own),
             norms=_norms(own),
         )
+
+    def picture(self, image: str, side: int | None = None) -> Thumbnail | None:
+        """A thumbnail; None without bytes (a copy without ``raw/``) or when they are no picture."""
+        if not image:
+            return None
+        try:
+            return self.thumbnails.make(self.shard.version.store.blobs.get(image), side)
+        except NotFound:
+            return None
 
     def _layers(self, use: Use, rows: Sequence[Row]) -> tuple[Layer, ...]:
         annotated = annotated_layer(use.extra)

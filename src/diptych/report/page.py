@@ -25,7 +25,7 @@ from diptych.report.shards import iter_shards, open_shard
 from diptych.report.stats import Reason, Statistics
 from diptych.report.tally import Tally
 from diptych.report.thumbnails import Thumbnail, Thumbnails
-from diptych.report.values import bytes_text, json_for_script, number, safe_link
+from diptych.report.values import average, bytes_text, json_for_script, number, safe_link
 from diptych.storage.manifest import Manifest
 from diptych.version import Version
 
@@ -105,7 +105,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, bytes=bytes_text, link=safe_link, short=_short)
+    environment.filters.update(number=number, average=average, bytes=bytes_text, link=safe_link, short=_short)
     environment.globals.update(label_of=label_of)
     return environment
 
@@ -149,10 +149,7 @@ def _shown(maker: CardMaker, example: Example) -> Shown | None:
     named = _IMAGE_KEY.search(rows[0].text)
     known = {use.image for use in shard.uses.get(example.record, ())}
     other = named[0] if named and named[0] in known - {image} else ""
-    pictures = [
-        maker.thumbnails.make(shard.version.store.blobs.get(key), EXAMPLE_SIDE) if key else None
-        for key in (image, other)
-    ]
+    pictures = [maker.picture(key, EXAMPLE_SIDE) for key in (image, other)]
     return Shown(example, rows[0], pictures[0], pictures[1], words, url)
 
 

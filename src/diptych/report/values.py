@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-__all__ = ["bytes_text", "cut", "json_for_script", "number", "safe_link", "value_text"]
+__all__ = ["average", "bytes_text", "cut", "json_for_script", "number", "safe_link", "value_text"]
 
 LIMIT = 3000
 """Characters of one value on the page; ``diptych show`` prints the whole."""
@@ -21,8 +21,8 @@ def value_text(value: Any, limit: int = LIMIT) -> str:
     """A stored value as text, cut (with a note) above ``limit`` characters."""
     if isinstance(value, np.ndarray):
         return _array(value)
-    if isinstance(value, str):
-        text = value
+    if isinstance(value, str | bytes):
+        text = value if isinstance(value, str) else str(_plain(value))
     else:
         text = json.dumps(_plain(value), ensure_ascii=False, separators=(", ", ": "))
     return cut(text, limit)
@@ -69,6 +69,13 @@ def number(value: float | int | None) -> str:
     if not math.isfinite(value):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def average(value: float | None) -> str:
+    """A mean in a column of means: two decimals below 10, one below 100, else none."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def bytes_text(size: int) -> str:

@@ -194,6 +194,15 @@ def test_without_records_without_images_without_ocr(tmp_path: Path, stages: tupl
         assert "nan" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", html).lower().replace("nano", "")
 
 
+def test_a_copy_without_the_pictures_still_has_a_report(tmp_path: Path) -> None:
+    version = SmallVersion(tmp_path, [Record("r", story(1), [Used(picture(1), "Gone.")])])
+    (key,) = version.version.snapshot.image_keys()
+    for file in tmp_path.rglob(key):
+        file.unlink()
+    html = page(version, tmp_path)
+    assert "data:image/jpeg" not in html and "no picture" in html
+
+
 def test_no_plot_is_empty(small: SmallVersion, tmp_path: Path) -> None:
     plots = re.findall(r'<figure class="plot">.*?</figure>', page(small, tmp_path), re.S)
     assert plots
@@ -217,5 +226,5 @@ def test_numbers_and_values_as_text() -> None:
         "250 MB",
     ]
     assert json.loads(json_for_script({"a": HOSTILE})) == {"a": HOSTILE}
-    assert value_text(b"abc").startswith('"3 bytes') and "in all" in value_text("x" * 9000)
+    assert value_text(b"abc").startswith("3 bytes") and "in all" in value_text("x" * 9000)
     assert value_text([float("nan"), {"a": b""}]) is not None

@@ -51,7 +51,8 @@ def test_annotations_of_coco_and_others() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", "3", '{"boxes": 3}', '{"boxes": [3, null, "abcd", [1, 2], {"box": "abcd"}, {"bbox": 7}, {"polygon": 5}]}',
+    ["{", "[]", "3", '{"boxes": 3}',
+     '{"boxes": [3, null, "abcd", [1, 2], {"box": "abcd"}, {"bbox": 7}, {"polygon": 5}]}',
      '{"boxes": [[1, 2, 3, "x"]]}', '{"boxes": [[NaN, 2, 3, 4]]}', '{"boxes": [{"points": [{"x": 1}]}]}',
      '{"boxes": {"a": 1}}', "[" * 5000, '{"boxes": [{"polygon": [1e999, 2, 3, 4, 5, 6]}]}', '{"boxes": [[true, 2]]}'],
 )  # fmt: skip
