@@ -148,6 +148,25 @@ def test_forty_per_cent_of_404_shows_after_three_crawls_and_as_shrinkage(
     assert 0.1 < lost.share < 0.8 and len(lost.dropped) == 8 - now.records
 
 
+def test_what_was_not_asked_for_counts_for_nothing(store: Store, site: Server, source: Source) -> None:
+    crawl(store, [source()])
+    before = cut_snapshot(store, [source()])
+    site.faults = Faults(missing_share=0.4)
+    for _ in range(2):
+        crawl(store, [source(min_success=0)])
+    page = f"{site.url}{next(site.site.iterate()).path}"
+    for _ in range(3):
+        crawl(store, [source()], offline=True)
+        site.reset()
+        crawl(store, [source(min_success=0)], refresh=True, only={page})
+        assert set(site.counts.requests) <= {page.removeprefix(site.url), "/robots.txt"}
+    assert cut_snapshot(store, [source()], gone_after=6).digest == before.digest
+    unasked = {r["url"] for r in cut_snapshot(store, [source()]).iter_rows() if r["outcome"] == "gone"} - {page}
+    assert unasked == set(), "neither an offline crawl nor one of another page ends a record"
+    crawl(store, [source(min_success=0)])
+    assert cut_snapshot(store, [source()]).records < 8, "the third crawl that asked does"
+
+
 def test_retry_failed_asks_for_nothing_else(store: Store, site: Server, source: Source) -> None:
     site.faults = Faults(missing_share=0.4)
     crawl(store, [source(min_success=0)])
