@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import world
 
 from diptych.naming import record_id, row_hash, shard_of
 from diptych.records import Document
@@ -20,7 +20,6 @@ from diptych.storage.manifest import Code, Schema, tensor_entries
 from diptych.storage.parts import groups, stage_totals
 from diptych.storage.reader import Records
 from diptych.storage.reader_loader import Loader
-from diptych.storage.snapshot import _write
 from diptych.storage.store import open_store
 from diptych.version import Version
 
@@ -40,8 +39,7 @@ def big(root: Path, count: int, shape: tuple[int, ...], shards: int = 8) -> Vers
         }
         for r in ids
     ]
-    cut = SimpleNamespace(rows=lambda: iter(rows), missing=[], done={"big": "1"}, sources={"big": None})
-    snapshot = _write(store, cut).digest  # type: ignore[arg-type]
+    snapshot = world.write_snapshot(store, rows)
     parts = []
     for shard in range(shards):
         own = [(n, r) for n, r in enumerate(ids) if shard_of(r, shards) == shard]

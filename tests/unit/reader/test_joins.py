@@ -57,7 +57,7 @@ def test_parts_of_several_segments(tmp_path: Path) -> None:
     version = world.make(tmp_path, 22, edited=(7, 8, 18, 20), removed=(5, 14))
     assert version.number == 3
     segments = [s for s in version.manifest.stages for p in version.store.parts(s) for s in p.segments]
-    assert len(segments) > 2 * version.manifest.shards * len(version.stages)
+    assert len(segments) > 1.5 * len(version.stages) * version.manifest.shards
     for kind, stage in world.COLLECTORS.items():
         ok = [row["key"] for row in rows_of(version, stage.name) if row["status"] == "ok"]
         with Records(version, stage.inputs, rows=kind, verify=True) as records:  # type: ignore[arg-type]
