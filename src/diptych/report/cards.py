@@ -181,7 +181,7 @@ class CardMaker:
         return Card(
             record=record,
             shard=self.shard.shard,
-            title=cut(document.title or snapshot["source_id"].rsplit("/", 1)[-1].removeprefix("file:") or record, 300),
+            title=cut(document.title or _name(snapshot["url"]) or snapshot["source_id"] or record, 300),
             source=snapshot["source"],
             subset=snapshot["subset"],
             url=cut(snapshot["url"], 500),
@@ -271,6 +271,11 @@ class CardMaker:
         if name not in self._tables:
             self._tables[name] = self.shard.version.store.lists.get(name)
         return self._tables[name]
+
+
+def _name(url: str) -> str:
+    """The last part of an address, which stands for a title that is missing."""
+    return url.partition("?")[0].rstrip("/").rsplit("/", 1)[-1].removeprefix("file:")
 
 
 def _norms(rows: Sequence[Row]) -> tuple[Norm, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +49,12 @@ class Shape:
         xs, ys = zip(*self.points, strict=True)
         return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
 
-    def label_at(self, unit: float) -> tuple[float, float]:
-        """Where the label begins: above the shape, or under it when there is no room; ``unit`` is a screen pixel."""
+    def label_at(self, unit: float, height: float) -> tuple[float, float]:
+        """Where the label begins: above the shape, else under it, else inside; ``unit`` is a screen pixel."""
         top, bottom = min(y for _, y in self.points), max(y for _, y in self.points)
-        return max(0.0, min(x for x, _ in self.points)), top - 3 * unit if top >= 13 * unit else bottom + 12 * unit
+        inside = max(0.0, top) + 12 * unit
+        below = bottom + 12 * unit if bottom + 14 * unit <= height else inside
+        return max(0.0, min(x for x, _ in self.points)), top - 3 * unit if top >= 13 * unit else below
 
     @property
     def path(self) -> str:
@@ -75,6 +78,11 @@ class Layer:
     name: str
     shapes: tuple[Shape, ...]
     edges: tuple[Edge, ...] = ()
+
+    @property
+    def labels(self) -> list[tuple[str, int]]:
+        """The distinct labels with their numbers, in order of first appearance."""
+        return list(Counter(s.label for s in self.shapes if s.label).items())
 
 
 def annotated_layer(*extras: str) -> Layer | None:
