@@ -21,8 +21,8 @@ import numpy as np
 
 from diptych.exceptions import UsageError
 from diptych.naming import Key
-from diptych.storage.reader import Records, Sample
 from diptych.storage.reader_order import Step, epoch_order, steps, steps_left
+from diptych.storage.reader_records import Records, Sample
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -38,7 +38,7 @@ class Loader:
     """Batches of a version's rows; iterate it once an epoch.
 
     ``fields``, ``rows``, ``split``, ``where``, ``missing`` and ``verify`` are those of
-    :class:`~diptych.storage.reader.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead, batches
+    :class:`~diptych.storage.reader_records.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead, batches
     keep their order; 0 reads in this process. ``float_dtype`` casts floating values (``"float32"``). ``collate``
     replaces the padding collate function; ``collate=list`` gives the samples themselves. ``start_method`` (fork,
     spawn, forkserver) and ``pin_memory`` are torch's.

@@ -18,8 +18,7 @@ from diptych.storage import CommitEntry, Manifest, SegmentWriter, StageEntry, ma
 from diptych.storage.log import new_commit_id, now
 from diptych.storage.manifest import Code, Schema, tensor_entries
 from diptych.storage.parts import groups, stage_totals
-from diptych.storage.reader import Records
-from diptych.storage.reader_loader import Loader
+from diptych.storage.reader import Loader, Records
 from diptych.storage.store import open_store
 from diptych.version import Version
 

@@ -244,7 +244,7 @@ def test_importing_and_reading_need_no_torch(version: Version) -> None:
 import sys
 sys.modules["torch"] = None
 import diptych, diptych.storage.reader_loader, diptych.storage.collate
-from diptych.storage.reader_loader import Loader
+from diptych.storage.reader import Loader
 version = diptych.open({root + "/world"!r})
 samples = [s for batch in Loader(version, ["features.pooled"], batch_size=4, collate=list) for s in batch]
 assert len(samples) > 3, samples

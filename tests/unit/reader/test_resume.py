@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diptych.exceptions import UsageError
-from diptych.storage.reader_loader import Loader
+from diptych.storage.reader import Loader
 from diptych.storage.reader_order import epoch_order
 from diptych.version import Version
 
@@ -237,3 +237,9 @@ def test_an_error_in_a_worker_arrives(version: Version) -> None:
 
 def _refuse(samples: list[Any]) -> None:
     raise UsageError("refused")
+
+
+def test_a_version_opens_its_loader(version: Version) -> None:
+    with version.loader(split="train", fields=FIELDS, batch_size=3, float_dtype="float32") as loader:
+        batch = next(iter(loader))
+        assert batch["features.pooled"].dtype == torch.float32 and len(batch["key"]) == 3

@@ -17,7 +17,7 @@ import numpy as np
 from diptych.exceptions import UsageError
 from diptych.naming import Key
 from diptych.storage.log import now
-from diptych.storage.reader_loader import Loader
+from diptych.storage.reader import Loader
 from diptych.training.run import Run, write_run
 
 if TYPE_CHECKING:
