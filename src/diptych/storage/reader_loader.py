@@ -38,8 +38,8 @@ class Loader:
     """Batches of a version's rows; iterate it once an epoch.
 
     ``fields``, ``rows``, ``split``, ``where``, ``missing`` and ``verify`` are those of
-    :class:`~diptych.storage.reader_records.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead, batches
-    keep their order; 0 reads in this process. ``float_dtype`` casts floating values (``"float32"``). ``collate``
+    :class:`~diptych.storage.reader_records.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead,
+    batches keep their order; 0 reads in this process. ``float_dtype`` casts floating values (``"float32"``). ``collate``
     replaces the padding collate function; ``collate=list`` gives the samples themselves. ``start_method`` (fork,
     spawn, forkserver) and ``pin_memory`` are torch's.
     """
