@@ -39,7 +39,7 @@ class Loader:
 
     ``fields``, ``rows``, ``split``, ``where``, ``missing`` and ``verify`` are those of
     :class:`~diptych.storage.reader_records.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead,
-    batches keep their order; 0 reads in this process. ``float_dtype`` casts floating values (``"float32"``). ``collate``
+    batches keep their order; 0 reads in this process. ``float_dtype`` casts floats (``"float32"``). ``collate``
     replaces the padding collate function; ``collate=list`` gives the samples themselves. ``start_method`` (fork,
     spawn, forkserver) and ``pin_memory`` are torch's.
     """
