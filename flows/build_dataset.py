@@ -13,7 +13,7 @@ from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Prog
 from diptych.engine.drive import Step, drive
 from diptych.engine.intake import check_shrink
 from diptych.engine.space import check_space
-from diptych.exceptions import Conflict
+from diptych.exceptions import Conflict, NotFound
 from diptych.parameters import BuildParameters
 from diptych.recipe import load_recipe
 from diptych.storage.alive import SignOfLife
@@ -66,11 +66,14 @@ def run_build(
             context = make_context(recipe, root, snapshot, options, build_id=build_id, force=force)
             check_shrink(store, context)
             check_space(store, context)
-            finished = drive(context, lambda steps, done, c=context: _submit(c, steps, done))
             try:
+                finished = drive(context, lambda steps, done, c=context: _submit(c, steps, done))
                 return publish(context.to_json(), finished)
             except Conflict:
                 continue
+            except NotFound:
+                if store.log.head() == context.head:
+                    raise  # nobody took it away: it really is missing
     raise Conflict(f"dataset {context.dataset}: {ATTEMPTS} other commits came first; run the build again")
 
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from toy_dataset import KEY, SCHEMA, STAGE, TENSORS, Toy, hash_of
 
-from diptych.exceptions import UsageError
 from diptych.naming import record_id, shard_of
 from diptych.stage import Output, Tensor
 from diptych.storage.compact import compact, needs_compaction
@@ -17,7 +16,6 @@ from diptych.storage.diff import diff
 from diptych.storage.log import CommitEntry, new_commit_id, now
 from diptych.storage.manifest import Manifest, successor
 from diptych.storage.parts import PartReader, make_part, write_chunk
-from diptych.storage.reshard import reshard
 from diptych.storage.segments import SegmentWriter
 from diptych.storage.verify import verify
 
@@ -175,33 +173,6 @@ def test_compaction_keeps_rows_and_digests(toy: Toy) -> None:
         ]
     assert verify(toy.store).ok and diff(toy.store, last.version, manifest.version).equal
     assert compact(toy.store, manifest, "again").stages == report.stages, "nothing left to merge"
-
-
-def test_resharding_is_what_a_build_with_that_many_shards_names(toy: Toy, tmp_path: Path) -> None:
-    first = toy.commit(RECORDS)
-    before = {path for path, _ in toy.store.home.walk("parts")}
-    eight = toy.by_shard(RECORDS, 8)
-    stages = reshard(toy.store, first, 8, lambda stage, shard: list(eight[shard]))
-    toy.shards = 8
-    after = toy.store.log.head()
-    second = successor(first, version=2, commit_id=new_commit_id(), created_at=now(), stages=stages, shards=8)
-    assert not second.fits[0].partials and second.fits[0].result == first.fits[0].result
-    toy.store.log.append(CommitEntry(manifest=second), after=after)
-    assert {path for path, _ in toy.store.home.walk("parts")} == before, "no value was written"
-    assert digests(second) == digests(Toy(tmp_path / "fresh", shards=8).commit(RECORDS))
-    assert (
-        verify(toy.store).ok and diff(toy.store, 1, 2).equal and second.stage(STAGE).bytes == first.stage(STAGE).bytes
-    )
-    four = toy.by_shard(RECORDS, 4)
-    back = reshard(toy.store, second, 4, lambda stage, shard: list(four[shard]))
-    assert [back[0].input, back[0].exact, back[0].floats] == [
-        first.stages[0].input,
-        first.stages[0].exact,
-        first.stages[0].floats,
-    ]
-    assert back[0].counts == first.stages[0].counts
-    with pytest.raises(UsageError, match="doubles or halves"):
-        reshard(toy.store, second, 32, lambda stage, shard: [])
 
 
 def test_one_percent_of_change_writes_about_one_percent(tmp_path: Path) -> None:

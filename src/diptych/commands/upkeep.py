@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import secrets
 import shutil
@@ -18,6 +17,7 @@ from diptych.engine.build import build
 from diptych.engine.commit import commit_rewritten
 from diptych.engine.context import BuildOptions, new_build_id
 from diptych.exceptions import DiptychError, NotFound, UsageError
+from diptych.releases import release
 from diptych.storage.alive import GRACE, SignOfLife
 from diptych.storage.compact import compact
 from diptych.storage.gc import gc
@@ -183,7 +183,7 @@ PACKAGES = ("diptych", "pyarrow", "numpy", "torch", "torchvision", "prefect", "p
 
 def doctor_command(root: RootOption = "data", as_json: JsonFlag = False) -> None:
     """Say what this machine has: versions, device, weights, the store and whether it can commit."""
-    found: dict[str, Any] = {"python": platform.python_version(), "packages": {p: _release(p) for p in PACKAGES}}
+    found: dict[str, Any] = {"python": platform.python_version(), "packages": {p: release(p) for p in PACKAGES}}
     found["device"] = _device()
     found["weights"] = {s.name: weights.state(s.name) for s in weights.list_weights()}
     found["weights_cache"] = str(weights.cache())
@@ -196,13 +196,6 @@ def doctor_command(root: RootOption = "data", as_json: JsonFlag = False) -> None
         typer.echo("; ".join(f"{k} {v}" for k, v in found["store"].items()))
 
     emit(found, as_json, render)
-
-
-def _release(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _device() -> str:

@@ -13,7 +13,7 @@ from diptych.engine.drive import Finished, Step, drive
 from diptych.engine.intake import check_shrink, take_snapshot
 from diptych.engine.space import check_space
 from diptych.engine.steps import run_fit_group, run_group
-from diptych.exceptions import Conflict
+from diptych.exceptions import Conflict, NotFound
 from diptych.recipe import parse_recipe
 from diptych.storage.alive import SignOfLife
 from diptych.storage.parts import groups
@@ -82,6 +82,7 @@ def make_context(
     """A build on the present head of the log; a dataset keeps its number of shards unless ``shards`` is given."""
     parsed = parse_recipe(recipe)
     store = open_store(root, parsed.name)
+    head = store.log.head()
     versions = store.log.versions()
     parent = max(versions) if versions else None
     return BuildContext(
@@ -91,7 +92,7 @@ def make_context(
         recipe=recipe,
         snapshot=snapshot,
         shards=shards or (versions[parent].shards if parent else parsed.shards),
-        head=store.log.head(),
+        head=head,
         parent=parent,
         options=options,
         force=force or Force(),
@@ -150,11 +151,14 @@ def build(
             context = make_context(recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards)
             check_shrink(store, context)
             check_space(store, context)
-            finished = drive(context, run_here(context, watcher), watcher.finished)
             try:
+                finished = drive(context, run_here(context, watcher), watcher.finished)
                 return report_of(store, context, finished)
             except Conflict:
                 continue
+            except NotFound:
+                if store.log.head() == context.head:
+                    raise  # nobody took it away: it really is missing
     raise Conflict(
         f"dataset {parsed.name}: {ATTEMPTS} other commits came first; the finished rows are kept, run the build again"
     )

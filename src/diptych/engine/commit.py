@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
-import subprocess
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -18,6 +14,7 @@ from diptych.engine.context import BuildContext, Done, graph_of
 from diptych.engine.drive import Finished
 from diptych.engine.graph import Graph, Node
 from diptych.engine.steps import node_key
+from diptych.releases import git_commit, release
 from diptych.stage import Status
 from diptych.storage.canonical import table_digest
 from diptych.storage.log import CommitEntry, new_commit_id, now
@@ -28,6 +25,7 @@ from diptych.storage.manifest import (
     StageEntry,
     WeightsEntry,
     manifest_digests,
+    successor,
 )
 from diptych.storage.parts import read_chunk, stage_totals
 from diptych.storage.snapshot import read_snapshot
@@ -73,8 +71,8 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
         stages=stages,
         fits=fits,
         recipe=context.recipe,
-        code=Code(version=_release("diptych"), commit=_git_commit()),
-        packages={"python": platform.python_version(), **{p: _release(p) for p in CORE_PACKAGES}},
+        code=Code(version=release("diptych"), commit=git_commit()),
+        packages={"python": platform.python_version(), **{p: release(p) for p in CORE_PACKAGES}},
         weights=weights,
         statistics=statistics(store, context, finished),
         input_digest=digests.input,
@@ -88,17 +86,10 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
 
 def commit_rewritten(store: Store, manifest: Manifest, stages: tuple[StageEntry, ...], head: int) -> int:
     """Commit the same rows in other segments; digests and everything else stay as they are."""
-    new = manifest.model_copy(
-        update={
-            "version": store.log.next_version(head),
-            "parent": manifest.version,
-            "commit_id": new_commit_id(),
-            "created_at": now(),
-            "stages": stages,
-        }
-    )
+    number = store.log.next_version(head)
+    new = successor(manifest, version=number, commit_id=new_commit_id(), created_at=now(), stages=stages)
     store.log.append(CommitEntry(manifest=new), after=head)
-    return new.version
+    return number
 
 
 def _stage_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> StageEntry:
@@ -114,7 +105,7 @@ def _stage_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> 
             "input": totals.input,
             "exact": totals.exact,
             "floats": totals.floats,
-            "packages": {p: _release(p) for p in stage.packages},
+            "packages": {p: release(p) for p in stage.packages},
             "weights": tuple(_weights_entry(n) for n in stage.weight_names()),
         }
     )
@@ -142,7 +133,7 @@ def _fit_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> Fi
         keyed=fit.key is not None,
         ledger=fit.ledger,
         partials=done.chunks,
-        packages={p: _release(p) for p in fit.packages},
+        packages={p: release(p) for p in fit.packages},
     )
 
 
@@ -163,24 +154,3 @@ def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[
 def _failed_share(finished: Finished) -> float:
     failed = sum(n for p in finished.progress.values() for s, n in p.counts.items() if Status(s).failed)
     return failed / max(1, sum(p.rows for p in finished.progress.values()))
-
-
-@cache
-def _release(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-@cache
-def _git_commit() -> str:
-    """The commit of the checkout this code runs from; empty when it is installed from a wheel."""
-    home = Path(__file__).resolve().parents[3]
-    if not (home / ".git").exists():
-        return ""
-    try:
-        run = subprocess.run(["git", "-C", str(home), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return run.stdout.strip() if run.returncode == 0 else ""

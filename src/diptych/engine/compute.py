@@ -15,6 +15,7 @@ from diptych.engine.graph import Node
 from diptych.engine.view import ShardView
 from diptych.engine.workbench import Workbench
 from diptych.naming import row_hash
+from diptych.releases import release
 from diptych.stage import Batch, Output, RowState, Status
 from diptych.storage.compact import compact_part, needs_compaction
 from diptych.storage.manifest import Schema, StageEntry, tensor_entries
@@ -85,6 +86,7 @@ def stage_entry(node: Node, key: str) -> StageEntry:
         key=key,
         version=stage.version,
         rows=stage.key,
+        gate=stage.gate,
         config=stage.config.model_dump(mode="json"),
         reads=node.producers,
         chunks=(),
@@ -192,7 +194,7 @@ def compute_part(
     if plan.missing:
         assert node.stage is not None
         stage = node.stage
-        meta = {"weights": list(stage.weight_names()), "packages": list(stage.packages), "version": stage.version}
+        meta = {"weights": list(stage.weight_names()), "packages": {p: release(p) for p in stage.packages}, "version": stage.version}
         writer = SegmentWriter(
             view.store,
             stage=node.name,

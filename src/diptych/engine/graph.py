@@ -15,12 +15,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from diptych import weights as weights_registry
-from diptych.engine.selection import Selection, parse_selection
 from diptych.exceptions import RecipeError
 from diptych.fit import Fit
 from diptych.fits import FITS
 from diptych.naming import Key, digest_settings
 from diptych.recipe import Recipe, explain
+from diptych.selection import Selection, parse_selection
 from diptych.stage import Stage, StageConfig
 from diptych.stages import STAGES
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from diptych.engine.context import BuildOptions, Force, graph_of
 from diptych.engine.crawling import refetch_records
-from diptych.storage.lookup import find_records, record_rows
 from diptych.exceptions import UsageError
 from diptych.naming import shard_of
 from diptych.stage import Status
+from diptych.storage.lookup import find_records, record_rows
 from diptych.storage.manifest import Manifest
 from diptych.storage.parts import Part, read_chunk
 from diptych.storage.snapshot import read_snapshot

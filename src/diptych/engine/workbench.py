@@ -69,7 +69,7 @@ def _process(stage: Stage, batch: Batch) -> Output:
         output = stage.process(batch)
     except DiptychError:
         raise
-    except Exception as error:  # noqa: BLE001 - any failure of one row must stay that row's
+    except Exception as error:
         if len(batch) == 1:
             output = batch.output()
             output.fail(0, f"exception:{type(error).__name__}", str(error)[:2000])

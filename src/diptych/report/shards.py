@@ -51,7 +51,8 @@ class Use:
 
 def gates(manifest: Manifest) -> tuple[StageEntry, ...]:
     """Stages that decide what is accepted: the cleaning stages, and any other that rejected a row."""
-    return tuple(s for s in manifest.stages if s.name.startswith("clean") or s.counts.rejected)
+    guessed = {s.name for s in manifest.stages if s.name.startswith("clean") or s.counts.rejected}
+    return tuple(s for s in manifest.stages if (s.name in guessed if s.gate is None else s.gate))
 
 
 class ShardRows:

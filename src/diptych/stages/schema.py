@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from diptych.fits import FITS
 from diptych.stage import Stage
 from diptych.stages import STAGES
 
-__all__ = ["all_schemas", "fit_schema", "load_fit", "load_stage", "stage_schema", "write_schemas"]
+__all__ = ["all_schemas", "fit_schema", "load_fit", "load_stage", "stage_schema"]
 
 
 def load_stage(name: str) -> type[Stage]:
@@ -83,16 +82,6 @@ def all_schemas() -> dict[str, str]:
         f"{m['name']}.v{m['version']}.json": json.dumps(m, indent=1, ensure_ascii=False, sort_keys=False) + "\n"
         for m in made
     }
-
-
-def write_schemas(folder: Path) -> list[Path]:
-    """Write them; files of older versions stay."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, text in all_schemas().items():
-        (folder / name).write_text(text, encoding="utf-8")
-        written.append(folder / name)
-    return written
 
 
 def _summary(work: type[Stage] | type[Fit]) -> str:

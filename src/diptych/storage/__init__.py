@@ -2,7 +2,7 @@
 
 Reading order: ``root`` (atomic files) - ``canonical`` (digests) - ``rows``, ``segments``, ``parts`` (values) -
 ``lists``, ``blobs`` (content-addressed) - ``manifest``, ``log``, ``store`` (versions) - ``alive``, ``references``,
-``retire``, ``gc``, ``verify``, ``diff``, ``compact``, ``reshard`` (what is done with them) - ``s3``.
+``retire``, ``gc``, ``verify``, ``diff``, ``compact`` (what is done with them) - ``s3``.
 """
 
 from diptych.storage.blobs import Blobs

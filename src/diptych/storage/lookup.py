@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from diptych.exceptions import NotFound
 from diptych.naming import sentence_key, shard_of, split_pair_key
 from diptych.records import Document
-from diptych.stage import Status
 from diptych.storage.fetch_log import FetchLog
 from diptych.storage.manifest import Manifest
 from diptych.storage.snapshot import read_snapshot

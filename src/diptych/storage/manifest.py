@@ -78,6 +78,8 @@ class StageEntry(_Model):
     version: int
     rows: Key | None = None
     """Which rows it has: document, image, pair or sentence."""
+    gate: bool | None = None
+    """Whether a row it does not pass is not accepted by later stages; None in manifests that do not say."""
     config: JsonValue = None
     reads: tuple[str, ...] = ()
     chunks: tuple[str, ...]
@@ -177,16 +179,10 @@ def successor(
     commit_id: str,
     created_at: str,
     stages: Iterable[StageEntry],
-    shards: int | None = None,
 ) -> Manifest:
-    """The manifest of a version with other part lists (compaction, resharding) and all else as in ``parent``.
-
-    With another number of shards the fits lose their partials, which belong to the old shards.
-    """
+    """The manifest of a version with other part lists (compaction) and all else as in ``parent``."""
     stages = tuple(stages)
-    same = shards is None or shards == parent.shards
-    fits = parent.fits if same else tuple(f.model_copy(update={"partials": ()}) for f in parent.fits)
-    digests = manifest_digests(parent.snapshot, stages, fits)
+    digests = manifest_digests(parent.snapshot, stages, parent.fits)
     return parent.model_copy(
         update={
             "version": version,
@@ -194,8 +190,6 @@ def successor(
             "commit_id": commit_id,
             "created_at": created_at,
             "stages": stages,
-            "fits": fits,
-            "shards": shards or parent.shards,
             "input_digest": digests.input,
             "exact_digest": digests.exact,
             "floats_digest": digests.floats,

@@ -153,7 +153,7 @@ class Records:
 
 
 def _selections(where: str | Sequence[str] | None) -> list[Any]:
-    from diptych.engine.selection import parse_selection
+    from diptych.selection import parse_selection
 
     texts: Sequence[str] = [where] if isinstance(where, str) else where or []
     return [parse_selection(text, "where") for text in texts]

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diptych.exceptions import UsageError
+from diptych.releases import git_commit, release
 from diptych.storage.log import now
 from diptych.storage.root import LocalRoot
 
@@ -110,8 +110,8 @@ def provenance(version: Version, run: Run) -> dict[str, Plain]:
         "reads": list(run.reads),
         "random_weights": [w.name for w in manifest.weights if w.random],
         "seed": run.seed,
-        "code": {"version": _release("diptych"), "commit": _commit()},
-        "packages": {"python": platform.python_version(), **{name: _release(name) for name in PACKAGES}},
+        "code": {"version": release("diptych"), "commit": git_commit()},
+        "packages": {"python": platform.python_version(), **{name: release(name) for name in PACKAGES}},
         "started": run.started,
         "finished": now(),
     }
@@ -119,17 +119,3 @@ def provenance(version: Version, run: Run) -> dict[str, Plain]:
 
 def _json(path: Path, value: Mapping[str, Plain]) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-
-
-def _commit() -> str:
-    """The commit of the checkout this code runs from, as builds record it; empty when installed."""
-    from diptych.engine.commit import _git_commit
-
-    return _git_commit()
-
-
-def _release(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

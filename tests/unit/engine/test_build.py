@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import toy  # noqa: E402
+import toy
 
-from diptych.engine.build import BuildReport, build  # noqa: E402
-from diptych.engine.context import BuildOptions  # noqa: E402
-from diptych.engine.rebuild import plan_rebuild  # noqa: E402
-from diptych.engine.steps import close  # noqa: E402
-from diptych.exceptions import NothingCommitted, RecipeError, StageError  # noqa: E402
-from diptych.storage.store import Store, open_store  # noqa: E402
+from diptych.engine.build import BuildReport, build
+from diptych.engine.context import BuildOptions
+from diptych.engine.rebuild import plan_rebuild
+from diptych.engine.steps import close
+from diptych.exceptions import NothingCommitted, RecipeError, StageError
+from diptych.storage.store import Store, open_store
 
 WORDS = ["red", "car", "blue", "boat", "tree", "dog", "house", "kite"]
 
@@ -264,6 +264,23 @@ def test_one_percent_change_writes_about_one_percent(tmp_path: Path) -> None:
     touched = {int(r["record"][:8], 16) * 32 >> 32 for r in rows[:4]}
     assert sum(p.bytes_written > 0 for p in report.progress.values()) <= 5 and len(touched) <= 4
     assert (after - before) / before < 0.25  # toy rows are smaller than their bookkeeping; benchmarks/ measures real ones
+
+
+def test_resharding_computes_nothing_and_equals_a_fresh_build_of_that_count(tmp_path: Path) -> None:
+    fresh_roots, tmp_path = tmp_path / "fresh", tmp_path / "resharded"
+    rows = corpus(open_store(tmp_path, "toy"))
+    run(tmp_path, rows)
+    four = digests(tmp_path)
+    before = {p for p in tmp_path.rglob("*.npy")}
+    for shards, fresh in ((8, toy.RECIPE.replace("shards: 4", "shards: 8")), (2, toy.RECIPE.replace("shards: 4", "shards: 2"))):
+        report = build(toy.RECIPE, str(tmp_path), BuildOptions(), snapshot=toy.snapshot(open_store(tmp_path, "toy"), rows), shards=shards)
+        assert report.computed == 0 and {p for p in tmp_path.rglob("*.npy")} == before
+        other = fresh_roots / str(shards)
+        run(other, corpus(open_store(other, "toy")), fresh)
+        assert digests(tmp_path) == digests(other)
+    assert run(tmp_path, rows).committed.version is None, "a dataset keeps its number of shards"
+    build(toy.RECIPE, str(tmp_path), BuildOptions(), snapshot=toy.snapshot(open_store(tmp_path, "toy"), rows), shards=4)
+    assert digests(tmp_path) == four
 
 
 def test_deleted_dataset_builds_to_the_same_digest(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import toy  # noqa: E402
-from test_build import corpus, digests, run  # noqa: E402
+import toy
+from test_build import corpus, digests, run
 
-from diptych.storage.store import open_store  # noqa: E402
-from diptych.storage.verify import verify  # noqa: E402
+from diptych.storage.store import open_store
+from diptych.storage.verify import verify
 
 SCRIPT = Path(__file__).parent / "toy_build.py"
 

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import toy  # noqa: E402
+import toy
 
-from diptych.engine.build import build  # noqa: E402
-from diptych.engine.context import BuildOptions  # noqa: E402
+from diptych.engine.build import build
+from diptych.engine.context import BuildOptions
 
 if __name__ == "__main__":
     root, snapshot = sys.argv[1:3]
