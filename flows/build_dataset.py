@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from diptych.engine.build import ATTEMPTS, BuildReport, make_context
 from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Progress, graph_of, new_build_id
@@ -25,8 +27,10 @@ from tasks.publish import publish
 
 __all__ = ["build_dataset", "run_build"]
 
+_RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=2)  # type: ignore[assignment]
 
-@flow(name="build-dataset", task_runner=ThreadPoolTaskRunner(max_workers=2), log_prints=False)
+
+@flow(name="build-dataset", task_runner=_RUNNER, log_prints=False)
 def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     """Build, and commit a version if anything changed."""
     file = load_recipe(parameters.recipe)
@@ -54,9 +58,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     }
 
 
-def run_build(
-    recipe: str, root: str, snapshot: str, options: BuildOptions, force: Force | None = None
-) -> BuildReport:
+def run_build(recipe: str, root: str, snapshot: str, options: BuildOptions, force: Force | None = None) -> BuildReport:
     """The steps of one build as tasks, planned again when another commit came first."""
     build_id = new_build_id()
     context = make_context(recipe, root, snapshot, options, build_id=build_id, force=force)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from prefect import flow
 
 from diptych.engine.rebuild import plan_rebuild
@@ -22,6 +24,7 @@ def rebuild_shard(parameters: RebuildParameters) -> dict[str, object]:
         failed=parameters.failed,
         stage=parameters.stage,
         refetch=parameters.refetch,
+        environ=os.environ,
     )
     report = run_build(plan.recipe, parameters.root, plan.snapshot, plan.options, plan.force)
     outcome: dict[str, int] = {}

@@ -1,1 +1,1 @@
-"""Prefect tasks, grouped by failure policy: crawl (retried), extract (accelerator), annotate (CPU), publish (never retried)."""
+"""Prefect tasks by failure policy: crawl (retried), extract (accelerator), annotate (CPU), publish (never retried)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -16,7 +18,9 @@ __all__ = ["crawl_sources", "cut"]
 @task(name="crawl", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
 def crawl_sources(recipe: str, root: str, folder: str, retry_failed: bool = False, refresh: bool = False) -> str:
     """Fetch what the recipe's sources name; the crawl's totals in words."""
-    return "\n".join(crawl_recipe(recipe, root, folder, refresh=refresh, retry_failed=retry_failed).lines())
+    return "\n".join(
+        crawl_recipe(recipe, root, folder, refresh=refresh, retry_failed=retry_failed, environ=os.environ).lines()
+    )
 
 
 @task(name="snapshot", cache_policy=NO_CACHE)

@@ -14,7 +14,9 @@ from tasks.compute import compute_step
 __all__ = ["extract"]
 
 
-@task(name="extract", tags=["accelerator"], retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="extract", tags=["accelerator"], retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False
+)
 def extract(kind: str, context: Mapping[str, Any], name: str, group: int, done: Mapping[str, Done]) -> Progress:
     """One accelerator stage over one group of shards."""
     return compute_step(kind, context, name, group, done)

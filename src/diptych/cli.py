@@ -35,7 +35,8 @@ app.add_typer(weights_commands.app, name="weights")
 
 
 @app.callback()
-def _settings() -> None:
+def _settings(context: typer.Context) -> None:
+    context.obj = os.environ
     cache = os.environ.get("DIPTYCH_WEIGHTS")
     if cache:
         weights.set_cache(Path(cache))

@@ -1,18 +1,18 @@
 """Every error Diptych raises on purpose, and the exit code each one ends a command with.
 
-    DiptychError                      exit 1
-    ├── UsageError                    exit 2   what was asked for cannot be
-    │   └── RecipeError               exit 2   a recipe key is unknown, mistyped or impossible
-    ├── MissingExtra                  exit 1   an optional package is not installed
-    ├── WeightsError                  exit 1   weights are absent, or their hash differs
-    ├── SourceError                   exit 1   a source cannot be read at all
-    ├── StageError                    exit 1   a stage broke its contract
-    ├── StoreError                    exit 1
-    │   ├── NotFound                  exit 2   no such dataset, version, record or file
-    │   ├── Conflict                  exit 1   somebody else committed first
-    │   ├── Corrupt                   exit 1   a stored file is not what was written
-    │   └── NoSpace                   exit 1   the build would not fit the disk
-    └── NothingCommitted              exit 3   too much failed or vanished
+DiptychError                      exit 1
+├── UsageError                    exit 2   what was asked for cannot be
+│   └── RecipeError               exit 2   a recipe key is unknown, mistyped or impossible
+├── MissingExtra                  exit 1   an optional package is not installed
+├── WeightsError                  exit 1   weights are absent, or their hash differs
+├── SourceError                   exit 1   a source cannot be read at all
+├── StageError                    exit 1   a stage broke its contract
+├── StoreError                    exit 1
+│   ├── NotFound                  exit 2   no such dataset, version, record or file
+│   ├── Conflict                  exit 1   somebody else committed first
+│   ├── Corrupt                   exit 1   a stored file is not what was written
+│   └── NoSpace                   exit 1   the build would not fit the disk
+└── NothingCommitted              exit 3   too much failed or vanished
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ class BuildParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     recipe: str = Field(description="path of the recipe, or the name of one in datasets/")
-    root: str = Field("data", description="folder (or s3://bucket/folder) that holds the datasets")
-    crawl: bool = Field(True, description="ask the sources for what is new before building")
+    root: str = Field(default="data", description="folder (or s3://bucket/folder) that holds the datasets")
+    crawl: bool = Field(default=True, description="ask the sources for what is new before building")
     device: str = Field(
-        "cpu", description="where accelerator stages run, as torch names it", pattern=r"^(cpu|cuda(:\d+)?|mps)$"
+        default="cpu", description="where accelerator stages run, as torch names it", pattern=r"^(cpu|cuda(:\d+)?|mps)$"
     )
-    workers: int = Field(2, ge=1, le=64, description="threads that read files beside each stage")
-    retry_failed: bool = Field(False, description="compute again every row that failed before")
-    accept_failures: bool = Field(False, description="commit although too many rows failed")
-    allow_shrink: bool = Field(False, description="commit although many records would leave")
+    workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
+    retry_failed: bool = Field(default=False, description="compute again every row that failed before")
+    accept_failures: bool = Field(default=False, description="commit although too many rows failed")
+    allow_shrink: bool = Field(default=False, description="commit although many records would leave")
 
 
 class RebuildParameters(BaseModel):
@@ -30,9 +30,9 @@ class RebuildParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="the dataset's name")
-    root: str = Field("data", description="folder that holds the datasets")
-    shard: int | None = Field(None, ge=0, description="a shard's number")
-    record: str | None = Field(None, description="a record id, URL, file name or image key")
-    failed: bool = Field(False, description="every row that failed")
-    stage: str | None = Field(None, description="only this stage, and what reads a row of it that changed")
-    refetch: bool = Field(False, description="fetch the named records' bytes again first")
+    root: str = Field(default="data", description="folder that holds the datasets")
+    shard: int | None = Field(default=None, ge=0, description="a shard's number")
+    record: str | None = Field(default=None, description="a record id, URL, file name or image key")
+    failed: bool = Field(default=False, description="every row that failed")
+    stage: str | None = Field(default=None, description="only this stage, and what reads a row of it that changed")
+    refetch: bool = Field(default=False, description="fetch the named records' bytes again first")

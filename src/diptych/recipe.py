@@ -25,10 +25,11 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_failed: float = Field(0.01, ge=0, le=1, description="largest share of failed rows of any stage")
-    max_shrink: float = Field(0.1, ge=0, le=1, description="largest share of the parent's records a build may drop")
-    gone_after: int = Field(3, ge=1, description="crawls that must answer 404 or 410 before a record leaves")
-    min_success: float = Field(0.5, ge=0, le=1, description="smallest share of a crawl's addresses that must be fetched")
+    max_failed: float = Field(default=0.01, ge=0, le=1, description="largest share of failed rows of any stage")
+    max_shrink: float = Field(
+        default=0.1, ge=0, le=1, description="largest share of the parent's records a build may drop"
+    )
+    gone_after: int = Field(default=3, ge=1, description="crawls that must answer 404 or 410 before a record leaves")
 
 
 class Recipe(BaseModel):
@@ -37,10 +38,12 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="the dataset's name and folder")
-    title: str = Field("", description="one line for the card")
-    contact: str = Field("", description="an address for the User-Agent; needed by sources that use the network")
+    title: str = Field(default="", description="one line for the card")
+    contact: str = Field(
+        default="", description="an address for the User-Agent; needed by sources that use the network"
+    )
     sources: tuple[Mapping[str, Any], ...] = Field(min_length=1, description="where documents come from")
-    shards: int = Field(4, ge=1, le=1 << 20, description="a power of two; `diptych reshard` changes it later")
+    shards: int = Field(default=4, ge=1, le=1 << 20, description="a power of two; `diptych reshard` changes it later")
     stages: Mapping[str, Mapping[str, Any] | None] = Field(description="what is computed, by stage name")
     fits: Mapping[str, Mapping[str, Any] | None] = Field(default_factory=dict, description="settings of fits")
     limits: Limits = Limits()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from diptych.naming import digest_bytes
 
@@ -69,10 +70,9 @@ class Document:
     @classmethod
     def from_bytes(cls, data: bytes) -> Document:
         """The document a blob holds; keys that this release does not know are ignored."""
-        raw = json.loads(data)
-        known = {f.name for f in fields(cls)}
-        values = {k: tuple(v) if k == "keyphrases" else v for k, v in raw.items() if k in known}
-        return cls(**values)
+        raw: dict[str, Any] = json.loads(data)
+        values = {f.name: raw[f.name] for f in fields(cls) if f.name in raw and f.name != "keyphrases"}
+        return cls(**values, keyphrases=tuple(raw.get("keyphrases", ())))
 
 
 @dataclass(frozen=True)

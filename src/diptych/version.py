@@ -106,10 +106,10 @@ class Version:
 
     def document(self, record: str) -> Document:
         """The text of one record."""
-        content = self.snapshot.record(record)["content"]
-        if content is None:
-            raise NotFound(f"record {record} has no content: its outcome is {self.snapshot.record(record)['outcome']}")
-        return Document.from_bytes(self.store.blobs.get(content))
+        row = self.snapshot.known(record)
+        if row["content"] is None:
+            raise NotFound(f"record {record} has no content: its outcome is {row['outcome']}")
+        return Document.from_bytes(self.store.blobs.get(row["content"]))
 
     def blob(self, key: str) -> bytes:
         """The bytes of an image, as fetched."""
@@ -142,7 +142,7 @@ class Version:
         rows = []
         for row in self.snapshot.table().to_pylist():
             base = {n: row[n] for n in ("record", "source", "subset", "source_id", "url", "outcome", "split")}
-            text = self.document(row["record"]) if row["content"] else Document()
+            text = Document.from_bytes(self.store.blobs.get(row["content"])) if row["content"] else Document()
             rows.append({**base, **{n: getattr(text, n) for n in Document.__dataclass_fields__}})
         return pa.Table.from_pylist(rows)
 

@@ -49,15 +49,27 @@ def init_command(
 
 
 def build_command(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
     root: RootOption = "data",
-    crawl: Annotated[bool | None, typer.Option("--crawl/--no-crawl", help="ask the sources first; default: local ones always, others when never asked")] = None,
-    shards: Annotated[str, typer.Option(help="compute only these shards, as 3,7; commits only if every shard then has every stage")] = "",
+    crawl: Annotated[
+        bool | None,
+        typer.Option(
+            "--crawl/--no-crawl", help="ask the sources first; default: local ones always, others when never asked"
+        ),
+    ] = None,
+    shards: Annotated[
+        str, typer.Option(help="compute only these shards, as 3,7; commits only if every shard then has every stage")
+    ] = "",
     stages: Annotated[str, typer.Option(help="compute only these stages, as ocr,sentences")] = "",
     device: Device = "cpu",
     workers: Workers = 2,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="rows at a time; each stage has its own default")] = None,
-    retry_failed: Annotated[bool, typer.Option(help="compute every failed row again, not only transient failures")] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="rows at a time; each stage has its own default")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option(help="compute every failed row again, not only transient failures")
+    ] = False,
     accept_failures: Annotated[bool, typer.Option(help="commit although too many rows failed")] = False,
     allow_shrink: Annotated[bool, typer.Option(help="commit although many records would leave")] = False,
     dry: DryRun = False,
@@ -90,10 +102,14 @@ def build_command(
     if dry:
         plan = dry_run(text, root, options, file.folder)
         rows = [[p.name, p.rows, p.reused, p.missing] for p in plan.stages]
-        emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", ["stage", "rows", "at hand", "to compute"], rows))
+        emit(
+            plan,
+            as_json,
+            lambda: table(f"{parsed.name}: what a build would do", ["stage", "rows", "at hand", "to compute"], rows),
+        )
         return
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
-        crawl_recipe(text, root, file.folder, retry_failed=retry_failed, say=_say(as_json))
+        crawl_recipe(text, root, file.folder, retry_failed=retry_failed, say=_say(as_json), environ=context.obj)
     watcher = ConsoleWatcher(quiet=as_json)
     try:
         report = build(text, root, options, folder=file.folder, watcher=watcher)
@@ -104,7 +120,13 @@ def build_command(
 
 def _as_json(report: BuildReport) -> dict[str, Any]:
     stages = {
-        p.name: {"rows": p.rows, "computed": p.computed, "reused": p.reused, **p.counts, "bytes_written": p.bytes_written}
+        p.name: {
+            "rows": p.rows,
+            "computed": p.computed,
+            "reused": p.reused,
+            **p.counts,
+            "bytes_written": p.bytes_written,
+        }
         for p in report.progress.values()
         if p.kind == "stage"
     }
@@ -139,6 +161,7 @@ def _say(quiet: bool) -> Callable[[str], None]:
 
 
 def crawl_command(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
     root: RootOption = "data",
     refresh: Annotated[bool, typer.Option(help="fetch everything again, without conditional requests")] = False,
@@ -148,12 +171,13 @@ def crawl_command(
     """Ask the recipe's sources for what is new; every attempt is a row of the fetch log."""
     file = load_recipe(recipe)
     report = crawl_recipe(
-        file.text, root, file.folder, refresh=refresh, retry_failed=retry_failed, say=_say(as_json)
+        file.text, root, file.folder, refresh=refresh, retry_failed=retry_failed, say=_say(as_json), environ=context.obj
     )
     emit(report.to_dict(), as_json, lambda: typer.echo("\n".join(report.lines())))
 
 
 def rebuild_command(
+    context: typer.Context,
     dataset: str,
     root: RootOption = "data",
     shard: Annotated[int | None, typer.Option(help="every row of this shard")] = None,
@@ -169,11 +193,23 @@ def rebuild_command(
     """Compute rows again although their address exists; says per row equal, changed or repaired."""
     options = BuildOptions(workers=workers, device=device)
     plan = plan_rebuild(
-        root, dataset, shard=shard, record=record, failed=failed, stage=stage, refetch=refetch and not dry, options=options
+        root,
+        dataset,
+        shard=shard,
+        record=record,
+        failed=failed,
+        stage=stage,
+        refetch=refetch and not dry,
+        options=options,
+        environ=context.obj,
     )
     if dry:
         named = {name: len(rows) for name, rows in plan.force.rows.items()}
-        emit(named, as_json, lambda: table("rows that would be computed again", ["stage", "rows"], [[k, v] for k, v in named.items()]))
+        emit(
+            named,
+            as_json,
+            lambda: table("rows that would be computed again", ["stage", "rows"], [[k, v] for k, v in named.items()]),
+        )
         return
     watcher = ConsoleWatcher(quiet=as_json)
     try:
@@ -185,7 +221,9 @@ def rebuild_command(
     def render() -> None:
         different = [r for r in data.get("compared", []) if r["outcome"] != "equal"]
         if different:
-            table("rows that differ", ["stage", "row", "outcome", "columns"], [list(r.values()) for r in different[:50]])
+            table(
+                "rows that differ", ["stage", "row", "outcome", "columns"], [list(r.values()) for r in different[:50]]
+            )
         counts = ", ".join(f"{n} {what}" for what, n in data.get("outcome", {}).items()) or "no row was named"
         typer.echo(f"{dataset}: {counts}; {report.committed.reason}")
 

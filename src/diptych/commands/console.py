@@ -22,7 +22,9 @@ from diptych.storage.store import Store, datasets, open_store
 
 __all__ = ["ConsoleWatcher", "DryRun", "JsonFlag", "RootOption", "console", "emit", "open_version", "plain", "table"]
 
-RootOption = Annotated[str, typer.Option("--root", envvar="DIPTYCH_ROOT", help="folder or bucket that holds the datasets")]
+RootOption = Annotated[
+    str, typer.Option("--root", envvar="DIPTYCH_ROOT", help="folder or bucket that holds the datasets")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done and do nothing")]
 
@@ -35,7 +37,9 @@ def open_version(name: str, root: str) -> tuple[Store, Manifest]:
     dataset, _, version = name.partition("@")
     known = datasets(root)
     if dataset not in known:
-        raise UsageError(f"no dataset {dataset!r} under {root}; there {'are ' + ', '.join(known) if known else 'is none'}")
+        raise UsageError(
+            f"no dataset {dataset!r} under {root}; there {'are ' + ', '.join(known) if known else 'is none'}"
+        )
     store = open_store(root, dataset)
     return store, store.log.manifest(int(version) if version.isdecimal() else version or "latest")
 
@@ -75,7 +79,9 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         numeric = all(isinstance(r[n], int | float) for r in rows) and bool(rows)
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(f"{c:,}" if isinstance(c, int) else f"{c:.3g}" if isinstance(c, float) else str(c) for c in row))
+        shown.add_row(
+            *(f"{c:,}" if isinstance(c, int) else f"{c:.3g}" if isinstance(c, float) else str(c) for c in row)
+        )
     console.print(shown)
 
 
@@ -109,7 +115,8 @@ class ConsoleWatcher:
             return
         other = ", ".join(f"{n} {s}" for s, n in progress.counts.items() if n and s != "ok")
         unit = "rows" if progress.kind == "stage" else "shards"
-        line = f"{progress.name:16} {progress.rows:>8} rows  {progress.computed:>8} {unit} computed  {progress.reused:>8} reused"
+        line = f"{progress.name:16} {progress.rows:>8} rows  {progress.computed:>8} {unit} computed"
+        line += f"  {progress.reused:>8} reused"
         typer.echo(f"{line}  {progress.seconds:6.1f} s{'  ' + other if other else ''}", err=True)
 
     def close(self) -> None:

@@ -33,7 +33,9 @@ def versions_command(
     """List versions with their tags, rows and bytes."""
     known = datasets(root)
     if dataset is not None and dataset not in known:
-        raise UsageError(f"no dataset {dataset!r} under {root}; there {'are ' + ', '.join(known) if known else 'is none'}")
+        raise UsageError(
+            f"no dataset {dataset!r} under {root}; there {'are ' + ', '.join(known) if known else 'is none'}"
+        )
     found = []
     for name in [dataset] if dataset else known:
         log = open_store(root, name).log
@@ -56,7 +58,14 @@ def versions_command(
                 }
             )
     rows = [
-        [f"{v['dataset']}@{v['version']}", v["created_at"], v["records"], v["bytes"], ", ".join(v["tags"]), v["input_digest"][:12]]
+        [
+            f"{v['dataset']}@{v['version']}",
+            v["created_at"],
+            v["records"],
+            v["bytes"],
+            ", ".join(v["tags"]),
+            v["input_digest"][:12],
+        ]
         for v in found
     ]
     emit(found, as_json, lambda: table("", ["version", "created", "records", "bytes", "tags", "input digest"], rows))
@@ -86,7 +95,8 @@ def _render(found: Lineage) -> None:
     say("fetched", "bold")
     for fetch in found.fetches:
         status = f" HTTP {fetch['status']}" if fetch["status"] else ""
-        say(f"  {fetch['fetched_at'] or 'never'}{status} {fetch['outcome']} {fetch['code']} {fetch['bytes']:,} bytes  {fetch['url']}")
+        outcome = f"{fetch['outcome']} {fetch['code']}".strip()
+        say(f"  {fetch['fetched_at'] or 'never'}{status} {outcome}, {fetch['bytes']:,} bytes  {fetch['url']}")
     for row in found.rows:
         style = {"ok": "", "rejected": "yellow", "skipped": "dim"}.get(row.status, "red")
         say(f"{row.stage} v{row.stage_version} {row.key}", "bold")

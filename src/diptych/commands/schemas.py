@@ -31,7 +31,9 @@ def schemas_command(
 ) -> None:
     """Write schemas/ from the code, or compare; files of older versions stay."""
     found = contracts()
-    different = [n for n, text in found.items() if not (to / n).is_file() or (to / n).read_text(encoding="utf-8") != text]
+    different = [
+        n for n, text in found.items() if not (to / n).is_file() or (to / n).read_text(encoding="utf-8") != text
+    ]
     if check:
         for name in different:
             typer.echo(f"{to / name} differs from the code; run: make schemas")

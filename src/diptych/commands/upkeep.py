@@ -80,7 +80,8 @@ def verify_command(
 def gc_command(
     dataset: Name,
     root: RootOption = "data",
-    grace: Annotated[float, typer.Option(min=0, help="days for which files that no version names are spared")] = GRACE / 86400,
+    grace: Annotated[float, typer.Option(min=0, help="days for which files that no version names are spared")] = GRACE
+    / 86400,
     dry: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -102,7 +103,9 @@ def retire_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Take versions out of the log; `gc` then deletes what only they named."""
-    plan = retire(_store(dataset, root), keep_last=keep_last, versions=versions, force=force, dry_run=dry, reason=reason)
+    plan = retire(
+        _store(dataset, root), keep_last=keep_last, versions=versions, force=force, dry_run=dry, reason=reason
+    )
 
     def render() -> None:
         for number, why in plan.protected.items():
@@ -178,7 +181,21 @@ def reshard_command(
     )
 
 
-PACKAGES = ("diptych", "pyarrow", "numpy", "torch", "torchvision", "prefect", "paddleocr", "onnxruntime", "stanza", "transformers", "detectron2", "ray", "s3fs")
+PACKAGES = (
+    "diptych",
+    "pyarrow",
+    "numpy",
+    "torch",
+    "torchvision",
+    "prefect",
+    "paddleocr",
+    "onnxruntime",
+    "stanza",
+    "transformers",
+    "detectron2",
+    "ray",
+    "s3fs",
+)
 
 
 def doctor_command(root: RootOption = "data", as_json: JsonFlag = False) -> None:

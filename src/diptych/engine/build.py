@@ -148,7 +148,9 @@ def build(
     with SignOfLife(store, build_id, "build"):
         for _ in range(ATTEMPTS):
             taken = snapshot or take_snapshot(store, parsed, folder)
-            context = make_context(recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards)
+            context = make_context(
+                recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards
+            )
             check_shrink(store, context)
             check_space(store, context)
             try:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
+from pydantic import JsonValue
 
 from diptych import weights as weights_registry
 from diptych.engine.compute import stage_entry
@@ -137,18 +138,21 @@ def _fit_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> Fi
     )
 
 
-def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[str, object]:
+def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[str, JsonValue]:
     """Plain counts of a version: the snapshot's records and images by outcome, each stage's rows by status and code."""
     table = read_snapshot(store, context.snapshot).table(["outcome", "images"])
     records = Counter(table["outcome"].to_pylist())
     images = pc.list_flatten(table["images"].combine_chunks())
     outcomes = Counter(images.field("outcome").to_pylist()) if len(images) else Counter()
-    stages = {
+    stages: dict[str, JsonValue] = {
         name: {"rows": p.rows, **{k: v for k, v in p.counts.items() if v}, "codes": dict(sorted(p.codes.items()))}
         for name, p in finished.progress.items()
         if graph_of(context.recipe)[name].stage
     }
-    return {"records": dict(sorted(records.items())), "images": dict(sorted(outcomes.items())), "stages": stages}
+    counted: dict[str, JsonValue] = {"stages": stages}
+    for name, found in (("records", records), ("images", outcomes)):
+        counted[name] = {str(k): n for k, n in sorted(found.items())}
+    return counted
 
 
 def _failed_share(finished: Finished) -> float:

@@ -194,7 +194,11 @@ def compute_part(
     if plan.missing:
         assert node.stage is not None
         stage = node.stage
-        meta = {"weights": list(stage.weight_names()), "packages": {p: release(p) for p in stage.packages}, "version": stage.version}
+        meta = {
+            "weights": list(stage.weight_names()),
+            "packages": {p: release(p) for p in stage.packages},
+            "version": stage.version,
+        }
         writer = SegmentWriter(
             view.store,
             stage=node.name,
@@ -224,9 +228,7 @@ def compute_part(
         part = compact_part(view.store, stage_entry(node, key), part, context.shards, context.build)
     codes = Counter(f"{r.status}:{r.code}" for k in plan.keys if (r := plan.found[k]).status != Status.OK)
     computed = sum(1 for i in plan.missing if plan.keys[i] not in plan.settled)
-    return PartResult(
-        part, computed, len(before), dict(codes), written, time.monotonic() - started, tuple(compared)
-    )
+    return PartResult(part, computed, len(before), dict(codes), written, time.monotonic() - started, tuple(compared))
 
 
 def _outputs(

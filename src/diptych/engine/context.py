@@ -72,7 +72,7 @@ class BuildContext:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> BuildContext:
         """The inverse of :meth:`to_json`."""
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()}
+        options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()}
         rows = {k: tuple(v) for k, v in raw["force"]["rows"].items()}
         force = Force(rows, tuple(raw["force"]["shards"]))
         return cls(**{**raw, "options": BuildOptions(**options), "force": force, "refit": tuple(raw["refit"])})
@@ -80,6 +80,7 @@ class BuildContext:
     def store(self) -> Store:
         """The dataset's store."""
         return open_store(self.root, self.dataset)
+
 
 @dataclass(frozen=True)
 class Done:

@@ -71,7 +71,9 @@ def crawl_recipe(
     )
 
 
-def refetch_records(store: Store, manifest: Manifest, records: Collection[str]) -> str:
+def refetch_records(
+    store: Store, manifest: Manifest, records: Collection[str], environ: Mapping[str, str] | None = None
+) -> str:
     """Fetch the pages and images of these records again; the version's snapshot with their new rows, its digest."""
     recipe = parse_recipe(manifest.recipe)
     if not store.home.exists(PLACE):
@@ -80,6 +82,6 @@ def refetch_records(store: Store, manifest: Manifest, records: Collection[str]) 
     snapshot = read_snapshot(store, manifest.snapshot)
     rows = [row for record in records if (row := snapshot.record(record)) is not None]
     urls = {u for row in rows for u in (row["url"], *(i["url"] for i in row["images"] or ()))}
-    crawl(store, sources, refresh=True, only=urls)
+    crawl(store, sources, refresh=True, only=urls, environ=environ)
     cut = cut_snapshot(store, sources, gone_after=recipe.limits.gone_after)
     return replace_records(store, manifest.snapshot, cut.digest, records).digest

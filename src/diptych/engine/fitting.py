@@ -16,7 +16,9 @@ from diptych.storage.lists import Lists
 
 __all__ = ["PARTIALS_SCHEMA", "Partial", "fit_partial", "merge_partials", "read_partials", "write_partials"]
 
-PARTIALS_SCHEMA = pa.schema([("shard", pa.int32()), ("input", pa.string()), ("table", pa.string()), ("rows", pa.int64())])
+PARTIALS_SCHEMA = pa.schema(
+    [("shard", pa.int32()), ("input", pa.string()), ("table", pa.string()), ("rows", pa.int64())]
+)
 
 
 @dataclass(frozen=True)

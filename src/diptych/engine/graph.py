@@ -171,7 +171,9 @@ def _stage_node(name: str, raw: Mapping[str, Any] | None) -> Node:
     settings = dict(raw or {})
     path = settings.pop("use", None) or STAGES.get(name)
     if path is None:
-        raise RecipeError(f"{where}: unknown stage; allowed are {', '.join(sorted(STAGES))}, or `use: package.module:Class`")
+        raise RecipeError(
+            f"{where}: unknown stage; allowed are {', '.join(sorted(STAGES))}, or `use: package.module:Class`"
+        )
     only = settings.pop("only", None)
     cls = _class(path, where)
     if cls.name != name:
@@ -186,7 +188,9 @@ def _fit_node(name: str, raw: Mapping[str, Any] | None) -> Node:
     settings = dict(raw or {})
     path = settings.pop("use", None) or FITS.get(name)
     if path is None:
-        raise RecipeError(f"{where}: unknown fit; allowed are {', '.join(sorted(FITS))}, or `use: package.module:Class`")
+        raise RecipeError(
+            f"{where}: unknown fit; allowed are {', '.join(sorted(FITS))}, or `use: package.module:Class`"
+        )
     cls = _class(path, where)
     fit: Fit = cls(_settings(cls, settings, where))
     return Node(name, None, fit, None, _producers(fit.inputs))
@@ -223,7 +227,9 @@ def _check(graph: Graph, node: Node, nodes: Mapping[str, Node]) -> None:
         if producer in TABLES:
             columns: set[str] | frozenset[str] = TABLES[producer][1]
         elif producer not in nodes:
-            raise RecipeError(f"{where} reads {item}, but the recipe has no {producer!r}; add `{producer}: {{}}` under stages")
+            raise RecipeError(
+                f"{where} reads {item}, but the recipe has no {producer!r}; add `{producer}: {{}}` under stages"
+            )
         else:
             work = nodes[producer]
             columns = set(work.work.outputs.names) if work.fit else _columns(work.stage)

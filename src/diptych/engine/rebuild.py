@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diptych.engine.context import BuildOptions, Force, graph_of
@@ -40,6 +41,7 @@ def plan_rebuild(
     stage: str | None = None,
     refetch: bool = False,
     options: BuildOptions | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> RebuildPlan:
     """Name the rows; :class:`UsageError` when nothing or more than one kind of thing is asked for."""
     if sum([shard is not None, record is not None, failed]) != 1:
@@ -54,7 +56,7 @@ def plan_rebuild(
     records = find_records(store, manifest, record) if record is not None else ()
     snapshot = manifest.snapshot
     if refetch:
-        snapshot = refetch_records(store, manifest, _refetched(store, manifest, shard, records))
+        snapshot = refetch_records(store, manifest, _refetched(store, manifest, shard, records), environ)
     shards = (shard,) if shard is not None else tuple(sorted({shard_of(r, manifest.shards) for r in records}))
     rows: dict[str, tuple[str, ...]] = {}
     for entry in manifest.stages:

@@ -170,7 +170,12 @@ def run_group(
             counts.update(result.part.counts.as_dict())
             codes.update(result.codes)
             compared += result.compared
-            totals.update(rows=result.part.counts.total, computed=result.computed, reused=result.reused, written=result.bytes_written)
+            totals.update(
+                rows=result.part.counts.total,
+                computed=result.computed,
+                reused=result.reused,
+                written=result.bytes_written,
+            )
             totals["bytes"] += result.part.bytes
     return Progress(
         name=name,

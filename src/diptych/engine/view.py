@@ -227,8 +227,7 @@ class ShardView:
             if key is None:
                 continue
             refs = tuple(
-                self._ref(node, producer, key, other)
-                for other in self.related(node.rows, row, key, node.work.fetched)
+                self._ref(node, producer, key, other) for other in self.related(node.rows, row, key, node.work.fetched)
             )
             found.append((producer, refs))
         return found
@@ -258,9 +257,8 @@ class ShardView:
         for producer, refs in reads:
             key = self.graph.key_of(producer)
             single = key == node.rows or (node.rows == "pair" and key in ("document", "image"))
-            optional = all(i in node.work.optional for i in node.work.inputs if i.startswith(producer + ".")) if (
-                node.stage
-            ) else False
+            own = [i for i in node.work.inputs if i.startswith(producer + ".")]
+            optional = node.stage is not None and all(i in node.stage.optional for i in own)
             if single and not optional and refs[0].status != OK:
                 return producer
         return None
@@ -318,8 +316,10 @@ class ShardView:
         if producer == "sentence":
             return self._texts[row]
         record = self.records[row]
-        return record[column] or "" if column in ("source", "subset", "url", "split") else getattr(
-            self.document(row), column
+        return (
+            record[column] or ""
+            if column in ("source", "subset", "url", "split")
+            else getattr(self.document(row), column)
         )
 
     def columns(self, node: Node, rows: Sequence[str], pool: Executor | None = None) -> dict[str, list[Any]]:

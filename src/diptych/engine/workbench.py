@@ -30,7 +30,9 @@ class Workbench:
         self._ready: dict[tuple[str, str], _Ready] = {}
         self._lock = threading.Lock()
 
-    def process(self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]], batch: Batch) -> Output:
+    def process(
+        self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]], batch: Batch
+    ) -> Output:
         """One batch through the stage; a row that raises fails alone, its batch is computed without it."""
         ready = self._take(node, key, device, fits)
         try:

@@ -83,7 +83,7 @@ def find_records(store: Store, manifest: Manifest, key: str) -> tuple[str, ...]:
 
 def record_rows(store: Store, manifest: Manifest, record: str) -> dict[str, tuple[str, ...]]:
     """The row keys of one record by kind (document, image, pair, sentence)."""
-    row = read_snapshot(store, manifest.snapshot).record(record)
+    row = read_snapshot(store, manifest.snapshot).known(record)
     images = tuple(dict.fromkeys(i["key"] for i in (row["images"] or ()) if i["key"]))
     pairs: dict[str, None] = {}
     sentences: dict[str, None] = {}
@@ -94,7 +94,7 @@ def record_rows(store: Store, manifest: Manifest, record: str) -> dict[str, tupl
             keys = reader.rows["key"].to_pylist()
             pairs.update(dict.fromkeys(k for k in keys if split_pair_key(k)[0] == record))
         if entry.name == "sentences":
-            values = store.part(manifest, entry.name, shard).row(record)
+            values: dict[str, Any] = dict(store.part(manifest, entry.name, shard).row(record))
             sentences.update(dict.fromkeys(sentence_key(i["text"]) for i in values.get("items") or ()))
     return {"document": (record,), "image": images, "pair": tuple(pairs), "sentence": tuple(sentences)}
 
@@ -102,7 +102,7 @@ def record_rows(store: Store, manifest: Manifest, record: str) -> dict[str, tupl
 def lineage(store: Store, manifest: Manifest, key: str) -> Lineage:
     """What the version knows of the first record that ``key`` names."""
     record = find_records(store, manifest, key)[0]
-    snapshot = read_snapshot(store, manifest.snapshot).record(record)
+    snapshot = read_snapshot(store, manifest.snapshot).known(record)
     shard = shard_of(record, manifest.shards)
     keys = record_rows(store, manifest, record)
     rows = []
@@ -112,7 +112,7 @@ def lineage(store: Store, manifest: Manifest, key: str) -> Lineage:
         for row in keys[entry.rows or "document"]:
             if row not in present:
                 continue
-            raw = dict(reader.row(row))
+            raw: dict[str, Any] = dict(reader.row(row))
             rows.append(
                 RowLineage(
                     stage=entry.name,

@@ -17,7 +17,7 @@ import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,17 @@ from diptych.naming import digest_bytes
 from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState
 from diptych.storage.store import Store
 
-__all__ = ["Forgotten", "Shrink", "Snapshot", "SourceLike", "cut_snapshot", "read_forgotten", "read_snapshot", "replace_records", "shrink"]
+__all__ = [
+    "Forgotten",
+    "Shrink",
+    "Snapshot",
+    "SourceLike",
+    "cut_snapshot",
+    "read_forgotten",
+    "read_snapshot",
+    "replace_records",
+    "shrink",
+]
 
 GROUP = 4096
 FORGOTTEN = "raw/forgotten.parquet"
@@ -50,10 +60,9 @@ class SourceLike(Protocol):
     def name(self) -> str: ...
     @property
     def subset(self) -> str: ...
-    @property
-    def complete(self) -> bool:
-        """Whether what a finished crawl of it did not yield is no longer part of it (a folder; not a site)."""
-        ...
+
+    complete: ClassVar[bool]
+    """Whether what a finished crawl of it did not yield is no longer part of it (a folder; not a site)."""
 
 
 class Forgotten:
@@ -98,6 +107,13 @@ class Snapshot:
         """One row as plain Python, None when the snapshot does not name the record."""
         rows = self._range(record, record + "\0", None).to_pylist()
         return rows[0] if rows else None
+
+    def known(self, record: str) -> dict[str, Any]:
+        """One row as plain Python; :class:`NotFound` when the snapshot does not name the record."""
+        row = self.record(record)
+        if row is None:
+            raise NotFound(f"snapshot {self.digest} has no record {record!r}")
+        return row
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows."""
@@ -202,7 +218,7 @@ class _Cut:
             yield self._row(state, source)
 
     def checked_rows(self) -> Iterator[dict[str, Any]]:
-        """The rows; at their end :class:`Corrupt` when a blob they name is missing, :class:`NotFound` without a crawl."""
+        """The rows; at the end :class:`Corrupt` when a blob they name is missing, :class:`NotFound` without a crawl."""
         count = 0
         for row in self.rows():
             count += 1
@@ -215,7 +231,8 @@ class _Cut:
             )
         if not count and not any(self.done.values()):
             raise NotFound(
-                f"no finished crawl of {sorted(self.sources)} in {self.store.home.url}; run 'diptych crawl RECIPE' first"
+                f"no finished crawl of {sorted(self.sources)} in {self.store.home.url}; "
+                "run 'diptych crawl RECIPE' first"
             )
 
     def _left(self, state: RecordState, source: SourceLike) -> bool:

@@ -94,7 +94,12 @@ def test_reading_commands(diptych: Run) -> None:
     assert [v["version"] for v in versions] == [1, 2] and versions[1]["parent"] == 1
     assert diptych("tag", "news@1", "production")[0] == 0
     shown = value(diptych, "show", "news@production", "d00004.json")
-    assert shown["version"] == 1 and {r["stage"] for r in shown["rows"]} == {"clean", "clean_text", "clean_pairs", "sentences"}
+    assert shown["version"] == 1 and {r["stage"] for r in shown["rows"]} == {
+        "clean",
+        "clean_text",
+        "clean_pairs",
+        "sentences",
+    }
     assert shown["fetches"] and all(f["fetched_at"].startswith("20") for f in shown["fetches"])
     assert value(diptych, "verify", "news")["problems"] == []
     assert sum(value(diptych, "splits", "news").values()) == 12
@@ -107,7 +112,9 @@ def test_a_rejected_picture_shows_rule_value_and_threshold(diptych: Run, place: 
     found = None
     for number in range(12):
         shown = value(diptych, "show", "news", f"d{number:05d}.json")
-        found = found or next((r for r in shown["rows"] if r["status"] == "rejected" and r["threshold"] is not None), None)
+        found = found or next(
+            (r for r in shown["rows"] if r["status"] == "rejected" and r["threshold"] is not None), None
+        )
     assert found and found["code"] and found["value"] is not None and found["segment"].startswith("parts/")
 
 

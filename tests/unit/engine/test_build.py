@@ -79,7 +79,12 @@ def test_one_word_changed_recomputes_the_document_and_its_pairs_only(tmp_path: P
     store = open_store(tmp_path, "toy")
     rows = corpus(store)
     run(tmp_path, rows)
-    edited = toy.record("doc7", "red car blue boat swan", [(f"image 7 {k}".encode() * 9, rows[7]["images"][k]["caption"]) for k in range(3)], store)
+    edited = toy.record(
+        "doc7",
+        "red car blue boat swan",
+        [(f"image 7 {k}".encode() * 9, rows[7]["images"][k]["caption"]) for k in range(3)],
+        store,
+    )
     rows[7] = edited
     report = run(tmp_path, rows)
     record = edited["record"]
@@ -253,7 +258,9 @@ def test_selection_narrows_a_stage(tmp_path: Path) -> None:
 def test_one_percent_change_writes_about_one_percent(tmp_path: Path) -> None:
     store = open_store(tmp_path, "toy")
     recipe = toy.RECIPE.replace("shards: 4", "shards: 32")
-    rows = [toy.record(f"d{i}", "red car", [(bytes([i % 251]) * 4000 + str(i).encode(), "red")], store) for i in range(200)]
+    rows = [
+        toy.record(f"d{i}", "red car", [(bytes([i % 251]) * 4000 + str(i).encode(), "red")], store) for i in range(200)
+    ]
     run(tmp_path, rows, recipe)
     before = sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file() and "raw" not in f.parts)
     for i in range(4):
@@ -263,7 +270,9 @@ def test_one_percent_change_writes_about_one_percent(tmp_path: Path) -> None:
     assert report.progress["words"].computed == 4 and report.progress["measure"].computed == 4
     touched = {int(r["record"][:8], 16) * 32 >> 32 for r in rows[:4]}
     assert sum(p.bytes_written > 0 for p in report.progress.values()) <= 5 and len(touched) <= 4
-    assert (after - before) / before < 0.25  # toy rows are smaller than their bookkeeping; benchmarks/ measures real ones
+    assert (
+        after - before
+    ) / before < 0.25  # toy rows are smaller than their bookkeeping; benchmarks/ measures real ones
 
 
 def test_resharding_computes_nothing_and_equals_a_fresh_build_of_that_count(tmp_path: Path) -> None:
@@ -272,8 +281,17 @@ def test_resharding_computes_nothing_and_equals_a_fresh_build_of_that_count(tmp_
     run(tmp_path, rows)
     four = digests(tmp_path)
     before = {p for p in tmp_path.rglob("*.npy")}
-    for shards, fresh in ((8, toy.RECIPE.replace("shards: 4", "shards: 8")), (2, toy.RECIPE.replace("shards: 4", "shards: 2"))):
-        report = build(toy.RECIPE, str(tmp_path), BuildOptions(), snapshot=toy.snapshot(open_store(tmp_path, "toy"), rows), shards=shards)
+    for shards, fresh in (
+        (8, toy.RECIPE.replace("shards: 4", "shards: 8")),
+        (2, toy.RECIPE.replace("shards: 4", "shards: 2")),
+    ):
+        report = build(
+            toy.RECIPE,
+            str(tmp_path),
+            BuildOptions(),
+            snapshot=toy.snapshot(open_store(tmp_path, "toy"), rows),
+            shards=shards,
+        )
         assert report.computed == 0 and {p for p in tmp_path.rglob("*.npy")} == before
         other = fresh_roots / str(shards)
         run(other, corpus(open_store(other, "toy")), fresh)
@@ -297,7 +315,11 @@ def test_deleted_dataset_builds_to_the_same_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('double: {use: "toy:Double"}', 'double: {use: "toy:Double", colour: red}', r"stages.double.colour: unknown key"),
+        (
+            'double: {use: "toy:Double"}',
+            'double: {use: "toy:Double", colour: red}',
+            r"stages.double.colour: unknown key",
+        ),
         ("words: {use", "wrods: {use", r"calls itself 'words'"),
         ('link: {use: "toy:Link"}', "lnik: {}", r"stages.lnik: unknown stage; allowed are backbone"),
         ("shards: 4", "shards: 6", r"shards: must be a power of two"),
@@ -309,5 +331,7 @@ def test_wrong_recipes_name_the_key_and_what_is_allowed(tmp_path: Path, old: str
     store = open_store(tmp_path, "toy")
     assert old in toy.RECIPE
     with pytest.raises(RecipeError, match=message) as error:
-        build(toy.RECIPE.replace(old, new), str(tmp_path), BuildOptions(), snapshot=toy.snapshot(store, corpus(store, 2)))
+        build(
+            toy.RECIPE.replace(old, new), str(tmp_path), BuildOptions(), snapshot=toy.snapshot(store, corpus(store, 2))
+        )
     assert error.value.exit_code == 2

@@ -106,7 +106,9 @@ def test_new_document_changes_the_groups_of_its_own_images_only(built: tuple[Pat
 
 def test_lineage_names_address_time_segment_and_weights(built: tuple[Path, str], server: Server) -> None:
     version = open_at(built[0], 1)
-    truth = next(t for t in server.site.truths() if any(i.reason == "thumbnail" and i.place == "article" for i in t.images))
+    truth = next(
+        t for t in server.site.truths() if any(i.reason == "thumbnail" and i.place == "article" for i in t.images)
+    )
     image = next(i for i in truth.images if i.reason == "thumbnail" and i.place == "article")
     found = version.lineage(server.url + truth.requested)
     assert found.fetches[0]["url"] == server.url + truth.requested and found.fetches[0]["fetched_at"]

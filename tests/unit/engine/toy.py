@@ -107,7 +107,9 @@ class Halves(Fit):
         keys = {k for p in partials for k in p["key"].to_pylist()}
         keys |= set(previous["key"].to_pylist()) if previous else set()
         names = sorted(keys)
-        return pa.table({"key": pa.array(names, pa.string()), "split": ["train" if k[0] < "c" else "test" for k in names]})
+        return pa.table(
+            {"key": pa.array(names, pa.string()), "split": ["train" if k[0] < "c" else "test" for k in names]}
+        )
 
 
 class Common(Fit):
@@ -140,11 +142,20 @@ class Known(Toy):
         output.set(i, known=len(self.words & set(batch["words.words"][i])))
 
 
-def record(name: str, text: str, images: Iterable[tuple[bytes, str]], store: Store, outcome: str = "ok") -> dict[str, Any]:
+def record(
+    name: str, text: str, images: Iterable[tuple[bytes, str]], store: Store, outcome: str = "ok"
+) -> dict[str, Any]:
     """A snapshot row; its blobs are stored."""
     document = Document(title=name, text=text, language="en")
     rows = [
-        {"url": f"http://x/{name}/{n}.jpg", "key": store.blobs.put(data), "caption": caption, "alt": "", "extra": "", "outcome": "ok"}
+        {
+            "url": f"http://x/{name}/{n}.jpg",
+            "key": store.blobs.put(data),
+            "caption": caption,
+            "alt": "",
+            "extra": "",
+            "outcome": "ok",
+        }
         for n, (data, caption) in enumerate(images)
     ]
     return {
