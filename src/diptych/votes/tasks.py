@@ -1,0 +1,182 @@
+"""Tasks for annotators, made from a version: Label Studio's JSON with its labelling page, or a table to fill in.
+
+Pictures are written beside the tasks as ``images/<image key>.<format>``; ``image_prefix`` is what stands before
+that name in the tasks (Label Studio's local files, or the address of a web server). Names of annotators are
+only in their answers, never in a version.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from xml.sax.saxutils import quoteattr
+
+from diptych.exceptions import UsageError
+from diptych.naming import split_pair_key
+from diptych.version import Version
+from diptych.votes.answers import KnownItems
+from diptych.votes.kinds import KINDS, VoteKind, kind_named
+
+__all__ = ["CANDIDATES", "Exported", "export_tasks", "known_items", "label_page"]
+
+CANDIDATES = 3
+"""Pictures of a document among which one is chosen: the most relevant, else the first."""
+_TEXTS = ("title", "summary", "text")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many tasks were written, how many documents had fewer than two pictures to choose from, and the files."""
+
+    tasks: int
+    left_out: int
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Task:
+    item: str
+    texts: Mapping[str, str]
+    images: tuple[str, ...]
+    captions: tuple[str, ...]
+
+
+def export_tasks(
+    version: Version,
+    kind: str,
+    path: str | Path,
+    format: Literal["label-studio", "csv"] = "label-studio",
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    image_prefix: str = "/data/local-files/?d=images/",
+) -> Exported:
+    """Write the tasks of one question to ``path``, in the order of the version's rows.
+
+    ``label-studio`` also writes the labelling page beside it (``.xml``); ``csv`` has the empty columns annotator
+    and value. ``split`` and ``limit`` narrow the tasks.
+    """
+    question = kind_named(kind)
+    if format not in ("label-studio", "csv"):
+        raise UsageError(f"no format {format!r} for votes; there are label-studio, csv")
+    tasks, left_out = _tasks(version, question, split)
+    tasks = tasks[:limit]
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    names, files = {}, []
+    for image in dict.fromkeys(i for task in tasks for i in task.images):
+        target = _write_image(version.blob(image), image, file.parent / "images")
+        names[image] = image_prefix + target.name
+        files.append(target)
+    if format == "csv":
+        file.write_text(_csv(tasks, question), encoding="utf-8-sig", newline="")
+    else:
+        data = [_label_studio(number, task, question, names) for number, task in enumerate(tasks, 1)]
+        file.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        page = file.with_suffix(".xml")
+        page.write_text(label_page(kind), encoding="utf-8")
+        files.append(page)
+    return Exported(len(tasks), left_out, (file, *files))
+
+
+def known_items(version: Version) -> KnownItems:
+    """What votes on this version may be about: for ``import_votes``."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, kind in KINDS.items():
+        if kind.values:
+            found[name] = {task.item: () for task in _tasks(version, kind, None)[0]}
+        else:
+            found[name] = {r: tuple(split_pair_key(p["key"])[1] for p in ps) for r, ps in _pairs(version, None).items()}
+    return found
+
+
+def label_page(kind: str) -> str:
+    """The labelling interface of Label Studio for one question."""
+    question = kind_named(kind)
+    count = 1 if question.values else CANDIDATES
+    choices = question.values or tuple(str(n) for n in range(1, CANDIDATES + 1))
+    lines = ["<View>", '  <Header value="$title"/>', '  <Text name="summary" value="$summary"/>']
+    lines.append('  <Text name="text" value="$text"/>')
+    for n in range(1, count + 1):
+        lines.append(f'  <Image name="image{n}" value="$image{n}"/>')
+        lines.append(f'  <Text name="caption{n}" value="$caption{n}"/>')
+    lines.append(f"  <Header value={quoteattr(question.question)}/>")
+    lines.append('  <Choices name="vote" toName="image1" choice="single-radio" required="true">')
+    lines += [f"    <Choice value={quoteattr(choice)}/>" for choice in choices]
+    return "\n".join([*lines, "  </Choices>", "</View>"]) + "\n"
+
+
+def _pairs(version: Version, split: str | None) -> dict[str, list[dict[str, Any]]]:
+    """The accepted pairs of each record, the most relevant first where the version ranks them."""
+    from diptych.storage.reader_records import Records
+
+    ranked = "relevance" in version.stages
+    names = [f"documents.{n}" for n in _TEXTS] + ["pairs.caption", "pairs.position"]
+    rows = Records(version, [*names, *(["relevance.rank"] if ranked else [])], rows="pair", split=split, missing="none")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for n in range(len(rows)):
+        found.setdefault(split_pair_key(rows[n]["key"])[0], []).append(rows[n])
+    if ranked:
+        for pairs in found.values():
+            pairs.sort(key=lambda p: (p["relevance.rank"] is None, p["relevance.rank"] or 0, p["pairs.position"]))
+    return found
+
+
+def _tasks(version: Version, kind: VoteKind, split: str | None) -> tuple[list[_Task], int]:
+    tasks, left_out = [], 0
+    for record, pairs in _pairs(version, split).items():
+        texts = {n: pairs[0][f"documents.{n}"] or "" for n in _TEXTS}
+        if kind.rows == "pair":
+            tasks += [
+                _Task(p["key"], texts, (split_pair_key(p["key"])[1],), (p["pairs.caption"] or "",)) for p in pairs
+            ]
+        elif len(pairs) < 2:
+            left_out += 1
+        else:
+            some = pairs[:CANDIDATES]
+            images = tuple(split_pair_key(p["key"])[1] for p in some)
+            tasks.append(_Task(record, texts, images, tuple(p["pairs.caption"] or "" for p in some)))
+    return tasks, left_out
+
+
+def _label_studio(number: int, task: _Task, kind: VoteKind, names: Mapping[str, str]) -> dict[str, Any]:
+    data: dict[str, Any] = {"kind": kind.name, "item": task.item, "choices": list(task.images), **task.texts}
+    for n in range(1 if kind.values else CANDIDATES):
+        data[f"image{n + 1}"] = names[task.images[n]] if n < len(task.images) else ""
+        data[f"caption{n + 1}"] = task.captions[n] if n < len(task.captions) else ""
+    return {"id": number, "data": data}
+
+
+def _csv(tasks: Sequence[_Task], kind: VoteKind) -> str:
+    sink = io.StringIO(newline="")
+    writer = csv.writer(sink, lineterminator="\n")
+    count = 1 if kind.values else CANDIDATES
+    captions = [f"caption{n}" for n in range(1, count + 1)]
+    writer.writerow(["annotator", "item", "kind", "value", "choices", *_TEXTS, *captions])
+    for task in tasks:
+        filled = [*task.captions, *[""] * (count - len(task.captions))]
+        words = [_no_formula(t) for t in (*task.texts.values(), *filled)]
+        writer.writerow(["", task.item, kind.name, "", " ".join(task.images), *words])
+    return sink.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """Crawled text that a spreadsheet would run as a formula, quoted."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _write_image(data: bytes, key: str, folder: Path) -> Path:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        suffix = (image.format or "bin").lower()
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{key}.{suffix}"
+    if not target.is_file() or target.stat().st_size != len(data):
+        target.write_bytes(data)
+    return target

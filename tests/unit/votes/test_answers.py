@@ -1,0 +1,120 @@
+"""Reading votes: every kind of damage is listed, the rest is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.exceptions import UsageError
+from diptych.votes.answers import Imported, Vote, import_votes, write_votes
+
+R, IMAGE, J = "a" * 32, "b" * 64, "c" * 64
+PAIR = f"{R}/{IMAGE}"
+
+
+def read(tmp_path: Path, content: str | bytes, **settings: Any) -> Imported:
+    file = tmp_path / "votes"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return import_votes(file, **settings)
+
+
+def task(vote: Any, who: Any = 1, **data: Any) -> dict[str, Any]:
+    result = [{"from_name": "vote", "type": "choices", "value": {"choices": vote}}]
+    return {
+        "id": 5, "data": {"item": PAIR, "kind": "relation", **data},
+        "annotations": [{"completed_by": who, "was_cancelled": False, "result": result}],
+    }  # fmt: skip
+
+
+def test_csv_with_every_kind_of_damage(tmp_path: Path) -> None:
+    text = f"""Annotator,item,kind,value,remark
+ann,{PAIR},relation,Explicit,"a remark
+of two lines"
+ben,{PAIR},cmi,.50,
+ben,{PAIR},sc,-0.5,
+
+ann,{PAIR},relation,implicit,again
+ann,{R},relation,explicit,a document is no pair
+ann,{PAIR},beauty,1,
+ann,{PAIR},cmi,0.3,
+,{PAIR},cmi,1,
+eve,{PAIR},cmi,,
+eve,{PAIR},cmi
+eve,{R},best_image,{IMAGE},
+eve,../../etc,best_image,{IMAGE},
+eve,{R},best_image,2,no choices
+zoë,{PAIR},cmi,nan,
+"""
+    found = read(tmp_path, b"\xef\xbb\xbf" + text.encode() + f"e\xff,{PAIR},cmi,1,\n".encode("latin-1"))
+    assert found.votes == (
+        Vote("best_image", R, "eve", IMAGE),
+        Vote("cmi", PAIR, "ben", "0.5"),
+        Vote("relation", PAIR, "ann", "explicit"),
+        Vote("sc", PAIR, "ben", "-0.5"),
+    )
+    assert [(r.line, r.reason) for r in found.refused] == [
+        (7, "duplicated"), (8, "unknown_item"), (9, "unknown_kind"), (10, "unknown_value"), (11, "malformed"),
+        (12, "unanswered"), (13, "malformed"), (15, "unknown_item"), (16, "unknown_value"), (17, "unknown_value"),
+        (18, "malformed"),
+    ]  # fmt: skip
+    assert found.refused[0].text == "ann answered explicit on line 2, now implicit"
+    assert found.reasons()["malformed"] == 3
+
+
+def test_label_studio_with_every_kind_of_damage(tmp_path: Path) -> None:
+    tasks = [
+        task(["explicit"]),
+        task(["implicit"], {"id": 2, "email": "ben@example.org"}),
+        task(["implicit"]),
+        task(["explicit", "implicit"], 3),
+        task("explicit", 4),
+        task(["explicit"], True),
+        task(["2"], 1, item=R, kind="best_image", choices=[IMAGE, J]),
+        task(["3"], 9, item=R, kind="best_image", choices=[IMAGE, J]),
+        "text",
+        {"data": 5},
+        {"data": {"item": PAIR}, "annotations": []},
+        {"data": {"item": PAIR}, "annotations": [7, {"was_cancelled": True}]},
+        {"item": PAIR, "kind": "cmi", "vote": "0.75", "annotator": 1, "annotation_id": 8},
+        {"item": PAIR, "kind": "cmi", "vote": {"choices": ["1"]}, "annotator": 2},
+    ]
+    found = read(tmp_path, json.dumps(tasks))
+    assert [(v.kind, v.annotator, v.value) for v in found.votes] == [
+        ("best_image", "1", J), ("cmi", "1", "0.75"), ("relation", "1", "explicit"),
+        ("relation", "ben@example.org", "implicit"),
+    ]  # fmt: skip
+    assert [(r.line, r.reason) for r in found.refused] == [
+        (3, "duplicated"), (4, "unanswered"), (5, "unanswered"), (6, "malformed"), (8, "unknown_value"),
+        (9, "malformed"), (10, "malformed"), (11, "unanswered"), (12, "malformed"), (12, "unanswered"),
+        (14, "unknown_value"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [("", "is empty"), ("a,b\n1,2\n", "must name annotator"), ("[1, 2", "not JSON"), (b"[\xff]", "not JSON")],
+)
+def test_files_that_are_no_votes(tmp_path: Path, content: str | bytes, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        read(tmp_path, content)
+    with pytest.raises(UsageError, match="cannot read"):
+        import_votes(tmp_path / "absent.csv")
+
+
+def test_odd_bytes_do_not_crash(tmp_path: Path) -> None:
+    header = "annotator,item,kind,value\n"
+    for line in ("a\0b,x,cmi,1", '"open', "a" * 200_000, f"{'x' * 300},{PAIR},cmi,1", '"a"b,c,d,e', "😀,א,cmi,١"):
+        assert read(tmp_path, header + line).votes == ()
+    good = f"😀,{PAIR},cmi,1"
+    assert [v.annotator for v in read(tmp_path, f"{header}{'a' * 200_000}\n{good}\n").votes] == ["😀"]
+    assert read(tmp_path, "[" * 100 + "]" * 100).refused[0].reason == "malformed"
+
+
+def test_the_canonical_file_is_a_function_of_the_votes(tmp_path: Path) -> None:
+    votes = [Vote("cmi", PAIR, 'ben, the "second"', "1"), Vote("cmi", PAIR, "ann", "0"), Vote("sc", PAIR, "ann", "1")]
+    assert write_votes(votes, tmp_path / "a.csv") == write_votes([*votes[::-1], votes[0]], tmp_path / "b.csv") == 3
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert import_votes(tmp_path / "a.csv") == Imported(tuple(sorted(votes)), ())
