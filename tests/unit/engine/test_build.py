@@ -17,7 +17,8 @@ from diptych.engine.build import BuildReport, build
 from diptych.engine.context import BuildOptions
 from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
-from diptych.exceptions import NothingCommitted, RecipeError, StageError
+from diptych.exceptions import NoSpace, NothingCommitted, RecipeError, StageError
+from diptych.storage.root import LocalRoot
 from diptych.storage.store import Store, open_store
 
 WORDS = ["red", "car", "blue", "boat", "tree", "dog", "house", "kite"]
@@ -299,6 +300,16 @@ def test_resharding_computes_nothing_and_equals_a_fresh_build_of_that_count(tmp_
     assert run(tmp_path, rows).committed.version is None, "a dataset keeps its number of shards"
     build(toy.RECIPE, str(tmp_path), BuildOptions(), snapshot=toy.snapshot(open_store(tmp_path, "toy"), rows), shards=4)
     assert digests(tmp_path) == four
+
+
+def test_a_build_that_does_not_fit_the_disk_says_so_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = corpus(open_store(tmp_path, "toy"))
+    monkeypatch.setattr(LocalRoot, "free_bytes", lambda self: 1000)
+    with pytest.raises(NoSpace, match=r"would write about .* GB, 0.00 GB are free"):
+        run(tmp_path, rows)
+    assert not toy.CALLS and not (tmp_path / "toy" / "parts").exists()
 
 
 def test_deleted_dataset_builds_to_the_same_digest(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ def test_killed_builds_go_on_where_they_were(tmp_path: Path) -> None:
     timing.communicate()
     assert timing.returncode == 0
     length = time.monotonic() - begun
-    for _ in range(5):
+    for number in range(6):
         process = start(root, snapshot, 0.01)
         time.sleep(chance.uniform(0.4, 0.95) * length)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGINT if number % 3 == 2 else signal.SIGKILL)
         process.communicate()
     process = start(root, snapshot)
     out, err = process.communicate(timeout=120)
