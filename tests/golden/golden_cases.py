@@ -106,6 +106,7 @@ _PAIRS = (
     (pair_key(_R[1], "c" * 64), "file:///photos/2.jpg", "桥", "a" * 64, 3, False),
     (pair_key(_R[1], "d" * 64), "", None, None, None, True),
 )
+_BOXES = [[0.0, 0, 50, 80], [10, 30, 90, 100], [12, 5, 40, 50], [20, 40, 88.5, 99], [200, 9, 240, 80], [30, 0, 80, 80]]
 _CAPTIONS = (["A bridge.\nThe same bridge", "Rain"], ["桥。"], [], [], None)
 
 STAGE_CASES: dict[str, Case] = {
@@ -133,6 +134,11 @@ STAGE_CASES: dict[str, Case] = {
     "sentences": Case(tuple(_R[:5]), {**_documents(*_TEXTS), "pairs.caption": list(_CAPTIONS)}),
     "backbone": Case(*_images(PICTURES), {"side": 64, "grid": True}, bad={"images.bytes": b"GIF89a broken"}),
     "ocr": Case(("text", "blank", "texture"), {"images.bytes": BANNERS}, bad={"images.bytes": b"\x89PNG broken"}),
+    "scene_graph": Case(
+        ("scene", "none", "one"),
+        {"regions.boxes": [_BOXES, [], _BOXES[:1]]},
+        bad={"regions.boxes": [[1.0, 2.0]]},
+    ),
 }
 
 

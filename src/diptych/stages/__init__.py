@@ -7,4 +7,5 @@ STAGES: dict[str, str] = {
     "sentences": "diptych.stages.sentences:Sentences",
     "backbone": "diptych.stages.backbone:Backbone",
     "ocr": "diptych.stages.ocr:Ocr",
+    "scene_graph": "diptych.stages.scene_graph:SceneGraph",
 }
