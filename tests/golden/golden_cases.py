@@ -141,6 +141,57 @@ STAGE_CASES: dict[str, Case] = {
     ),
 }
 
+_ITEMS = [{"field": "text", "text": "The bridge is open."}, {"field": "summary", "text": "A red bridge opened."}]
+_WORDS = (
+    {"title": "Bridge", "text": "The bridge is open.", "summary": "A red bridge opened.", "language": "en"},
+    {"title": "新桥", "text": "市长剪彩。", "language": "zh"},
+    {"language": "en"},
+)
+_SCORED = {
+    "votes.results": [
+        [{"kind": "best_image", "value": "b" * 64, "tied": False, "values": ["a" * 64, "b" * 64], "counts": [1, 2]}],
+        [
+            {
+                "kind": "best_image",
+                "value": None,
+                "tied": True,
+                "values": ["a" * 64, "b" * 64, "c" * 64],
+                "counts": [1, 2, 2],
+            }
+        ],
+        [],
+    ],
+    "relevance.image": [["a" * 64, "b" * 64], [c * 64 for c in "abcd"], []],
+    "relevance.rank": [[1, 2], [4, 2, 1, 3], []],
+    "relevance.position": [[0, 2], [0, 1, 2, 3], []],
+}
+STAGE_CASES |= {
+    "relevance_scores": Case(
+        tuple(_R[:3]),
+        {
+            **_documents(*_WORDS),
+            "sentences.items": [_ITEMS, [{"field": "title", "text": "新桥"}], []],
+            "pairs.caption": [["A red bridge", "", "Rain\nThe red bridge opened"], ["雨", "新的桥"], ["x"]],
+            "pairs.position": [[0, 1, 3], [0, 1], [0]],
+        },
+        {"against": ["summary", "title", "text"]},
+        bad={"pairs.position": [5]},
+    ),
+    "relevance": Case(
+        tuple(p[0] for p in _PAIRS[:4]),
+        {
+            "pairs.position": [0, 1, 2, 0],
+            "relevance_scores.positions": [[0, 1, 2]] * 3 + [[0]],
+            "relevance_scores.scores": [[0.25, 0.5, 0.0]] * 3 + [[1.0]],
+            "relevance_scores.ranks": [[2, 1, 3]] * 3 + [[1]],
+        },
+        bad={"pairs.position": 7},
+    ),
+    "votes": Case(tuple(_R[:4]), {}, {"file": "tests/golden/votes.csv"}),
+    "pair_votes": Case(tuple(p[0] for p in _PAIRS[:4]), {}, {"file": "tests/golden/votes.csv", "min_annotators": 2}),
+    "best_image": Case(tuple(_R[:3]), _SCORED, bad={"relevance.rank": [1, 2, 3]}),
+}
+
 
 def _near() -> FitCase:
     shown = [textured(1), textured(1).resize((120, 90)), textured(2), textured(3)]

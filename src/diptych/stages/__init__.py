@@ -8,4 +8,9 @@ STAGES: dict[str, str] = {
     "backbone": "diptych.stages.backbone:Backbone",
     "ocr": "diptych.stages.ocr:Ocr",
     "scene_graph": "diptych.stages.scene_graph:SceneGraph",
+    "relevance_scores": "diptych.stages.relevance_scores:RelevanceScores",
+    "relevance": "diptych.stages.relevance:Relevance",
+    "votes": "diptych.stages.votes:Votes",
+    "pair_votes": "diptych.stages.votes:PairVotes",
+    "best_image": "diptych.stages.votes_best_image:BestImage",
 }

@@ -1,0 +1,171 @@
+"""Votes in a version: what is counted, what a late vote recomputes, how ties end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from diptych.engine.build import BuildReport, build
+from diptych.engine.context import BuildOptions
+from diptych.engine.steps import close
+from diptych.exceptions import StageError
+from diptych.naming import digest_bytes, pair_key, record_id
+from diptych.stage import Batch
+from diptych.stages.votes import PairVotes, Votes, VotesConfig
+from diptych.stages.votes_best_image import BestImage, BestImageConfig
+from diptych.storage.store import open_store
+from diptych.version import Version
+from diptych.votes.answers import Vote, write_votes
+
+sys.path.append(str(Path(__file__).parents[1] / "engine"))
+
+RECORD, PAIR = "a" * 32, f"{'a' * 32}/{'b' * 64}"
+RECIPE = """
+name: toy
+sources: [{{kind: folder, name: toy, path: .}}]
+shards: 2
+stages:
+  sentences: {{}}
+  relevance_scores: {{against: [text]}}
+  relevance: {{top: 1}}
+  votes: {{file: {file}}}
+  pair_votes: {{file: {file}}}
+  best_image: {{}}
+  double: {{use: "toy:Measure2", only: relevance.rank <= 1}}
+fits:
+  splits: {{use: "toy:Halves"}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    yield
+    close()
+
+
+def one(stage: Any, key: str) -> dict[str, Any]:
+    stage.setup("cpu")
+    out = stage.process(Batch((key,), {}, stage))
+    out.check(stage.name)
+    return {name: values[0] for name, values in out.values.items()}
+
+
+def voted(tmp_path: Path, kind: str, answers: str | list[str], item: str = PAIR) -> Path:
+    file = tmp_path / "votes.csv"
+    write_votes([Vote(kind, item, f"annotator{n}", value) for n, value in enumerate(answers)], file)
+    return file
+
+
+def test_a_plurality_wins_and_a_tie_has_no_value(tmp_path: Path) -> None:
+    three = ["explicit", "irrelevant", "explicit"]
+    config = VotesConfig(file=str(voted(tmp_path, "relation", three)))
+    row = one(PairVotes(config), PAIR)
+    assert row["relation"] == "explicit" and row["cmi"] is None
+    assert row["results"] == [
+        {"kind": "relation", "value": "explicit", "tied": False, "annotators": 3,
+         "values": ["explicit", "irrelevant"], "counts": [2, 1], "entropy": pytest.approx(0.9182958)}
+    ]  # fmt: skip
+    tie = VotesConfig(file=str(voted(tmp_path, "relation", ["explicit", "irrelevant", "implicit"])))
+    row = one(PairVotes(tie), PAIR)
+    assert row["relation"] is None and row["results"][0]["tied"]
+    few = VotesConfig(file=str(voted(tmp_path, "sc", ["-0.5"])), min_annotators=2)
+    row = one(PairVotes(few), PAIR)
+    assert row["sc"] is None and not row["results"][0]["tied"]
+    assert one(PairVotes(VotesConfig(file=str(voted(tmp_path, "sc", ["-0.5"])))), PAIR)["sc"] == -0.5
+    assert one(PairVotes(), PAIR) == {"results": [], "relation": None, "cmi": None, "sc": None}
+
+
+def test_changed_or_broken_files_are_noticed(tmp_path: Path) -> None:
+    file = voted(tmp_path, "cmi", ["1"])
+    config = VotesConfig(file=str(file))
+    assert VotesConfig(**config.model_dump()) == config
+    with pytest.raises(ValidationError, match="expected 00"):
+        VotesConfig(file=str(file), file_sha256="00")
+    with pytest.raises(ValidationError, match="cannot read"):
+        VotesConfig(file=str(tmp_path / "absent"))
+    file.write_text(file.read_text() + f"cmi,{PAIR},annotator0,0\n")
+    with pytest.raises(StageError, match="changed since"):
+        PairVotes(config).setup("cpu")
+    with pytest.raises(StageError, match="the first is line 3 .duplicated"):
+        Votes(VotesConfig(file=str(file))).setup("cpu")
+
+
+def test_ties_between_pictures_go_to_the_more_relevant() -> None:
+    def choice(values: str, counts: list[int], tied: bool = False, **config: Any) -> tuple[Any, ...]:
+        stage = BestImage(BestImageConfig(**config))
+        result = {"kind": "best_image", "value": None if tied else values[0], "tied": tied, "values": list(values)}
+        columns = {
+            "votes.results": [[{**result, "counts": counts}]], "relevance.image": [["a", "b", "c", "d"]],
+            "relevance.rank": [[4, 2, 1, 3]], "relevance.position": [[0, 1, 2, 3]],
+        }  # fmt: skip
+        out = stage.process(Batch((RECORD,), columns, stage))
+        out.check("best_image")
+        assert out.values["images"] == [["c", "b", "d", "a"][: stage.config.candidates]]
+        return out.values["choice"][0], out.values["votes"][0], out.values["tied"][0]
+
+    assert choice("bd", [3, 2]) == (1, [0, 3, 2], False)
+    assert choice("dbc", [2, 2, 1], tied=True) == (1, [1, 2, 2], True)
+    assert choice("dbc", [2, 2, 1], tied=True, ties="none") == (None, [1, 2, 2], True)
+    assert choice("ab", [3, 2]) == (1, [0, 2, 0], False)
+    assert choice("a", [5]) == (None, [0, 0, 0], False)
+    assert choice("a", [5], candidates=4) == (3, [0, 0, 0, 5], False)
+
+
+def test_a_late_vote_recomputes_the_votes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import toy
+
+    class Measure2(toy.Toy):
+        """Runs only on the pictures that relevance keeps."""
+
+        name, key, inputs = "double", "image", ("images.bytes",)
+        outputs = toy.pa.schema([("size", toy.pa.int64())])
+
+        def row(self, batch: Batch, i: int, output: Any) -> None:
+            output.set(i, size=len(batch["images.bytes"][i]))
+
+    monkeypatch.setattr(toy, "Measure2", Measure2, raising=False)
+    store = open_store(tmp_path, "toy")
+    pictures = {name: f"picture {name}".encode() for name in "abcd"}
+    captions = {"a": "A tree.", "b": "The red car stands at the kerb.", "c": "A red boat.", "d": ""}
+    rows = [
+        toy.record(f"doc{n}", "Text of the page. The red car stood at the kerb.",
+                   [(pictures[p] + str(n).encode(), captions[p]) for p in "abcd"], store)
+        for n in range(6)
+    ]  # fmt: skip
+    snapshot = toy.snapshot(store, rows)
+
+    def run(votes: list[Vote]) -> BuildReport:
+        file = tmp_path / f"votes-{len(votes)}.csv"
+        write_votes(votes, file)
+        recipe = RECIPE.format(file=file)
+        return build(recipe, str(tmp_path), BuildOptions(), snapshot=snapshot)
+
+    def image(n: int, name: str) -> str:
+        return digest_bytes(pictures[name] + str(n).encode())
+
+    record = record_id("toy", "doc3")
+    votes = [Vote("best_image", record, f"annotator{n}", image(3, p)) for n, p in enumerate("bccbd")]
+    votes.append(Vote("relation", pair_key(record, image(3, "c")), "ann", "implicit"))
+    run(votes)
+    version = Version(store, store.log.manifest())
+    chosen = {r["key"]: r for r in version.table("best_image").to_pylist()}[record]
+    assert chosen["choice"] == 0 and chosen["tied"] and chosen["images"][0] == image(3, "b")
+    relation = {r["key"]: r["relation"] for r in version.table("pair_votes").to_pylist()}
+    assert relation[pair_key(record, image(3, "c"))] == "implicit" and list(relation.values()).count(None) == 23
+    ranks = {r["key"]: (r["rank"], r["kept"]) for r in version.table("relevance").to_pylist()}
+    assert ranks[pair_key(record, image(3, "b"))] == (1, True) and ranks[pair_key(record, image(3, "d"))] == (4, False)
+    sizes = [r for r in version.table("double").to_pylist() if r["status"] == "ok"]
+    assert {r["key"] for r in sizes} == {image(n, "b") for n in range(6)}
+    before = {s.name: (s.key, s.exact, s.chunks) for s in version.manifest.stages}
+
+    run([*votes, Vote("best_image", record, "late", image(3, "c"))])
+    version = Version(store, store.log.manifest())
+    chosen = {r["key"]: r for r in version.table("best_image").to_pylist()}[record]
+    assert chosen["choice"] is not None and chosen["images"][chosen["choice"]] == image(3, "c") and not chosen["tied"]
+    after = {s.name: (s.key, s.exact, s.chunks) for s in version.manifest.stages}
+    assert {name for name in after if after[name] != before[name]} == {"votes", "pair_votes", "best_image"}
