@@ -134,6 +134,11 @@ STAGE_CASES: dict[str, Case] = {
     "sentences": Case(tuple(_R[:5]), {**_documents(*_TEXTS), "pairs.caption": list(_CAPTIONS)}),
     "backbone": Case(*_images(PICTURES), {"side": 64, "grid": True}, bad={"images.bytes": b"GIF89a broken"}),
     "ocr": Case(("text", "blank", "texture"), {"images.bytes": BANNERS}, bad={"images.bytes": b"\x89PNG broken"}),
+    "pixels": Case(*_images(PICTURES[:3]), {"side": 24}, bad={"images.bytes": b"GIF89a broken"}),
+    "grid": Case(*_images(PICTURES[:3]), {"side": 64, "weights": "random:0"}, bad={"images.bytes": b"GIF89a broken"}),
+    "inception": Case(
+        *_images(PICTURES[:3]), {"side": 96, "weights": "random:0"}, bad={"images.bytes": b"GIF89a broken"}
+    ),
     "scene_graph": Case(
         ("scene", "none", "one"),
         {"regions.boxes": [_BOXES, [], _BOXES[:1]]},

@@ -1,0 +1,85 @@
+"""From a picture to a network's input as torchvision's reference transforms have it, bit for bit, without torch.
+
+``stretched`` is ``Resize((side, side))``, ``centred`` is ``Resize(resize)`` and ``CenterCrop(side)``, ``normalised``
+is ``ToTensor()`` and ``Normalize`` with ImageNet's mean and standard deviation; all on Pillow images with the
+bilinear filter. Pictures are decoded at full size: decoding JPEG files at a scale would give other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from diptych.imaging import ImageRefused, decode
+from diptych.stage import Output
+from diptych.stages.pool import mapped
+
+__all__ = ["centred", "decoded", "half", "normalised", "stretched"]
+
+Prepared = TypeVar("Prepared")
+_LONGEST = 16
+"""Of a picture more than this many times as long as wide, only the middle is resized before the crop."""
+
+_LEVELS = (
+    np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - np.array([0.485, 0.456, 0.406], np.float32)
+) / np.array([0.229, 0.224, 0.225], np.float32)
+"""(256, 3): the value of each level in each channel."""
+
+
+def stretched(image: Image.Image, side: int) -> np.ndarray:
+    """uint8 (side, side, 3): the whole picture, its aspect not kept."""
+    if image.size == (side, side):
+        return np.asarray(image)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def centred(image: Image.Image, side: int, resize: int) -> np.ndarray:
+    """uint8 (side, side, 3): the middle square of the picture whose shorter side became ``resize`` pixels."""
+    short, long = sorted(image.size)
+    if long > _LONGEST * short:  # else a line of pixels would become gigabytes
+        extra = (long - _LONGEST * short) // 2
+        wide = image.width > image.height
+        box = (extra, 0, extra + _LONGEST * short, short) if wide else (0, extra, short, extra + _LONGEST * short)
+        image = image.crop(box)
+        short, long = sorted(image.size)
+    scaled = int(resize * long / short)
+    size = (scaled, resize) if image.width > image.height else (resize, scaled)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (round((n - side) / 2.0) for n in image.size)
+    return np.asarray(image.crop((left, top, left + side, top + side)))
+
+
+def normalised(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> float32 (3, H, W)."""
+    return np.stack([np.take(_LEVELS[:, c], pixels[..., c]) for c in range(3)])
+
+
+def half(values: np.ndarray) -> np.ndarray:
+    """float16; what lies beyond its range becomes the largest finite value, NaN stays."""
+    return np.clip(values, -65504, 65504).astype(np.float16)
+
+
+def decoded(
+    out: Output, data: Sequence[bytes | None], prepare: Callable[[Image.Image], Prepared]
+) -> dict[int, Prepared]:
+    """Each row's picture through ``prepare``, in a pool of threads; rows without a picture fail in ``out``."""
+
+    def one(file: bytes | None) -> Prepared | ImageRefused:
+        try:
+            if file is None:
+                raise ImageRefused("not_an_image", "no bytes")
+            return prepare(decode(file))
+        except ImageRefused as error:
+            return error
+
+    found: dict[int, Prepared] = {}
+    for row, value in enumerate(mapped(one, data)):
+        if isinstance(value, ImageRefused):
+            out.fail(row, value.code, str(value))
+        else:
+            found[row] = value
+    return found
