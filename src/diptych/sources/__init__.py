@@ -4,4 +4,10 @@ SOURCES: dict[str, str] = {
     "web": "diptych.sources.web:Web",
     "folder": "diptych.sources.folder:Folder",
     "coco": "diptych.sources.coco:Coco",
+    "urls": "diptych.sources.url_lists:UrlList",
+    "search": "diptych.sources.search:Search",
+    "flickr": "diptych.sources.flickr:Flickr",
+    "parquet": "diptych.sources.parquet:Parquet",
+    "webdataset": "diptych.sources.webdataset:WebDataset",
+    "tweets": "diptych.sources.tweets:Tweets",
 }

@@ -11,7 +11,8 @@ from diptych.sources.sniff import is_page, looks_like_image
 
 __all__ = ["FetchMode", "Fetched", "Kind", "retry_after", "unfit"]
 
-Kind = Literal["page", "image", "robots", "sitemap", "file"]
+Kind = Literal["page", "image", "robots", "sitemap", "file", "api"]
+"""``api`` is an endpoint that the recipe names: its publisher's terms govern it, robots.txt is for crawled pages."""
 FetchMode = Literal["conditional", "refresh", "retry_failed", "offline"]
 
 

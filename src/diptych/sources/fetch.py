@@ -24,6 +24,7 @@ from diptych.sources.limits import Lane, Lanes
 from diptych.sources.local import LocalFiles
 from diptych.sources.robots import RobotsRules, directives, forbidden, robots_url
 from diptych.sources.settings import FetchSettings
+from diptych.sources.sniff import looks_like_image
 from diptych.sources.transport import Answer, Failure, Transport
 from diptych.sources.urls import BadUrl, canonical_url, host_of, join_url, origin_of
 from diptych.storage.fetch_log import Attempt, Journal, LogIndex, RecordState, UrlState
@@ -160,6 +161,24 @@ class Fetcher:
                 self._enqueue(task)
         return future
 
+    def keep(self, url: str, data: bytes) -> None:
+        """Store a picture that a source read from inside a local file, under its own ``file:`` address.
+
+        A later ``submit`` of that address is answered from the log; bytes that the log has are stored no second time.
+        """
+        known = self.index.url(self.source, url)
+        if known is not None and known.crawl == self._journal.crawl:
+            return
+        task = _Task(url, "image", Future(), known, url, started=time.time())
+        if url in self._forgotten:
+            return  # submit refuses it
+        if not data or not looks_like_image(data, "image/*"):
+            self._settle(task, "failed_permanent", "not_an_image" if data else "empty")
+        elif known is not None and known.sha256 == digest_bytes(data) and self._stored(known, "image") is not None:
+            self._write(self._row(task, "not_modified", ""))
+        else:
+            self._store(task, Answer(0, {}, data), "", "")
+
     # --- from the log ------------------------------------------------------------------------------------
 
     def _from_log(self, url: str, kind: Kind, known: UrlState | None) -> Fetched | None:
@@ -176,7 +195,7 @@ class Fetcher:
                 return Fetched(url, url, known.outcome, known.code, known.status)
             known, good, settled = replace(known, outcome="not_modified", code=""), True, True
         else:
-            settled = self.mode == "retry_failed" and good and kind in ("page", "image")
+            settled = self.mode == "retry_failed" and good and kind in ("page", "image", "api")
         if not settled or known is None:
             return None
         if not good:
@@ -222,7 +241,7 @@ class Fetcher:
         if lane.closed:
             self._settle(task, "failed_transient", lane.closed, text="the host rests in this crawl")
             return
-        if task.kind != "robots" and settings.robots and not self._may_ask(task, settings):
+        if task.kind not in ("robots", "api") and settings.robots and not self._may_ask(task, settings):
             return
         try:
             answer = self._request(task, settings)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from diptych.exceptions import SourceError, UsageError
 from diptych.sources.base import SuggestedSource
 from diptych.sources.folder import PICTURES, find_layout, walk_files
+from diptych.sources.inspect_files import look_at_file, look_at_folder
 from diptych.sources.json_stream import stream_arrays
 from diptych.sources.urls import canonical_url
 
@@ -32,10 +33,11 @@ def suggest(from_: str) -> SuggestedSource:
         raise UsageError(f"--from {from_}: expected a folder, a file or an http(s) address, found nothing at {path}")
     if path.is_file():
         return _file(path)
-    return _coco_folder(path) or _folder(path)
+    return _coco_folder(path) or look_at_folder(path, plain_name(path.name)) or _folder(path)
 
 
-def _name(text: str) -> str:
+def plain_name(text: str) -> str:
+    """A source's name made of a file's or host's."""
     name = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     return name if name and name[0].isalnum() else "source"
 
@@ -45,7 +47,7 @@ def _web(address: str) -> SuggestedSource:
     parts = urlsplit(url)
     settings: dict[str, object] = {
         "kind": "web",
-        "name": _name(parts.hostname or "web"),
+        "name": plain_name(parts.hostname or "web"),
         "contact": _contact(),
     }
     reasons = [f"{url} is an address; put an address where you can be reached into 'contact'"]
@@ -83,17 +85,20 @@ def _file(path: Path) -> SuggestedSource:
         found = _coco_captions(path)
         if found is not None:
             return found
+    found = look_at_file(path, plain_name(path.stem), _contact())
+    if found is not None:
+        return found
     if path.suffix in (".csv", ".tsv", ".jsonl"):
         settings: dict[str, object] = {
             "kind": "folder",
-            "name": _name(path.stem),
+            "name": plain_name(path.stem),
             "path": str(path.parent),
             "captions": path.name,
         }
         return SuggestedSource(settings, (f"{path.name} is read as a list of pictures with captions",))
     raise UsageError(
-        f"--from {path}: expected a COCO captions file (.json), a captions file (.csv, .tsv, .jsonl) or a folder, "
-        f"found a {path.suffix or 'file'}"
+        f"--from {path}: expected a folder, a COCO captions file (.json), a list of pictures or addresses (.csv, .tsv, "
+        f".jsonl, .parquet), a Flickr token file or a .tar shard, found a {path.suffix or 'file'}"
     )
 
 
@@ -134,7 +139,7 @@ def _coco_captions(path: Path) -> SuggestedSource | None:
         )
     settings: dict[str, object] = {
         "kind": "coco",
-        "name": _name(f"coco-{split}"),
+        "name": plain_name(f"coco-{split}"),
         "captions": str(path),
         "images": str(folder),
     }
@@ -171,7 +176,12 @@ def _folder(folder: Path) -> SuggestedSource:
             f"({', '.join(sorted(PICTURES))})"
         )
     layout, captions = found
-    settings: dict[str, object] = {"kind": "folder", "name": _name(folder.name), "path": str(folder), "layout": layout}
+    settings: dict[str, object] = {
+        "kind": "folder",
+        "name": plain_name(folder.name),
+        "path": str(folder),
+        "layout": layout,
+    }
     if layout == "documents":
         count = _count(folder, "documents", (".json",))
         return SuggestedSource(settings, (f"documents/ holds {count} JSON documents with their pictures",), count)

@@ -10,7 +10,7 @@ from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Mark, Row
 
 __all__ = ["CrawlReport", "Tally", "summarise"]
 
-_COUNTED = ("page", "image", "file")
+_COUNTED = ("page", "image", "file", "api")
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Attempt:
     crawl: str
     source: str
     kind: str
-    """page, image, robots, sitemap or file."""
+    """page, image, robots, sitemap, file or api."""
     url: str
     outcome: str
     """ok, not_modified, gone, refused, failed_transient or failed_permanent."""

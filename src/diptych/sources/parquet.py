@@ -1,0 +1,190 @@
+"""Parquet folders as Hugging Face writes them: an image column (struct of ``bytes`` and ``path``) and text columns.
+
+The bytes of each picture become a blob while the file is read; their address is ``file:<file>!/<column>/<row>``. A
+picture without bytes is the file that its ``path`` names below the folder. A record is named by ``id`` or by file and
+row. A file named ``train-00000-of-00002.parquet`` (or in a folder ``train``) has that split when ``splits`` is on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from diptych.exceptions import RecipeError, SourceError
+from diptych.records import Document, Found, Picture
+from diptych.sources.base import Missed, Source, SourceConfig
+from diptych.sources.containers import member_url, torn
+from diptych.sources.fetch import Fetcher
+from diptych.sources.folder import walk_files
+from diptych.sources.malformed import Malformed
+from diptych.sources.spool import Spool
+from diptych.sources.tables import Row, extra_json, text_of
+from diptych.sources.urls import file_url
+
+__all__ = ["Parquet", "ParquetConfig", "image_columns"]
+
+_BATCH = 32
+_SPLIT = re.compile(r"(?:^|/)(train|validation|valid|val|dev|test)(?=[-_./]|$)")
+_DEV = frozenset({"validation", "valid", "val"})
+_CAPTIONS = ("caption", "captions", "text", "sentences", "description", "title")
+
+
+class ParquetConfig(SourceConfig):
+    """Settings of a Parquet source; columns are found by their type and name when not given."""
+
+    kind: Literal["parquet"] = "parquet"  # pyright: ignore[reportIncompatibleVariableOverride]
+    path: str = Field(description="A .parquet file, or a folder with them at any depth, relative to the recipe")
+    images: tuple[str, ...] = Field(default=(), description="Image columns; those that look like one when empty")
+    caption: str = Field(default="", description="Column with the caption or a list of them; by name when empty")
+    id: str = Field(default="", description="Column with the record's own id; file and row when empty")
+    title: str = Field(default="", description="Column with the document's title")
+    text: str = Field(default="", description="Column with the document's text; the captions when empty")
+    summary: str = Field(default="", description="Column with the document's summary")
+    split: str = Field(default="", description="Column with the official split")
+    splits: bool = Field(default=False, description="Take official splits from the names of files and folders")
+    language: str = Field(default="", max_length=8, description="ISO 639-1 of all texts")
+    max_malformed: int = Field(default=100, ge=0, description="More malformed rows than this end the crawl")
+
+
+class Parquet(Source):
+    """Pictures and text from Parquet files."""
+
+    Config = ParquetConfig
+    config: ParquetConfig
+
+    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
+        super().__init__(config, folder)
+        self.malformed: list[str] = []
+        """Rows that were left out: file, row, what is wrong."""
+
+    def files(self) -> Path:
+        """``file:`` addresses are relative to the folder."""
+        path = self.path(self.config.path, "path")
+        return path if path.is_dir() else path.parent
+
+    def _names(self) -> Iterator[str]:
+        path = self.path(self.config.path, "path")
+        if path.is_file():
+            yield path.name
+            return
+        yield from (name for name in walk_files(path) if name.endswith(".parquet"))
+
+    def check(self) -> None:
+        """There are files, and the first has an image column and the columns that the settings name."""
+        first = next(self._names(), None)
+        if first is None:
+            raise RecipeError(f"source {self.name!r}, path: no .parquet file in {self.files()}")
+        try:
+            schema = pq.read_schema(self.files() / first)
+        except (OSError, pa.ArrowException) as error:
+            raise SourceError(f"source {self.name!r}: {self.files() / first} is no Parquet file: {error}") from error
+        named = (*self.config.images, self.config.caption, self.config.id, self.config.title, self.config.text)
+        missing = sorted({n for n in (*named, self.config.summary, self.config.split) if n} - set(schema.names))
+        if missing or not (self.config.images or image_columns(schema)):
+            lacks = f"has no column {missing}" if missing else "has no image column (struct of bytes and path)"
+            raise SourceError(f"source {self.name!r}: {first} {lacks}; it has {schema.names}")
+
+    def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
+        """One record a row, file by file in sorted order; pictures become blobs as they are read."""
+        malformed = Malformed(self.name, self.config.max_malformed)
+        self.malformed = malformed.lines
+        with Spool() as seen:
+            for name in self._names():
+                began: set[str] = set()
+                try:
+                    yield from self._file(fetcher, name, malformed, seen, began)
+                except (OSError, pa.ArrowException) as error:
+                    malformed.add(self.files() / name, "file", "a whole Parquet file", error)
+                    yield from torn(fetcher, name, began)
+
+    def _file(
+        self, fetcher: Fetcher, name: str, malformed: Malformed, seen: Spool, began: set[str]
+    ) -> Iterator[Found | Missed]:
+        path = self.files() / name
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            images = self.config.images or image_columns(schema)
+            caption = self.config.caption or next((c for c in _CAPTIONS if c in schema.names), "")
+            number = -1
+            for batch in file.iter_batches(_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    record = text_of(row, self.config.id) or f"{name}:{number}"
+                    if self.config.id:
+                        if seen.get(record):
+                            malformed.add(path, f"row {number}", "each id once", record)
+                            continue
+                        seen.fill([(record, "seen")])
+                    began.add(record)
+                    pictures = list(self._pictures(fetcher, name, number, row, images, caption, malformed))
+                    yield self._found(record, name, number, row, pictures, {*images, caption})
+
+    def _pictures(
+        self,
+        fetcher: Fetcher,
+        name: str,
+        number: int,
+        row: Row,
+        images: tuple[str, ...],
+        caption: str,
+        malformed: Malformed,
+    ) -> Iterator[Picture]:
+        lines = text_of(row, caption)
+        for column in images:
+            value = row.get(column)
+            for position, item in enumerate(value if isinstance(value, list) else [value]):
+                if item is None:
+                    continue
+                data, path = (item.get("bytes"), item.get("path")) if isinstance(item, dict) else (item, None)
+                member = f"{column}/{number}" + (f"/{position}" if isinstance(value, list) else "")
+                url = member_url(name, member)
+                if isinstance(data, bytes):
+                    fetcher.keep(url, data)
+                elif isinstance(path, str) and path and "://" not in path:
+                    folder = name.rpartition("/")[0]
+                    beside = f"{folder}/{path}" if folder else path
+                    url = file_url(beside if (self.files() / beside).is_file() else path)
+                else:
+                    expected = f"an image with bytes or the path of a file in {column!r} (addresses: kind urls)"
+                    malformed.add(self.files() / name, f"row {number}", expected, item)
+                    continue
+                yield Picture(url, lines, extra=extra_json({"path": path}) if isinstance(data, bytes) else "")
+
+    def _found(self, record: str, name: str, number: int, row: Row, pictures: list[Picture], used: set[str]) -> Found:
+        config = self.config
+        named = {config.id, config.title, config.text, config.summary, config.split} | used
+        captions = pictures[0].caption if pictures else ""
+        document = Document(
+            title=text_of(row, config.title),
+            text=text_of(row, config.text) or captions,
+            summary=text_of(row, config.summary),
+            language=config.language,
+            extra=extra_json({key: _plain(value) for key, value in row.items() if key not in named}),
+        )
+        split = text_of(row, config.split)
+        if not split and config.splits and (match := _SPLIT.search(name)):
+            split = "dev" if match.group(1) in _DEV else match.group(1)
+        return Found(record, f"{member_url(name, str(number))}", document, tuple(pictures), split)
+
+
+def image_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """Columns that hold pictures: a struct with ``bytes`` (and ``path``), a list of those, or bytes named so."""
+    return tuple(field.name for field in schema if _is_image(field.type, field.name))
+
+
+def _is_image(kind: pa.DataType, name: str) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_image(kind.value_type, name)
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)) and name in ("image", "jpg", "png", "img")
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, bytes) else value

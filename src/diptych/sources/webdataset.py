@@ -1,0 +1,169 @@
+"""WebDataset tars: files of one key (``000001.jpg``, ``.txt``, ``.json``) next to each other are one record.
+
+Shards are read as streams (also gzipped) and nothing is unpacked to disk: names are labels and no paths, links and
+devices are passed over, sizes are bounded. The address of a picture is ``file:<shard>!/<member>``. A shard that breaks
+off is reported, and what earlier crawls read from its rest is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from diptych.exceptions import RecipeError
+from diptych.records import Document, Found, Picture
+from diptych.sources.base import Missed, Source, SourceConfig
+from diptych.sources.charset import decode_text
+from diptych.sources.containers import member_url, torn
+from diptych.sources.fetch import Fetcher
+from diptych.sources.folder import PICTURES, walk_files
+from diptych.sources.malformed import Malformed
+from diptych.sources.spool import Spool
+from diptych.sources.tables import extra_json, text_of
+
+__all__ = ["WebDataset", "WebDatasetConfig"]
+
+_ENDINGS = (".tar", ".tar.gz", ".tgz")
+_TEXTS = (".txt", ".text", ".caption", ".json")
+_Sample = list[tuple[str, bytes]]
+
+
+class WebDatasetConfig(SourceConfig):
+    """Settings of a WebDataset source."""
+
+    kind: Literal["webdataset"] = "webdataset"  # pyright: ignore[reportIncompatibleVariableOverride]
+    path: str = Field(description="A .tar shard, or a folder with them at any depth, relative to the recipe")
+    caption: str = Field(default="caption", description="Key of the .json with the caption, where there is no .txt")
+    title: str = Field(default="", description="Key of the .json with the document's title")
+    split: str = Field(default="", description="Official split of all these records; none when empty")
+    language: str = Field(default="", max_length=8, description="ISO 639-1 of all texts")
+    max_member: int = Field(default=50_000_000, gt=0, description="Members with more bytes are left out")
+    max_malformed: int = Field(default=100, ge=0, description="More malformed members than this end the crawl")
+
+
+class WebDataset(Source):
+    """Pictures and text from tar shards."""
+
+    Config = WebDatasetConfig
+    config: WebDatasetConfig
+
+    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
+        super().__init__(config, folder)
+        self.malformed: list[str] = []
+        """Members that were left out: shard, member, what is wrong."""
+
+    def files(self) -> Path:
+        """``file:`` addresses are relative to the folder."""
+        path = self.path(self.config.path, "path")
+        return path if path.is_dir() else path.parent
+
+    def _names(self) -> Iterator[str]:
+        path = self.path(self.config.path, "path")
+        if path.is_file():
+            yield path.name
+            return
+        yield from (name for name in walk_files(path) if name.endswith(_ENDINGS))
+
+    def check(self) -> None:
+        """There are shards."""
+        if next(self._names(), None) is None:
+            raise RecipeError(f"source {self.name!r}, path: no shard ({', '.join(_ENDINGS)}) in {self.files()}")
+
+    def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
+        """One record a key, shard by shard in sorted order."""
+        malformed = Malformed(self.name, self.config.max_malformed)
+        self.malformed = malformed.lines
+        with Spool() as seen:
+            for name in self._names():
+                began: set[str] = set()
+                try:
+                    for key, sample in self._samples(name, malformed):
+                        record = f"{name}/{key}"
+                        if seen.get(record):
+                            malformed.add(self.files() / name, key, "the files of a key next to each other", "it again")
+                            continue
+                        seen.fill([(record, "seen")])
+                        began.add(record)
+                        if (found := self._found(fetcher, name, key, sample, malformed)) is not None:
+                            yield found
+                except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+                    malformed.add(self.files() / name, "shard", "a whole tar file", error)
+                    yield from torn(fetcher, name, began)
+
+    def _samples(self, name: str, malformed: Malformed) -> Iterator[tuple[str, _Sample]]:
+        """(key, members) as they follow each other; the last sample of a shard that breaks off is not given."""
+        path = self.files() / name
+        key, sample = "", list[tuple[str, bytes]]()
+        with tarfile.open(path, "r|*", errorlevel=2, encoding="utf-8", errors="replace") as tar:
+            for member in tar:
+                if member.isdir():
+                    continue
+                folder, _, file = member.name.rpartition("/")
+                stem, dot, ending = file.partition(".")
+                own = f"{folder}/{stem}" if folder else stem
+                if not member.isfile() or not dot or not stem:
+                    expected = "a regular file with a name 'key.ending'"
+                    malformed.add(path, repr(member.name[:80]), expected, f"type {member.type!r}")
+                    continue
+                if member.size > self.config.max_member:
+                    malformed.add(path, member.name, f"at most {self.config.max_member} bytes", member.size)
+                    continue
+                if own != key:
+                    if sample:
+                        yield key, sample
+                    key, sample = own, []
+                handle = tar.extractfile(member)
+                data = handle.read() if handle is not None else b""
+                if len(data) != member.size:
+                    raise tarfile.ReadError(f"{member.name} breaks off")
+                sample.append((f".{ending.lower()}", data))
+                tar.members = []  # type: ignore[attr-defined]  # of a stream nothing is read again; the list would grow with the shard
+        if sample:
+            yield key, sample
+
+    def _found(
+        self, fetcher: Fetcher, name: str, key: str, sample: _Sample, malformed: Malformed
+    ) -> Found | Missed | None:
+        path = self.files() / name
+        parts = dict(sample)
+        images = [ending for ending in parts if f".{ending.rpartition('.')[2]}" in PICTURES]
+        if not images and not any(ending in _TEXTS for ending in parts):
+            malformed.add(path, key, "a picture or a text", sorted(parts))
+            return None
+        try:
+            more = _object(parts.get(".json"))
+        except ValueError as error:
+            malformed.add(path, f"{key}.json", "a JSON object", error)
+            return Missed(f"{name}/{key}", member_url(name, key), "failed_permanent", "malformed")
+        text = next((decode_text(parts[e]).strip() for e in _TEXTS[:3] if e in parts), "")
+        caption = text or text_of(more, self.config.caption)
+        named = {self.config.caption, self.config.title}
+        extra = extra_json({k: v for k, v in more.items() if k not in named})
+        pictures = []
+        for ending in images:
+            url = member_url(name, f"{key}{ending}")
+            fetcher.keep(url, parts[ending])
+            pictures.append(Picture(url, caption, extra=extra))
+        document = Document(
+            title=text_of(more, self.config.title),
+            text=caption,
+            language=self.config.language,
+            extra="" if pictures else extra,
+        )
+        return Found(f"{name}/{key}", member_url(name, key), document, tuple(pictures), self.config.split)
+
+
+def _object(data: bytes | None) -> dict[str, Any]:
+    try:
+        value = json.loads(data) if data is not None else {}
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"found {type(value).__name__}")
+    return value
