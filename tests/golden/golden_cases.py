@@ -215,6 +215,11 @@ def _near() -> FitCase:
     )
 
 
+_FIELDS = [
+    [{"field": "text", "tokens": ["The", "cat", "the", "red", "cat"] * 6}, {"field": "caption", "tokens": ["桥"]}],
+    [],
+    [{"field": "summary", "tokens": ["red", "."] * 5}],
+]
 FIT_CASES: dict[str, FitCase] = {
     "near_duplicates": _near(),
     "splits": FitCase(
@@ -235,4 +240,5 @@ FIT_CASES: dict[str, FitCase] = {
         tuple(_R[:3]),
         {"sentences.items": [[{"tokens": ["The", "cat", "the"]}, {"tokens": ["桥"]}], [], [{"tokens": ["cat", "."]}]]},
     ),
+    **{name: FitCase(tuple(_R[:3]), {"sentences.items": _FIELDS}) for name in ("vocabulary", "vectors", "word2vec")},
 }

@@ -4,4 +4,7 @@ FITS: dict[str, str] = {
     "near_duplicates": "diptych.fits.near_duplicates:NearDuplicates",
     "splits": "diptych.fits.splits:Splits",
     "word_counts": "diptych.fits.word_counts:WordCounts",
+    "vocabulary": "diptych.fits.vocabulary:Vocabulary",
+    "vectors": "diptych.fits.word2vec_pretrained:Vectors",
+    "word2vec": "diptych.fits.word2vec:Word2Vec",
 }
