@@ -7,6 +7,10 @@ sorted by record id in row groups of 4,096, so that a shard (a contiguous range 
 Outcomes: ``ok`` (there is content), ``gone`` (the source answered 404 or 410 in ``gone_after`` crawls in a row,
 or it never was there), ``failed:<code>`` (there never was content, or its publisher withdrew permission).
 A page or image that fails today and was good before is ``ok`` with its last good bytes.
+
+What a person decided (``overrides.csv``) stands beside the row or image it is about, in a column ``override`` that only
+snapshots cut with such decisions have. ``drop`` is done here: the outcome is ``dropped`` and there are no bytes.
+``keep`` is for the engine, which knows the rules. Rows without a decision are encoded as ever: their digests stand.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import pyarrow.parquet as pq
 from diptych.exceptions import Corrupt, NotFound, UsageError
 from diptych.naming import digest_bytes
 from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState
+from diptych.storage.overrides import Overrides
 from diptych.storage.store import Store
 
 __all__ = [
@@ -51,6 +56,15 @@ SCHEMA = pa.schema(
         "images": pa.list_(IMAGE),
     }
 )
+OVERRIDE = pa.struct({name: pa.string() for name in ("decision", "reason", "who")})
+OVERRIDDEN = pa.schema(
+    [
+        *(SCHEMA.field(n) for n in range(len(SCHEMA) - 1)),
+        pa.field("images", pa.list_(pa.struct([*IMAGE, pa.field("override", OVERRIDE)]))),
+        pa.field("override", OVERRIDE),
+    ]
+)
+"""The schema of a snapshot with decisions."""
 
 
 class SourceLike(Protocol):
@@ -144,9 +158,16 @@ class Snapshot:
                 last = next((i for i, name in enumerate(names) if name >= high), len(names))
                 if last > first:
                     tables.append(file.read_row_group(group, wanted).slice(first, last - first))
+            schema = OVERRIDDEN if "override" in file.schema_arrow.names else SCHEMA
         if tables:
             return pa.concat_tables(tables)
-        return SCHEMA.empty_table().select(wanted) if wanted else SCHEMA.empty_table()
+        return schema.empty_table().select(wanted) if wanted else schema.empty_table()
+
+    @property
+    def overridden(self) -> bool:
+        """Whether the file has the column ``override``."""
+        with pq.ParquetFile(self._local()) as file:
+            return "override" in file.schema_arrow.names
 
     def _local(self) -> str:
         return str(self.store.home.local(_path(self.digest)))
@@ -181,17 +202,20 @@ def cut_snapshot(
     gone_after: int = 3,
     forgotten: Forgotten | None = None,
     unfinished: bool = False,
+    overrides: Overrides | None = None,
 ) -> Snapshot:
     """Write the snapshot of these sources as the finished crawls left them, and return it.
 
-    ``unfinished`` also counts what a killed or running crawl has so far. Raises :class:`Corrupt` when a blob
+    ``unfinished`` also counts what a killed or running crawl has so far; ``overrides`` are a person's
+    decisions. Raises :class:`Corrupt` when a blob
     the snapshot would name is missing, and :class:`NotFound` when no crawl ever read these sources.
     """
     forgotten = read_forgotten(store) if forgotten is None else forgotten
     index = FetchLog(store.home).index(unfinished=unfinished)
     try:
-        cut = _Cut(store, index, {source.name: source for source in sources}, gone_after, forgotten)
-        return _write(store, cut.checked_rows())
+        overrides = overrides or Overrides()
+        cut = _Cut(store, index, {source.name: source for source in sources}, gone_after, forgotten, overrides)
+        return _write(store, cut.checked_rows(), bool(overrides))
     finally:
         index.close()
 
@@ -200,10 +224,16 @@ class _Cut:
     """The rows of a snapshot, sorted by record id."""
 
     def __init__(
-        self, store: Store, index: LogIndex, sources: dict[str, SourceLike], gone_after: int, forgotten: Forgotten
+        self,
+        store: Store,
+        index: LogIndex,
+        sources: dict[str, SourceLike],
+        gone_after: int,
+        forgotten: Forgotten,
+        overrides: Overrides,
     ) -> None:
         self.store, self.index, self.sources = store, index, sources
-        self.gone_after, self.forgotten = gone_after, forgotten
+        self.gone_after, self.forgotten, self.overrides = gone_after, forgotten, overrides
         self.done = {name: index.done_crawl(name) for name in sources}
         self.missing: list[str] = []
         self._checked: set[str] = set()
@@ -241,8 +271,12 @@ class _Cut:
 
     def _row(self, state: RecordState, source: SourceLike) -> dict[str, Any]:
         withdrawn = state.gone >= self.gone_after
-        has = bool(state.document) and not withdrawn
-        if has:
+        override = self.overrides.of(state.record, state.url)
+        dropped = override is not None and override.decision == "drop"
+        has = bool(state.document) and not withdrawn and not dropped
+        if dropped:
+            outcome = "dropped"
+        elif has:
             outcome = "ok"
             self._check(state.document, f"the document of {state.url}")
         elif state.outcome == "gone":
@@ -262,12 +296,16 @@ class _Cut:
             "outcome": outcome,
             "split": state.split or None,
             "images": [self._image(state.source, *image) for image in images],
+            **({"override": override.to_dict()} if override else {}),
         }
 
-    def _image(self, source: str, url: str, caption: str, alt: str, extra: str) -> dict[str, str | None]:
+    def _image(self, source: str, url: str, caption: str, alt: str, extra: str) -> dict[str, Any]:
         key: str | None = None
         state = self.index.url(source, url)
-        if url in self.forgotten or (state is not None and state.sha256 and state.sha256 in self.forgotten):
+        override = self.overrides.of(url, state.sha256 if state is not None else None)
+        if override is not None and override.decision == "drop":
+            outcome = "dropped"
+        elif url in self.forgotten or (state is not None and state.sha256 and state.sha256 in self.forgotten):
             outcome = "failed:forgotten"
         elif state is None:
             outcome = "failed:not_fetched"
@@ -278,7 +316,8 @@ class _Cut:
             self._check(key, f"the image {url}", state.bytes)
         else:
             outcome = f"failed:{state.code or state.outcome}"
-        return {"url": url, "key": key, "caption": caption, "alt": alt, "extra": extra, "outcome": outcome}
+        image = {"url": url, "key": key, "caption": caption, "alt": alt, "extra": extra, "outcome": outcome}
+        return {**image, "override": override.to_dict()} if override else image
 
     def _patience(self, url: str) -> int:
         return 1 if url.startswith("file:") else self.gone_after
@@ -298,19 +337,31 @@ class _Cut:
 
 
 def row_bytes(row: dict[str, Any]) -> bytes:
-    """The canonical encoding of one row: the digest is the SHA-256 over all of them, each length-prefixed."""
+    """The canonical encoding of one row: the digest is the SHA-256 over all of them, each length-prefixed.
+
+    Decisions follow at the end, in rows that have any.
+    """
     values = [row[name] for name in SCHEMA.names[:-1]]
     values.append([[image[field.name] for field in IMAGE] for image in row["images"]])
+    decisions = [_decision(row), [_decision(image) for image in row["images"]]]
+    if decisions[0] or any(decisions[1]):
+        values.append(decisions)
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
-def _write(store: Store, found: Iterable[dict[str, Any]]) -> Snapshot:
+def _decision(holder: dict[str, Any]) -> list[str] | None:
+    found = holder.get("override")
+    return [found[field.name] for field in OVERRIDE] if found else None
+
+
+def _write(store: Store, found: Iterable[dict[str, Any]], overridden: bool = False) -> Snapshot:
+    schema = OVERRIDDEN if overridden else SCHEMA
     hasher = hashlib.sha256(b"diptych snapshot 1\n")
     rows = records = 0
     temporary = store.home.scratch("snapshots") / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
     try:
         statistics: Any = ["record"]  # of the other columns they would cost and serve nothing
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_statistics=statistics) as writer:
+        with pq.ParquetWriter(temporary, schema, compression="zstd", write_statistics=statistics) as writer:
             for group in _groups(found):
                 for row in group:
                     encoded = row_bytes(row)
@@ -318,7 +369,7 @@ def _write(store: Store, found: Iterable[dict[str, Any]]) -> Snapshot:
                     hasher.update(encoded)
                     records += row["outcome"] == "ok"
                 rows += len(group)
-                writer.write_table(pa.Table.from_pylist(group, SCHEMA), row_group_size=GROUP)
+                writer.write_table(pa.Table.from_pylist(group, schema), row_group_size=GROUP)
             counts = json.dumps({"records": records, "rows": rows})
             writer.add_key_value_metadata({"diptych": counts})
         digest = hasher.hexdigest()
@@ -347,7 +398,7 @@ def replace_records(store: Store, parent: str, new: str, records: Collection[str
     rows = [row for row in old.iter_rows() if row["record"] not in wanted]
     rows += [row for row in now.iter_rows() if row["record"] in wanted]
     rows.sort(key=lambda row: row["record"])
-    return _write(store, iter(rows))
+    return _write(store, iter(rows), old.overridden or now.overridden)
 
 
 def shrink(parent: Snapshot, new: Snapshot) -> Shrink:
