@@ -72,12 +72,9 @@ class Minilm:
         if find_spec("transformers") is None:
             raise MissingExtra("transformers", "bert")
         from safetensors.torch import load_file
-        from tokenizers import Tokenizer
-        from transformers import BertConfig, BertModel
+        from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-        self._tokenizer: Any = Tokenizer.from_file(str(files["minilm_tokenizer"]))
-        self._tokenizer.enable_truncation(self.MAX_PIECES)
-        self._tokenizer.no_padding()
+        self._tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(files["minilm_tokenizer"]))
         config = BertConfig.from_json_file(str(files["minilm_config"]))
         self._model: Any = BertModel(config, add_pooling_layer=False).eval()
         state = load_file(str(files["minilm"]))
@@ -93,7 +90,8 @@ class Minilm:
         for text in dict.fromkeys(texts):
             if text in self._known:
                 continue
-            ids = torch.tensor([self._tokenizer.encode(text).ids], device=self._device)
+            pieces = self._tokenizer(text, truncation=True, max_length=self.MAX_PIECES)["input_ids"]
+            ids = torch.tensor([pieces], device=self._device)
             with torch.inference_mode():
                 mean = self._model(input_ids=ids).last_hidden_state[0].float().mean(0)
             vector = mean.cpu().numpy().astype(np.float64)

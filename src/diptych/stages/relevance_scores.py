@@ -61,7 +61,7 @@ class RelevanceScores(Stage):
     )
     Config = RelevanceScoresConfig
     config: RelevanceScoresConfig
-    packages = ("torch", "transformers", "tokenizers")
+    packages = ("torch", "transformers")
     batch_size = 256
     tolerance = 1e-4
 
