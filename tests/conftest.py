@@ -55,7 +55,12 @@ def _has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, saying what it lacks."""
+    """Skip what this machine cannot run, saying what it lacks; the flows run last.
+
+    Once Prefect's services have run in a process, its threads' exit callbacks make every child that is forked from it
+    end with exit code 1 (an assertion in ``prefect/_internal/concurrency/services.py``, 3.8.8).
+    """
+    items.sort(key=lambda item: (ROOT / "tests" / "flows") in item.path.parents)
     for item in items:
         if any(item.get_closest_marker(name) for name in HEAVY) and (reason := _missing(item)):
             item.add_marker(pytest.mark.skip(reason=reason))
