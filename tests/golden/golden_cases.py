@@ -195,6 +195,11 @@ STAGE_CASES |= {
     "votes": Case(tuple(_R[:4]), {}, {"file": "tests/golden/votes.csv"}),
     "pair_votes": Case(tuple(p[0] for p in _PAIRS[:4]), {}, {"file": "tests/golden/votes.csv", "min_annotators": 2}),
     "best_image": Case(tuple(_R[:3]), _SCORED, bad={"relevance.rank": [1, 2, 3]}),
+    "entities": Case(
+        *_images(PICTURES[:3]),
+        {"answers": "tests/golden/entities", "token_variable": "NO_TOKEN_NEEDED", "top": 2, "min_score": 0.25},
+        bad={"images.bytes": b"<html>"},
+    ),
 }
 
 

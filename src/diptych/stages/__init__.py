@@ -16,4 +16,5 @@ STAGES: dict[str, str] = {
     "votes": "diptych.stages.votes:Votes",
     "pair_votes": "diptych.stages.votes:PairVotes",
     "best_image": "diptych.stages.votes_best_image:BestImage",
+    "entities": "diptych.stages.entities:Entities",
 }

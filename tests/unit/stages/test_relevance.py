@@ -115,7 +115,7 @@ def minilm() -> Minilm:
 
 
 def test_the_encoder_finds_the_best_caption_and_knows_paraphrases(minilm: Minilm) -> None:
-    assert share_right(minilm, "en", 60) >= 0.9
+    assert share_right(minilm, "en", 40) >= 0.9
     scores = minilm.scores(["A physician treats a sick child", "The stock market fell"], ["Doctor caring for a kid"])
     assert scores[0, 0] > 0.5 > 0.2 > scores[1, 0] >= 0
     assert minilm.scores(["", "…", "word " * 10_000], ["A car"])[:2].tolist() == [[0], [0]]
