@@ -1,1 +1,1 @@
-"""Human votes: what is asked (:mod:`kinds`), tasks for annotators (:mod:`tasks`), their answers (:mod:`answers`)."""
+"""Human votes: questions (``kinds``), tasks for annotators (``tasks``), their answers (``answers``), ``agreement``."""
