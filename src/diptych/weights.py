@@ -64,10 +64,10 @@ class WeightSpec:
 _PYTORCH = "https://download.pytorch.org/models/"
 
 
-def _torchvision(name: str, file: str) -> WeightSpec:
+def _torchvision(name: str, file: str, use: str = "backbone", data: str = "ImageNet") -> WeightSpec:
     prefix = Path(file).stem.rpartition("-")[2]
     return WeightSpec(
-        name, file, f"backbone: torchvision {name}, ImageNet", "BSD-3-Clause", "state_dict",
+        name, file, f"{use}: torchvision {name}, {data}", "BSD-3-Clause", "state_dict",
         sha256_prefix=prefix, urls=(_PYTORCH + file,),
     )  # fmt: skip
 
@@ -115,6 +115,8 @@ _SPECS = (
     _torchvision("resnet152", "resnet152-394f9c45.pth"),
     _torchvision("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth"),
     _torchvision("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),
+    _torchvision("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "regions", "COCO"),
+    _torchvision("fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", "regions", "COCO"),
 )  # fmt: skip
 REGISTRY: dict[str, WeightSpec] = {s.name: s for s in _SPECS}
 """Every registered file by name."""

@@ -139,6 +139,19 @@ STAGE_CASES: dict[str, Case] = {
     "inception": Case(
         *_images(PICTURES[:3]), {"side": 96, "weights": "random:0"}, bad={"images.bytes": b"GIF89a broken"}
     ),
+    "regions": Case(
+        *_images(PICTURES[:3]),
+        {
+            "model": "fasterrcnn_resnet50_fpn",
+            "weights": "random:0",
+            "mode": "fixed",
+            "count": 4,
+            "proposals": 20,
+            "min_side": 64,
+            "max_side": 96,
+        },
+        bad={"images.bytes": b"GIF89a broken"},
+    ),
     "scene_graph": Case(
         ("scene", "none", "one"),
         {"regions.boxes": [_BOXES, [], _BOXES[:1]]},

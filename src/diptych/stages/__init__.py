@@ -10,6 +10,7 @@ STAGES: dict[str, str] = {
     "pixels": "diptych.stages.pixels:Pixels",
     "grid": "diptych.stages.grid:Grid",
     "inception": "diptych.stages.inception:Inception",
+    "regions": "diptych.stages.regions:Regions",
     "scene_graph": "diptych.stages.scene_graph:SceneGraph",
     "relevance_scores": "diptych.stages.relevance_scores:RelevanceScores",
     "relevance": "diptych.stages.relevance:Relevance",

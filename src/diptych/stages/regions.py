@@ -1,0 +1,148 @@
+"""Regions of a picture found by Faster R-CNN: boxes, classes, scores and the features they were classified by.
+
+Other stages read these columns, whatever detector made them: ``boxes`` in pixels of the decoded picture, and beside
+each box its class, score and row of ``features``, best first. ``attributes`` is null for a detector without
+attribute head. A picture in which nothing is found is ok and has empty lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pydantic import Field, model_validator
+
+from diptych import weights
+from diptych.exceptions import MissingExtra
+from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
+from diptych.stages.pixels_input import decoded, half, stretched
+
+__all__ = ["Regions", "RegionsConfig"]
+
+
+class RegionsConfig(StageConfig):
+    """Which detector, at which size, and which of its boxes are kept."""
+
+    model: Literal["fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn"] = Field(
+        "fasterrcnn_resnet50_fpn_v2", description="of torchvision.models.detection, trained on COCO"
+    )
+    weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
+    mode: Literal["threshold", "fixed", "between"] = Field(
+        "threshold", description="all above the score, a fixed number, or those above the score within bounds"
+    )
+    score_threshold: float = Field(0.55, ge=0, lt=1, description="scores strictly above it; not for mode fixed")
+    count: int = Field(36, ge=1, le=1000, description="regions of mode fixed; fewer where fewer boxes exist")
+    min_boxes: int = Field(10, ge=0, le=1000, description="fewest regions of mode between")
+    max_boxes: int = Field(100, ge=1, le=1000, description="most regions of modes threshold and between")
+    nms_threshold: float = Field(0.5, ge=0, le=1, description="IoU above which the weaker box of a class goes")
+    once: bool = Field(True, description="keep each proposal once, under its best class; false: as torchvision")
+    proposals: int = Field(1000, ge=1, le=6000, description="boxes that the first stage hands to the second")
+    min_side: int = Field(800, ge=32, le=4000, description="shorter side of the network's input in pixels")
+    max_side: int = Field(1333, ge=32, le=4000, description="its longer side at most")
+    pre_resize: int | None = Field(None, ge=32, le=4000, description="first resize to this square, aspect not kept")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> RegionsConfig:
+        if self.min_boxes > self.max_boxes:
+            raise ValueError(f"min_boxes ({self.min_boxes}) is above max_boxes ({self.max_boxes})")
+        return self
+
+
+class Regions(Stage):
+    """Objects of each image with box, class, score and the box head's feature, best first."""
+
+    name, version = "regions", 1
+    key = "image"
+    inputs = ("images.bytes",)
+    outputs = pa.schema(
+        [
+            pa.field("width", pa.int32(), metadata={"doc": "pixels of the decoded picture"}),
+            pa.field("height", pa.int32(), metadata={"doc": "pixels of the decoded picture"}),
+            pa.field(
+                "boxes",
+                pa.list_(pa.list_(pa.float32())),
+                metadata={"doc": "x1, y1, x2, y2 in pixels of the decoded picture"},
+            ),
+            pa.field("classes", pa.list_(pa.int32()), metadata={"doc": "the detector's label; COCO's from 1"}),
+            pa.field("class_names", pa.list_(pa.string())),
+            pa.field("scores", pa.list_(pa.float32()), metadata={"doc": "of the class, 0 to 1, falling"}),
+            pa.field("attributes", pa.list_(pa.string()), metadata={"doc": "null without attribute head"}),
+            pa.field("attribute_scores", pa.list_(pa.float32()), metadata={"doc": "null without attribute head"}),
+        ]
+    )
+    tensors: ClassVar[Mapping[str, Tensor]] = {"features": Tensor("float16", (None, 1024))}
+    Config = RegionsConfig
+    config: RegionsConfig
+    packages = ("torch", "torchvision", "pillow")
+    accelerator: ClassVar[bool] = True
+    batch_size = 8
+    tolerance = 2e-3
+    """Of the features' largest value, and of box coordinates and scores."""
+
+    def weight_names(self) -> tuple[str, ...]:
+        """The registered name, or ``random:<seed>``."""
+        return (self.config.weights or self.config.model,)
+
+    def setup(self, device: str) -> None:
+        """Load the network."""
+        for package in ("torch", "torchvision"):
+            if find_spec(package) is None:
+                raise MissingExtra(package, "vision")
+        from diptych.models.common.detectors import CATEGORIES, Detector, build_detector
+        from diptych.models.common.selection import Selection
+
+        config, name = self.config, self.weight_names()[0]
+        source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
+        network = build_detector(
+            config.model, source, proposals=config.proposals, min_side=config.min_side, max_side=config.max_side
+        )
+        how = Selection(
+            config.mode, config.score_threshold, config.count, config.min_boxes, config.max_boxes,
+            config.nms_threshold, config.once,
+        )  # fmt: skip
+        self._detector = Detector(network, how, device)
+        same = self._detector.classes == len(CATEGORIES)
+        self._names = CATEGORIES if same else tuple(map(str, range(self._detector.classes)))
+
+    def process(self, batch: Batch) -> Output:
+        """Decode in a pool of threads; pictures of one padded size share a forward pass."""
+        out = batch.output()
+        good = decoded(out, batch["images.bytes"], self._prepared)
+        for row, (width, height, picture) in list(good.items()):
+            if not self._detector.fits(picture.shape[1], picture.shape[0]):
+                out.fail(row, "too_narrow", f"{width}x{height}: resized for the detector, no pixel is left")
+                del good[row]
+        results = self._detector([picture for _, _, picture in good.values()])
+        for (row, (width, height, picture)), found in zip(good.items(), results, strict=True):
+            if not found.finite:
+                out.fail(row, "not_finite", "the network gave NaN or infinity for this picture")
+                continue
+            high, wide = picture.shape[:2]
+            boxes = found.boxes * np.array([width / wide, height / high] * 2, np.float32)
+            boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+            out.set(
+                row,
+                width=width,
+                height=height,
+                boxes=boxes.tolist(),
+                classes=found.labels.tolist(),
+                class_names=[self._names[n] for n in found.labels],
+                scores=found.scores.tolist(),
+                attributes=None,
+                attribute_scores=None,
+                features=half(found.features),
+            )
+        return out
+
+    def _prepared(self, image: Image.Image) -> tuple[int, int, np.ndarray]:
+        side = self.config.pre_resize
+        pixels = np.asarray(image) if side is None else stretched(image, side)
+        return image.width, image.height, pixels
+
+    def close(self) -> None:
+        """Forget the network."""
+        vars(self).pop("_detector", None)

@@ -1,0 +1,227 @@
+"""Regions against torchvision's own Faster R-CNN, selection against a twin in plain Python, odd pictures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from pydantic import ValidationError
+from torchvision.models._api import WeightsEnum
+from torchvision.models.detection import FasterRCNN
+
+from diptych import weights
+from diptych.models.common.detectors import CATEGORIES, Detector, Name, build_detector
+from diptych.models.common.selection import Selection, select
+from diptych.stage import Batch, Output, Status
+from diptych.stages.regions import Regions, RegionsConfig
+
+NAMES: tuple[Name, ...] = ("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2")
+SMALL: dict[str, Any] = {"proposals": 30, "min_side": 96, "max_side": 160}
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def png(pixels: Any, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(file, kind)
+    return file.getvalue()
+
+
+def one_iou(a: np.ndarray, b: np.ndarray) -> float:
+    wide, high = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = max(float(wide), 0.0) * max(float(high), 0.0)
+    return shared / (float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared)
+
+
+def twin(boxes: np.ndarray, scores: np.ndarray, how: Selection) -> list[tuple[int, int]]:
+    """Greedy, pair by pair."""
+    floor = how.threshold if how.mode == "threshold" else 0.0
+    pairs = [(p, c) for p in range(scores.shape[0]) for c in range(scores.shape[1]) if scores[p, c] > floor]
+    kept: list[tuple[int, int]] = []
+    for p, c in sorted(pairs, key=lambda pair: -scores[pair]):
+        if all(one_iou(boxes[p, c], boxes[q, d]) <= how.nms for q, d in kept if d == c):
+            kept.append((p, c))
+    if how.once:
+        kept = [pair for n, pair in enumerate(kept) if pair[0] not in [q for q, _ in kept[:n]]]
+    if how.mode == "between":
+        above = sum(bool(scores[pair] > how.threshold) for pair in kept)
+        return kept[: min(max(above, how.least), how.most)]
+    return kept[: how.limit]
+
+
+@pytest.mark.parametrize("prefix", [5, 4000])
+@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize(
+    "how",
+    [
+        Selection("threshold", 0.3),
+        Selection("threshold", 0.1, most=4),
+        Selection("threshold", 0.99),
+        Selection("fixed", count=12),
+        Selection("fixed", count=500),
+        Selection("between", 0.2, least=3, most=6),
+        Selection("between", 0.9, least=7, most=20),
+        Selection("between", 0.05, least=1, most=5, nms=0.1),
+    ],
+    ids=str,
+)
+def test_selection_equals_the_twin(how: Selection, once: bool, prefix: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.models.common.selection._PREFIX", prefix)
+    how = Selection(how.mode, how.threshold, how.count, how.least, how.most, how.nms, once)
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        low = random.uniform(0, 60, (25, 3, 2))
+        boxes = np.concatenate([low, low + random.uniform(5, 60, (25, 3, 2))], -1).astype(np.float32)
+        scores = random.dirichlet([0.4] * 4, 25)[:, 1:].astype(np.float32)
+        rows, classes = select(torch.from_numpy(boxes), torch.from_numpy(scores), how)
+        assert list(zip(rows.tolist(), classes.tolist(), strict=True)) == twin(boxes, scores, how)
+
+
+def test_selection_of_nothing() -> None:
+    rows, classes = select(torch.zeros(0, 3, 4), torch.zeros(0, 3), Selection())
+    assert rows.tolist() == classes.tolist() == []
+    empty = select(torch.zeros(2, 3, 4), torch.full((2, 3), 0.9), Selection())  # boxes without area
+    assert empty[0].tolist() == []
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[FasterRCNN, Path, Name]:
+    """Torchvision's detector as its own loader of published weights makes it, and the file with these weights."""
+    state = build_detector(request.param, 1).state_dict()
+    file = tmp_path_factory.mktemp("weights") / f"{request.param}.pth"
+    torch.save(state, file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WeightsEnum, "get_state_dict", lambda self, *a, **k: state)
+        theirs = torchvision.models.get_model(
+            request.param, weights="COCO_V1", min_size=96, max_size=160, rpn_pre_nms_top_n_test=1000,
+            rpn_post_nms_top_n_test=60, box_score_thresh=0.02, box_detections_per_img=40,
+        )  # fmt: skip
+    return theirs.eval(), file, request.param
+
+
+@pytest.mark.parametrize("size", [(240, 180), (120, 200), (96, 96)])
+def test_regions_equal_torchvisions(pair: tuple[FasterRCNN, Path, Name], size: tuple[int, int]) -> None:
+    theirs, file, name = pair
+    picture = noise(*size)
+    ours = Detector(
+        build_detector(name, file, proposals=60, min_side=96, max_side=160),
+        Selection("threshold", 0.02, most=40, once=False),
+    )
+    given: dict[str, torch.Tensor] = {}
+    theirs.roi_heads.box_head.register_forward_hook(lambda m, x, result: given.update(features=result))
+    with torch.inference_mode():
+        expected = theirs([torchvision.transforms.ToTensor()(Image.fromarray(picture))])[0]
+    found = ours([picture])[0]
+    assert len(found.boxes) == len(expected["boxes"]) > 3 and found.finite
+    np.testing.assert_array_equal(found.labels, expected["labels"].numpy())
+    np.testing.assert_allclose(found.boxes, expected["boxes"].numpy(), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected["scores"].numpy(), rtol=1e-4)
+    all_features = given["features"].numpy()
+    scale = np.abs(all_features).max()
+    for feature in found.features:  # each is a row of the box head's output
+        assert np.abs(all_features - feature).max(axis=1).min() <= 1e-4 * scale
+
+
+def stage_of(**config: Any) -> Regions:
+    made = Regions(RegionsConfig(**{"model": NAMES[0], "weights": "random:0", **SMALL, **config}))
+    made.setup("cpu")
+    return made
+
+
+def run(stage: Regions, data: list[bytes | None]) -> Output:
+    output = stage.process(Batch(tuple(map(str, range(len(data)))), {"images.bytes": data}, stage))
+    output.check("regions")
+    return output
+
+
+def test_neighbours_change_nothing() -> None:
+    stage = stage_of(mode="fixed", count=12)
+    data: list[bytes | None] = [png(noise(*s, seed=n)) for n, s in enumerate([(99, 60), (97, 62), (900, 30)])]
+    together = run(stage, data)
+    for n in reversed(range(len(data))):
+        alone = run(stage, [data[n]])
+        assert alone.values["classes"][0] == together.values["classes"][n]
+        np.testing.assert_allclose(alone.values["boxes"][0], together.values["boxes"][n], atol=1e-2)
+        np.testing.assert_allclose(
+            alone.values["features"][0].astype(float),
+            together.values["features"][n].astype(float),
+            rtol=0.01,
+            atol=0.01,
+        )
+
+
+def test_what_a_row_holds() -> None:
+    output = run(stage_of(mode="fixed", count=7), [png(noise(150, 110))])
+    row = {name: values[0] for name, values in output.values.items()}
+    boxes = np.array(row["boxes"])
+    assert (row["width"], row["height"]) == (150, 110) and boxes.shape == (7, 4)
+    assert (boxes >= 0).all() and (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes[:, 2] <= 150).all() and (boxes[:, 3] <= 110).all()
+    assert row["class_names"] == [CATEGORIES[n] for n in row["classes"]] and min(row["classes"]) >= 1
+    assert row["scores"] == sorted(row["scores"], reverse=True)
+    assert row["attributes"] is None and row["attribute_scores"] is None
+    assert row["features"].shape == (7, 1024) and row["features"].dtype == np.float16
+    assert len({f.tobytes() for f in row["features"]}) == 7  # no proposal twice
+
+
+def test_boxes_are_in_pixels_of_the_decoded_picture_after_a_resize() -> None:
+    picture = Image.fromarray(noise(320, 80))
+    resized = run(stage_of(mode="fixed", count=5, pre_resize=96), [png(picture)])
+    square = run(stage_of(mode="fixed", count=5), [png(picture.resize((96, 96), Image.Resampling.BILINEAR))])
+    np.testing.assert_array_equal(resized.values["features"][0], square.values["features"][0])
+    expected = np.array(square.values["boxes"][0]) * np.array([320 / 96, 80 / 96] * 2)
+    np.testing.assert_allclose(resized.values["boxes"][0], expected, rtol=1e-5)
+
+
+def test_nothing_found_is_a_result() -> None:
+    output = run(stage_of(score_threshold=0.999), [png(np.full((60, 80, 3), 128, np.uint8))])
+    assert output.states[0].status is Status.OK and output.values["boxes"][0] == []
+    assert output.values["features"][0].shape == (0, 1024) and output.values["class_names"][0] == []
+
+
+def test_odd_pictures_have_a_row_each() -> None:
+    picture = Image.fromarray(noise(80, 60))
+    deep = Image.fromarray(np.arange(4800, dtype=np.uint16).reshape(60, 80) * 13)
+    good = [
+        png(noise(1, 1)), png(picture.convert("L")), png(picture.convert("RGBA")), png(picture.convert("CMYK"), "JPEG"),
+        png(deep),
+    ]  # fmt: skip
+    bad = [png(picture, "JPEG")[:700], b"<html>", None, png(noise(4000, 1))]
+    output = run(stage_of(mode="between"), [*good, *bad])
+    assert [s.status for s in output.states] == [Status.OK] * 5 + [Status.FAILED_PERMANENT] * 4
+    assert [s.code for s in output.states[5:]] == ["undecodable", "not_an_image", "not_an_image", "too_narrow"]
+    assert all(10 <= len(b) <= 100 for b in output.values["boxes"][:5])
+
+
+def test_nan_fails_the_row() -> None:
+    stage = stage_of()
+    stage._detector.network.roi_heads.box_head.fc7.bias.data[3] = float("nan")
+    assert [s.code for s in run(stage, [png(noise(80, 60))]).states] == ["not_finite"]
+
+
+def test_weights_with_other_classes(tmp_path: Path) -> None:
+    state = build_detector(NAMES[0], 0).state_dict()
+    head = "roi_heads.box_predictor."
+    state |= {f"{head}cls_score.{n}": state[f"{head}cls_score.{n}"][:6] for n in ("weight", "bias")}
+    state |= {f"{head}bbox_pred.{n}": state[f"{head}bbox_pred.{n}"][:24] for n in ("weight", "bias")}
+    torch.save(state, tmp_path / "own.pth")
+    assert Detector(build_detector(NAMES[0], tmp_path / "own.pth"), Selection()).classes == 6
+
+
+def test_settings_and_registry() -> None:
+    assert Regions().weight_names() == (NAMES[1],) and RegionsConfig().score_threshold == 0.55
+    with pytest.raises(ValidationError, match="min_boxes"):
+        RegionsConfig(min_boxes=5, max_boxes=4)
+    for name in NAMES:
+        entry = weights.spec(name)
+        assert entry.purpose.startswith("regions") and len(entry.sha256_prefix) == 8
+        assert torchvision.models.get_model_weights(name)["COCO_V1"].url in entry.urls
