@@ -20,7 +20,9 @@ from diptych.stages.votes import PairVotes, Votes, VotesConfig
 from diptych.stages.votes_best_image import BestImage, BestImageConfig
 from diptych.storage.store import open_store
 from diptych.version import Version
+from diptych.votes.agreement import agreement
 from diptych.votes.answers import Vote, write_votes
+from diptych.votes.tasks import known_items
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
 
@@ -161,6 +163,10 @@ def test_a_late_vote_recomputes_the_votes_and_nothing_else(tmp_path: Path, monke
     assert ranks[pair_key(record, image(3, "b"))] == (1, True) and ranks[pair_key(record, image(3, "d"))] == (4, False)
     sizes = [r for r in version.table("double").to_pylist() if r["status"] == "ok"]
     assert {r["key"] for r in sizes} == {image(n, "b") for n in range(6)}
+    known = known_items(version)
+    assert known["best_image"][record][0] == image(3, "b") and len(known["cmi"]) == 24
+    best, related = agreement(version)
+    assert (best.items, best.votes, best.tied, related.votes, related.values) == (1, 5, 1, 1, {"implicit": 1})
     before = {s.name: (s.key, s.exact, s.chunks) for s in version.manifest.stages}
 
     run([*votes, Vote("best_image", record, "late", image(3, "c"))])
