@@ -1,0 +1,106 @@
+"""Pickles of arrays are read, and nothing that a pickle names is run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diptych.exceptions import WeightsError
+from diptych.models.common.array_pickle import load_arrays
+
+ARRAYS = {
+    "backbone.res2.0.conv1.weight": np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(np.float32),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "count": np.array(7, np.int64),
+    "flags": np.array([True, False]),
+    "big endian": np.arange(3, dtype=">f4"),
+    "empty": np.zeros((0, 4), np.float16),
+}
+
+
+def written(folder: Path, value: Any, protocol: int = 2) -> Path:
+    file = folder / "weights.pkl"
+    file.write_bytes(pickle.dumps(value, protocol))
+    return file
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("zoo", [True, False])
+def test_arrays_come_back(tmp_path: Path, protocol: int, zoo: bool) -> None:
+    value = {"model": ARRAYS, "__author__": "Model Zoo", "matching_heuristics": True} if zoo else ARRAYS
+    found = load_arrays(written(tmp_path, value, protocol))
+    assert list(found) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert type(found[name]) is np.ndarray and found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_file_written_by_python_2_and_an_old_numpy(tmp_path: Path) -> None:
+    data = (
+        b"\x80\x02}q\x01U\x01wq\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nq\x05U\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U\x08\x00\x00\x80?\x00\x00\x00@tbs."
+    )
+    file = tmp_path / "old.pkl"
+    file.write_bytes(data)
+    assert load_arrays(file)["w"].tolist() == [1.0, 2.0]
+
+
+class _Runs:
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.made = call, arguments
+
+    def __reduce__(self) -> Any:
+        return self.made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _Runs(os.system, "touch ran"),
+        _Runs(eval, "open('ran', 'w')"),
+        _Runs(np.load, "ran.npy"),
+        _Runs(getattr, np, "x"),
+        _Runs(np.memmap, "ran", np.uint8, "w+"),
+    ],
+    ids=lambda v: getattr(v.made[0], "__name__", "call"),
+)
+def test_nothing_is_executed(tmp_path: Path, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if value.made[0] is getattr:
+        value = _Runs(getattr, "text", "upper")
+    with pytest.raises(WeightsError, match="never executed"):
+        load_arrays(written(tmp_path, {"model": {"a": value}}))
+    assert not list(tmp_path.glob("ran*"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": np.array([object, None], dtype=object)},
+        {"a": np.array(["text"])},
+        {"a": np.zeros(2, [("x", "f4")])},
+        {"a": np.float32(1)},
+        {"a": 1},
+        [1, 2],
+        {"model": 3},
+        {},
+    ],
+    ids=str,
+)
+def test_other_content_is_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(WeightsError):
+        load_arrays(written(tmp_path, value))
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    file = written(tmp_path, ARRAYS)
+    for data in (b"", b"\x80\x02", file.read_bytes()[:200], b"PK\x03\x04zip", b"<html>"):
+        file.write_bytes(data)
+        with pytest.raises(WeightsError, match="no pickle of arrays"):
+            load_arrays(file)
