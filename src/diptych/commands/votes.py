@@ -1,0 +1,75 @@
+"""Human votes: ``diptych votes export | import | agreement``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from diptych.commands.console import JsonFlag, RootOption, emit, open_version, table
+from diptych.version import Version
+from diptych.votes.agreement import agreement
+from diptych.votes.answers import import_votes, write_votes
+from diptych.votes.kinds import KINDS
+from diptych.votes.tasks import export_tasks, known_items
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Questions for people, and their answers.", no_args_is_help=True)
+At = Annotated[str, typer.Argument(metavar="D@V")]
+
+
+@app.command("export")
+def export(
+    at: At,
+    kind: Annotated[str, typer.Argument(help=f"the question: {', '.join(KINDS)}")],
+    to: Annotated[Path, typer.Option("--to", help="the file of tasks; pictures go to images/ beside it")],
+    root: RootOption = "data",
+    format: Annotated[Literal["label-studio", "csv"], typer.Option(help="what the tasks are for")] = "label-studio",
+    split: Annotated[str | None, typer.Option(help="only this split")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only so many tasks")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the tasks of one question, with the pictures they show."""
+    store, manifest = open_version(at, root)
+    done = export_tasks(Version(store, manifest), kind, to, format, split=split, limit=limit)
+    text = f"wrote {done.tasks} tasks to {to} ({done.left_out} records have fewer than two pictures)"
+    emit(done, as_json, lambda: typer.echo(text))
+
+
+@app.command("import")
+def import_answers(
+    at: At,
+    file: Annotated[Path, typer.Argument(help="answers: Label Studio's JSON export, or CSV")],
+    to: Annotated[Path, typer.Option("--to", help="the votes file that the recipe names")],
+    root: RootOption = "data",
+    as_json: JsonFlag = False,
+) -> None:
+    """Check answers line by line; keep the good ones, say what was refused and why."""
+    store, manifest = open_version(at, root)
+    found = import_votes(file, known_items(Version(store, manifest)))
+    kept = write_votes(found.votes, to)
+
+    def render() -> None:
+        for item in found.refused:
+            typer.echo(f"line {item.line}: {item.reason}: {item.text}", err=True)
+        typer.echo(f"wrote {kept} votes to {to}; {len(found.refused)} refused")
+
+    emit({"kept": kept, "refused": found.refused, "reasons": found.reasons()}, as_json, render)
+
+
+@app.command("agreement")
+def agreement_of_version(at: At, root: RootOption = "data", as_json: JsonFlag = False) -> None:
+    """Agreement of the annotators whose votes a version holds."""
+    store, manifest = open_version(at, root)
+    found = agreement(Version(store, manifest))
+
+    def render() -> None:
+        rows = [[getattr(a, name) for name in a.__dataclass_fields__] for a in found]
+        if found:
+            table(at, list(found[0].__dataclass_fields__), rows)
+        else:
+            typer.echo(f"{at} holds no votes; add the stages votes or pair_votes to its recipe")
+
+    emit(found, as_json, render)
