@@ -213,6 +213,14 @@ STAGE_CASES |= {
         {"answers": "tests/golden/entities", "token_variable": "NO_TOKEN_NEEDED", "top": 2, "min_score": 0.25},
         bad={"images.bytes": b"<html>"},
     ),
+    "entity_labels": Case(
+        ("scene", "none", "one"),
+        {
+            "regions.class_names": [["cat", "car", "cat", "N/A"], [], ["dog"]],
+            "regions.scores": [[0.5, 0.75, 0.875, 0.9], [], [0.25]],
+        },
+        bad={"regions.scores": [0.5] * 9},
+    ),
 }
 
 

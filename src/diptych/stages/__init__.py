@@ -18,4 +18,5 @@ STAGES: dict[str, str] = {
     "pair_votes": "diptych.stages.votes:PairVotes",
     "best_image": "diptych.stages.votes_best_image:BestImage",
     "entities": "diptych.stages.entities:Entities",
+    "entity_labels": "diptych.stages.entities_labels:EntityLabels",
 }
