@@ -21,7 +21,7 @@ from diptych.sources.pictures import page_pictures
 
 __all__ = ["EXTRACTOR", "Extracted", "extract"]
 
-EXTRACTOR = 1
+EXTRACTOR = 2
 """Raise it when the result for any page can change: stored pages are then read again without fetching."""
 _CONTAINERS = ('[itemprop~="articleBody"]', "article", "main", '[role="main"]')
 _SKIPPED = frozenset(

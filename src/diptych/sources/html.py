@@ -9,6 +9,7 @@ from functools import cached_property
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from diptych.sources.bounded import bounded
 from diptych.sources.charset import decode_page
 from diptych.sources.language import language_tag
 from diptych.sources.robots import directives
@@ -35,7 +36,7 @@ class Html:
     @classmethod
     def parse(cls, data: bytes, content_type: str, url: str) -> Html:
         """Decode and parse; never fails."""
-        text = decode_page(data, content_type).replace("\0", "")
+        text = bounded(decode_page(data, content_type).replace("\0", ""))
         return cls(text, LexborHTMLParser(text), url)
 
     @cached_property

@@ -22,7 +22,9 @@ __all__ = ["page_pictures"]
 _LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set")
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-url", "data-hi-res-src", "data-full-src")
 _CAPTION_CLASS = re.compile(r"(^|[\s_-])(caption|legend|bildunterschrift|img-?desc)|caption-?text", re.I)
-_CANDIDATE = re.compile(r"\s*(\S*[^\s,])(?:\s+([\d.]+)([wxh]))?\s*(?:,|$)")
+_DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[wxh]")
+_MOST = 2000
+"""Pictures of one page that are looked at."""
 _NEAR = 300
 
 
@@ -30,7 +32,7 @@ def page_pictures(page: Html) -> tuple[Picture, ...]:
     """Every image of the page once; of several mentions the first that has a caption gives it."""
     found: dict[str, Picture] = {}
     hidden: dict[str, Picture] = {}
-    for node in page.tree.css("img, amp-img"):
+    for node in page.tree.css("img, amp-img")[:_MOST]:
         reference = _reference(node)
         address = page.address(reference) if reference and not reference.startswith("data:") else None
         if address is None:
@@ -66,11 +68,33 @@ def _reference(node: LexborNode) -> str:
 def _largest(srcset: str) -> str:
     """The candidate with the largest width or density; the first of equals; empty without any."""
     best, size = "", -1.0
-    for address, number, _ in _CANDIDATE.findall(srcset):
-        value = float(number) if number.count(".") <= 1 and number.strip(".") else 1.0
+    for address, descriptor in _candidates(srcset):
+        match = _DESCRIPTOR.fullmatch(descriptor)
+        value = float(match.group(1)) if match else 1.0
         if value > size and not address.startswith("data:"):
             best, size = address, value
     return best
+
+
+def _candidates(srcset: str) -> Iterator[tuple[str, str]]:
+    """(address, first descriptor) of each candidate; a comma inside an address belongs to it."""
+    address = ""
+    descriptor: str | None = None
+    for word in srcset.split():
+        if address:
+            mine, comma, word = word.partition(",")
+            descriptor = mine if descriptor is None else descriptor
+            if not comma:
+                continue
+            yield address, descriptor
+            address, descriptor = "", None
+        word = word.lstrip(",")
+        if word.endswith(","):
+            yield word.rstrip(","), ""
+        else:
+            address = word
+    if address:
+        yield address, descriptor or ""
 
 
 def _caption(node: LexborNode, alt: str) -> str:
