@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -10,14 +10,14 @@ from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from diptych.engine.build import ATTEMPTS, BuildReport, make_context
+from diptych.engine.build import ATTEMPTS, BuildReport, check_parent, make_context
 from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Progress, graph_of, new_build_id
 from diptych.engine.drive import Step, drive
 from diptych.engine.intake import check_shrink
 from diptych.engine.space import check_space
 from diptych.exceptions import Conflict, NotFound
 from diptych.parameters import BuildParameters
-from diptych.recipe import load_recipe
+from diptych.recipe import load_recipe, parse_recipe
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import open_store
 from tasks.annotate import annotate
@@ -38,7 +38,6 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     graph_of(text)
     if parameters.crawl:
         crawl_sources(text, parameters.root, folder, parameters.retry_failed)
-    snapshot = cut(text, parameters.root, folder)
     options = BuildOptions(
         workers=parameters.workers,
         device=parameters.device,
@@ -46,7 +45,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
         accept_failures=parameters.accept_failures,
         allow_shrink=parameters.allow_shrink,
     )
-    report = run_build(text, parameters.root, snapshot, options)
+    report = run_build(text, parameters.root, options, lambda: cut(text, parameters.root, folder))
     _table(report)
     get_run_logger().info("dataset %s: %s", file.recipe.name, report.committed.reason)
     return {
@@ -58,14 +57,21 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     }
 
 
-def run_build(recipe: str, root: str, snapshot: str, options: BuildOptions, force: Force | None = None) -> BuildReport:
-    """The steps of one build as tasks, planned again when another commit came first."""
+def run_build(
+    recipe: str,
+    root: str,
+    options: BuildOptions,
+    snapshot: Callable[[], str],
+    force: Force | None = None,
+    planned_on: int | None = None,
+) -> BuildReport:
+    """The steps of one build as tasks, planned again (``snapshot`` is asked again) when another commit came first."""
     build_id = new_build_id()
-    context = make_context(recipe, root, snapshot, options, build_id=build_id, force=force)
-    store = open_store(root, context.dataset)
+    store = open_store(root, parse_recipe(recipe).name)
     with SignOfLife(store, build_id, "build"):
         for _ in range(ATTEMPTS):
-            context = make_context(recipe, root, snapshot, options, build_id=build_id, force=force)
+            context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)
+            check_parent(context, planned_on)
             check_shrink(store, context)
             check_space(store, context)
             try:
@@ -76,11 +82,11 @@ def run_build(recipe: str, root: str, snapshot: str, options: BuildOptions, forc
             except NotFound:
                 if store.log.head() == context.head:
                     raise  # nobody took it away: it really is missing
-    raise Conflict(f"dataset {context.dataset}: {ATTEMPTS} other commits came first; run the build again")
+    raise Conflict(f"dataset {store.name}: {ATTEMPTS} other commits came first; run the build again")
 
 
 def _submit(context: BuildContext, steps: Sequence[Step], done: Mapping[str, Done]) -> list[Progress]:
-    graph, plain = graph_of(context.recipe), context.to_json()
+    graph, plain = graph_of(context.recipe, context.build), context.to_json()
     futures = []
     for step in steps:
         stage = graph[step.name].stage

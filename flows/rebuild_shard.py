@@ -26,7 +26,7 @@ def rebuild_shard(parameters: RebuildParameters) -> dict[str, object]:
         refetch=parameters.refetch,
         environ=os.environ,
     )
-    report = run_build(plan.recipe, parameters.root, plan.snapshot, plan.options, plan.force)
+    report = run_build(plan.recipe, parameters.root, plan.options, lambda: plan.snapshot, plan.force, plan.version)
     outcome: dict[str, int] = {}
     for progress in report.progress.values():
         for _, what, _ in progress.compared:

@@ -50,11 +50,15 @@ def main() -> None:
     except DiptychError as error:
         typer.echo(f"diptych: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"diptych: {where}{error.strerror or error}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("diptych: interrupted; what was finished is kept, the same command goes on from there", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

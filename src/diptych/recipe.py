@@ -123,5 +123,8 @@ def load_recipe(path: str | Path) -> RecipeFile:
         known = sorted(p.stem for p in Path("datasets").glob("*.yaml"))
         hint = f"; recipes in datasets/: {', '.join(known)}" if known else ""
         raise RecipeError(f"no recipe file {path}{hint}; diptych init NAME --from FOLDER writes one")
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{file} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
     return RecipeFile(parse_recipe(text, str(file)), text, file.resolve().parent)

@@ -55,7 +55,10 @@ def parse_selection(text: object, where: str) -> Selection:
     match = _FORM.match(text) if isinstance(text, str) else None
     if not match:
         raise RecipeError(f"{where}: expected `stage.column <= value` (one of {' '.join(_COMPARE)}), found {text!r}")
-    value = yaml.safe_load(match[3])
+    try:
+        value = yaml.safe_load(match[3])
+    except yaml.YAMLError:
+        value = None
     if not isinstance(value, str | int | float | bool):
         raise RecipeError(f"{where}: the value must be a number, a text or true/false, found {match[3]!r}")
     return Selection(match[1], match[2], value)

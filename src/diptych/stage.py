@@ -54,7 +54,10 @@ class Status(StrEnum):
 class StageConfig(BaseModel):
     """Base of every stage's settings: frozen, unknown keys refused; each field enters the stage key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    places: ClassVar[tuple[str, ...]] = ()
+    """Fields that say where a file is; its content enters the stage key by another field, the place does not."""
 
 
 @dataclass(frozen=True)

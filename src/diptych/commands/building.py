@@ -16,6 +16,7 @@ from diptych.engine.dry_run import dry_run
 from diptych.engine.rebuild import plan_rebuild
 from diptych.exceptions import UsageError
 from diptych.recipe import load_recipe
+from diptych.storage.store import open_store
 
 __all__ = ["register"]
 
@@ -87,8 +88,10 @@ def build_command(
         chosen = tuple(int(s) for s in shards.split(",") if s.strip())
     except ValueError:
         raise UsageError(f"--shards {shards}: expected numbers as 3,7") from None
-    if any(not 0 <= s < parsed.shards for s in chosen):
-        raise UsageError(f"--shards {shards}: the recipe has shards 0 to {parsed.shards - 1}")
+    versions = open_store(root, parsed.name).log.versions()
+    count = versions[max(versions)].shards if versions else parsed.shards
+    if any(not 0 <= s < count for s in chosen):
+        raise UsageError(f"--shards {shards}: the dataset has shards 0 to {count - 1}")
     options = BuildOptions(
         batch_size=batch_size,
         workers=workers,
@@ -213,7 +216,15 @@ def rebuild_command(
         return
     watcher = ConsoleWatcher(quiet=as_json)
     try:
-        report = build(plan.recipe, root, plan.options, force=plan.force, snapshot=plan.snapshot, watcher=watcher)
+        report = build(
+            plan.recipe,
+            root,
+            plan.options,
+            force=plan.force,
+            snapshot=plan.snapshot,
+            planned_on=plan.version,
+            watcher=watcher,
+        )
     finally:
         watcher.close()
     data = _as_json(report)
@@ -237,11 +248,16 @@ def refit_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a pinned fit again from the latest version's rows."""
-    from diptych.storage.store import open_store
-
     manifest = open_store(root, dataset).log.manifest("latest")
     pinned = [f.name for f in manifest.fits if f.pinned]
     if fit not in pinned:
         raise UsageError(f"{fit}: the pinned fits of version {manifest.version} are {', '.join(pinned) or 'none'}")
-    report = build(manifest.recipe, root, BuildOptions(), snapshot=manifest.snapshot, refit=(fit,))
+    report = build(
+        manifest.recipe,
+        root,
+        BuildOptions(retry="none", accept_failures=manifest.accepted_failures is not None),
+        snapshot=manifest.snapshot,
+        planned_on=manifest.version,
+        refit=(fit,),
+    )
     emit(_as_json(report), as_json, lambda: typer.echo(f"{dataset}: {report.committed.reason}"))

@@ -26,7 +26,7 @@ RootOption = Annotated[
     str, typer.Option("--root", envvar="DIPTYCH_ROOT", help="folder or bucket that holds the datasets")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON value instead of text")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done and do nothing")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done; compute, commit and delete nothing")]
 
 console = Console(width=None if sys.stdout.isatty() else 160)
 """Standard output; wide enough for tables when it is not a terminal."""

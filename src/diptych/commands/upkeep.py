@@ -173,7 +173,14 @@ def reshard_command(
     if shards < 1 or shards & (shards - 1):
         raise UsageError(f"{shards} is not a power of two")
     manifest = _store(dataset, root).log.manifest("latest")
-    report = build(manifest.recipe, root, BuildOptions(), snapshot=manifest.snapshot, shards=shards)
+    report = build(
+        manifest.recipe,
+        root,
+        BuildOptions(retry="none", accept_failures=manifest.accepted_failures is not None),
+        snapshot=manifest.snapshot,
+        planned_on=manifest.version,
+        shards=shards,
+    )
     emit(
         {"version": report.committed.version, "shards": shards, "computed": report.computed},
         as_json,

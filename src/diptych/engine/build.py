@@ -19,7 +19,7 @@ from diptych.storage.alive import SignOfLife
 from diptych.storage.parts import groups
 from diptych.storage.store import Store, open_store
 
-__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "make_context", "run_here"]
+__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_here"]
 
 ATTEMPTS = 5
 """How often a build plans again after losing the race for the next log number."""
@@ -128,13 +128,15 @@ def build(
     force: Force | None = None,
     refit: tuple[str, ...] = (),
     snapshot: str | None = None,
+    planned_on: int | None = None,
     folder: str | Path = ".",
     shards: int | None = None,
     watcher: Watcher | None = None,
 ) -> BuildReport:
     """Build the recipe's dataset from its snapshot (cut now unless given) and commit it.
 
-    ``folder`` is where the recipe's relative paths start.
+    ``folder`` is where the recipe's relative paths start. ``planned_on`` is the version that a given snapshot and
+    recipe were taken from: when another was committed since, the build raises Conflict instead of undoing it.
 
     Raises :class:`~diptych.exceptions.NothingCommitted` above the recipe's limits and
     :class:`~diptych.exceptions.Conflict` after losing the race for the log five times.
@@ -151,6 +153,7 @@ def build(
             context = make_context(
                 recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards
             )
+            check_parent(context, planned_on)
             check_shrink(store, context)
             check_space(store, context)
             try:
@@ -164,6 +167,15 @@ def build(
     raise Conflict(
         f"dataset {parsed.name}: {ATTEMPTS} other commits came first; the finished rows are kept, run the build again"
     )
+
+
+def check_parent(context: BuildContext, planned_on: int | None) -> None:
+    """Raise :class:`Conflict` when the version that a rebuild was planned on is no longer the latest."""
+    if planned_on is not None and context.parent != planned_on:
+        raise Conflict(
+            f"dataset {context.dataset}: version {context.parent} was committed while this was planned on version "
+            f"{planned_on}; run the command again"
+        )
 
 
 def report_of(store: Store, context: BuildContext, finished: Finished) -> BuildReport:

@@ -51,15 +51,17 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
 
     Raises :class:`~diptych.exceptions.Conflict` when another entry came first: plan again on the new head.
     """
-    graph = graph_of(context.recipe)
+    graph = graph_of(context.recipe, context.build)
     stages = tuple(_stage_entry(store, graph, n, finished) for n in graph.stages)
     fits = tuple(_fit_entry(store, graph, n, finished) for n in graph.fits)
     digests = manifest_digests(context.snapshot, stages, fits)
     parent = store.log.manifest(context.parent) if context.parent is not None else None
     if parent is not None and parent.shards == context.shards:
         same = (parent.input_digest, parent.exact_digest, parent.floats_digest)
-        if same == (digests.input, digests.exact, digests.floats):
+        repaired = any(what == "repaired" for p in finished.progress.values() for _, what, _ in p.compared)
+        if same == (digests.input, digests.exact, digests.floats) and not repaired:
             return Committed(None, f"nothing changed since version {parent.version}; nothing committed", parent.version)
+    accepted = context.options.accept_failures or (parent is not None and parent.accepted_failures is not None)
     weights = tuple({w.name: w for s in stages for w in s.weights}.values())
     manifest = Manifest(
         version=store.log.next_version(context.head),
@@ -79,7 +81,7 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
         input_digest=digests.input,
         exact_digest=digests.exact,
         floats_digest=digests.floats,
-        accepted_failures=_failed_share(finished) if context.options.accept_failures else None,
+        accepted_failures=_failed_share(finished) if accepted else None,
     )
     store.log.append(CommitEntry(manifest=manifest), after=context.head)
     return Committed(manifest.version, f"committed version {manifest.version}", context.parent)
@@ -147,7 +149,7 @@ def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[
     stages: dict[str, JsonValue] = {
         name: {"rows": p.rows, **{k: v for k, v in p.counts.items() if v}, "codes": dict(sorted(p.codes.items()))}
         for name, p in finished.progress.items()
-        if graph_of(context.recipe)[name].stage
+        if graph_of(context.recipe, context.build)[name].stage
     }
     counted: dict[str, JsonValue] = {"stages": stages}
     for name, found in (("records", records), ("images", outcomes)):

@@ -14,6 +14,7 @@ from diptych.engine.context import BuildContext
 from diptych.engine.graph import Node
 from diptych.engine.view import ShardView
 from diptych.engine.workbench import Workbench
+from diptych.exceptions import Corrupt, NotFound
 from diptych.naming import row_hash
 from diptych.releases import release
 from diptych.stage import Batch, Output, RowState, Status
@@ -114,6 +115,14 @@ def _rows_in(store: Store, ref: SegmentRef) -> Iterator[tuple[str, Row]]:
         yield key, Row(ref, i, *rest)
 
 
+def _readable_rows(store: Store, ref: SegmentRef) -> Iterator[tuple[str, Row]]:
+    """The rows of a segment found by its address; none when it is damaged or was collected meanwhile."""
+    try:
+        yield from _rows_in(store, ref)
+    except (NotFound, Corrupt):
+        return
+
+
 def plan_part(
     context: BuildContext,
     view: ShardView,
@@ -144,17 +153,18 @@ def plan_part(
 
     def take(rows: Iterator[tuple[str, Row]]) -> None:
         for row, at in rows:
-            if wanted.get(row) == at.input_hash and row not in plan.found and _reusable(at.status, context):
-                plan.found[row] = at
+            if wanted.get(row) == at.input_hash and _reusable(at.status, context):
+                held = plan.found.get(row)
+                if held is None or (Status(held.status).failed and at.status == Status.OK):
+                    plan.found[row] = at
 
     for part in parents:
         if not any(s.path in retired for s in part.segments):
-            take(_rows_of(part, view.store))
-    if len(plan.found) < len(keys):
-        known = {s.path for part in parents for s in part.segments}
+            with view.store.lists.or_damaged(part.rows):
+                take(_rows_of(part, view.store))
+    if len(plan.found) < len(keys) or any(Status(r.status).failed for r in plan.found.values()):
         for found in find_segments(view.store, node.name, key, shard, context.shards, retired):
-            if found.ref.path not in known:
-                take(_rows_in(view.store, found.ref))
+            take(_readable_rows(view.store, found.ref))
     plan.forced = frozenset(again & set(keys))
     plan.found = {k: v for k, v in plan.found.items() if k not in plan.forced}
     plan.missing = [i for i, row in enumerate(keys) if row not in plan.found]
@@ -162,6 +172,8 @@ def plan_part(
 
 
 def _reusable(status: str, context: BuildContext) -> bool:
+    if context.options.retry == "none":
+        return True
     if status == Status.FAILED_TRANSIENT:
         return False
     return not (status == Status.FAILED_PERMANENT and context.options.retry == "failed")
@@ -284,12 +296,21 @@ def _assemble(store: Store, shard: int, plan: ShardPlan) -> Part:
 
 def _compare(store: Store, parents: Sequence[Part], plan: ShardPlan, rows: list[str]) -> list[tuple[str, str, str]]:
     """Each recomputed row against the parent's; equal rows keep their old place, so nothing changes by them."""
-    old = {key: row for part in parents for key, row in _rows_of(part, store)}
+    old: dict[str, Row] = {}
+    for part in parents:
+        with store.lists.or_damaged(part.rows):
+            old.update(_rows_of(part, store))
+    whole: dict[str, bool] = {}
     found = []
     for row in rows:
         was, now = old.get(row), plan.found[row]
         if was is None or was.input_hash != now.input_hash:
             found.append((row, "changed" if was else "new", "input" if was else ""))
+        elif not _whole(store, was.segment, whole):
+            found.append((row, "repaired", "damaged segment"))
+        elif was.status == Status.OK and now.status == Status.FAILED_TRANSIENT:
+            plan.found[row] = was
+            found.append((row, "kept", now.code))
         elif (was.status, was.code, was.exact, was.floats) == (now.status, now.code, now.exact, now.floats):
             plan.found[row] = was
             found.append((row, "equal", ""))
@@ -300,6 +321,17 @@ def _compare(store: Store, parents: Sequence[Part], plan: ShardPlan, rows: list[
         else:
             found.append((row, "changed", ", ".join(_changed_columns(store, was, now))))
     return found
+
+
+def _whole(store: Store, ref: SegmentRef, known: dict[str, bool]) -> bool:
+    """Whether every file of a segment is there with the SHA-256 it should have."""
+    if ref.path not in known:
+        try:
+            read_segment(store, ref, verify=True)
+            known[ref.path] = True
+        except (NotFound, Corrupt):
+            known[ref.path] = False
+    return known[ref.path]
 
 
 def _changed_columns(store: Store, was: Row, now: Row) -> list[str]:

@@ -22,7 +22,7 @@ class BuildOptions:
     batch_size: int | None = None
     workers: int = 2
     device: str = "cpu"
-    retry: Literal["transient", "failed"] = "transient"
+    retry: Literal["none", "transient", "failed"] = "transient"
     accept_failures: bool = False
     allow_shrink: bool = False
     only_shards: tuple[int, ...] = ()
@@ -132,7 +132,11 @@ def new_build_id() -> str:
     return secrets.token_hex(8)
 
 
+def graph_of(recipe: str, build: str = "") -> Graph:
+    """The graph of a recipe's text; kept for as long as one build, because settings may name files that change."""
+    return _graph(recipe, build) if build else load_graph(parse_recipe(recipe))
+
+
 @lru_cache(maxsize=8)
-def graph_of(recipe: str) -> Graph:
-    """The graph of a recipe's text."""
+def _graph(recipe: str, build: str) -> Graph:
     return load_graph(parse_recipe(recipe))

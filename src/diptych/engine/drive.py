@@ -43,19 +43,21 @@ RunWave = Callable[[Sequence[Step], Mapping[str, Done]], Sequence[Progress]]
 
 def drive(context: BuildContext, run: RunWave, on_done: Callable[[Progress], None] = lambda p: None) -> Finished:
     """Run every node, wave by wave; :class:`NothingCommitted` as soon as a stage fails above the recipe's limit."""
-    graph = graph_of(context.recipe)
+    graph = graph_of(context.recipe, context.build)
     done: dict[str, Done] = {}
     progress: dict[str, Progress] = {}
     left = list(graph.nodes)
     incomplete: set[str] = set()
+    stuck: set[str] = set()
     while left:
-        ready = [n for n in left if graph.waits_for(n) <= set(done) | incomplete]
-        left = [n for n in left if n not in ready]
-        stuck = [n for n in ready if any(graph[name].fit for name in graph.waits_for(n) & incomplete)]
-        stuck += [n for n in ready if n.fit and graph.waits_for(n) & incomplete and n not in stuck]
-        incomplete.update(n.name for n in stuck)
+        for node in left:  # in order: what waits for a stuck node comes after it
+            waits = graph.waits_for(node)
+            if waits & stuck or (node.fit and waits & incomplete):
+                stuck.add(node.name)
+        ready = [n for n in left if n.name not in stuck and graph.waits_for(n) <= set(done)]
+        left = [n for n in left if n.name not in stuck and n not in ready]
         waiting = []
-        for node in (n for n in ready if n not in stuck):
+        for node in ready:
             pinned = pinned_result(context, node.name, done) if node.fit else None
             if pinned:
                 done[node.name] = pinned
@@ -75,11 +77,11 @@ def drive(context: BuildContext, run: RunWave, on_done: Callable[[Progress], Non
             if node.fit and total.complete:
                 done[node.name] = merge_fit(context, node.name, done, chunks)
             elif node.stage:
-                changed = tuple(row for row, what, _ in total.compared if what not in ("equal", "new"))
+                changed = tuple(row for row, what, _ in total.compared if what not in ("equal", "new", "kept"))
                 done[node.name] = Done(node.name, node_key(graph, node, done), chunks, changed=changed)
             on_done(total)
             check_failures(context, total)
-    return Finished(done, progress, tuple(sorted(incomplete)))
+    return Finished(done, progress, tuple(sorted(incomplete | stuck)))
 
 
 def merged(parts: Sequence[Progress]) -> Progress:
@@ -115,6 +117,8 @@ def check_failures(context: BuildContext, progress: Progress) -> None:
     if not failed or context.options.accept_failures:
         return
     limit = parse_recipe(context.recipe).limits.max_failed
+    if failed <= _accepted(context, progress.name):
+        return
     tried = progress.rows - progress.counts.get("skipped", 0)
     if failed / max(1, tried) > limit:
         top = sorted(((n, c) for c, n in progress.codes.items() if c.startswith("failed")), reverse=True)[:5]
@@ -124,3 +128,13 @@ def check_failures(context: BuildContext, progress: Progress) -> None:
             f"{limit:.1%}): {reasons}. Nothing was committed; the finished rows are kept. "
             "`diptych build --accept-failures` commits all the same, `--retry-failed` tries them again"
         )
+
+
+def _accepted(context: BuildContext, stage: str) -> int:
+    """Failed rows of a stage that the parent version was committed with, on purpose."""
+    if context.parent is None:
+        return 0
+    manifest = context.store().log.manifest(context.parent)
+    if manifest.accepted_failures is None:
+        return 0
+    return next((s.counts.failed for s in manifest.stages if s.name == stage), 0)

@@ -45,7 +45,7 @@ def fit_partial(
         if view.blocked(node, reads):
             continue
         rows.append(row)
-        parts += [row.encode(), view.input_hash(node, row, reads)]
+        parts += [row.encode(), view.input_hash(node, row, reads), *(ref.content for _, refs in reads for ref in refs)]
     digest = row_hash(parts).hex()
     old = known.get(shard)
     if old is not None and old.input == digest and view.store.lists.exists(old.table):

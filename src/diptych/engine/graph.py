@@ -138,7 +138,7 @@ class Graph:
         settings: dict[str, Any] = {
             "name": work.name,
             "version": work.version,
-            "config": work.config.model_dump(mode="json"),
+            "config": work.config.model_dump(mode="json", exclude=set(work.config.places)),
             "reads": {name: upstream[name] for name in node.producers},
         }
         if node.stage:
@@ -151,12 +151,17 @@ class Graph:
         return digest_settings(settings)
 
 
-def _class(path: str, where: str) -> Any:
-    module, _, name = path.partition(":")
+def _class(path: object, where: str, base: type[Stage] | type[Fit]) -> Any:
+    module, _, name = path.partition(":") if isinstance(path, str) else ("", "", "")
+    if not module or not name:
+        raise RecipeError(f"{where}.use: expected package.module:Class, found {path!r}")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise RecipeError(f"{where}: cannot import {path!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise RecipeError(f"{where}: {path!r} is not a subclass of diptych.{base.__name__.lower()}.{base.__name__}")
+    return found
 
 
 def _settings(work: type[Stage] | type[Fit], raw: Mapping[str, Any], where: str) -> StageConfig:
@@ -175,7 +180,7 @@ def _stage_node(name: str, raw: Mapping[str, Any] | None) -> Node:
             f"{where}: unknown stage; allowed are {', '.join(sorted(STAGES))}, or `use: package.module:Class`"
         )
     only = settings.pop("only", None)
-    cls = _class(path, where)
+    cls = _class(path, where, Stage)
     if cls.name != name:
         raise RecipeError(f"{where}: {path} calls itself {cls.name!r}; write it under that name")
     stage: Stage = cls(_settings(cls, settings, where))
@@ -191,7 +196,7 @@ def _fit_node(name: str, raw: Mapping[str, Any] | None) -> Node:
         raise RecipeError(
             f"{where}: unknown fit; allowed are {', '.join(sorted(FITS))}, or `use: package.module:Class`"
         )
-    cls = _class(path, where)
+    cls = _class(path, where, Fit)
     fit: Fit = cls(_settings(cls, settings, where))
     return Node(name, None, fit, None, _producers(fit.inputs))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diptych.engine.context import BuildOptions, Force, graph_of
 from diptych.engine.crawling import refetch_records
+from diptych.engine.graph import Graph
 from diptych.exceptions import UsageError
 from diptych.naming import shard_of
 from diptych.stage import Status
@@ -29,6 +30,8 @@ class RebuildPlan:
     force: Force
     rows: int
     """How many rows were named."""
+    version: int
+    """The version it was planned on; when another is committed first, it has to be planned again."""
 
 
 def plan_rebuild(
@@ -51,24 +54,39 @@ def plan_rebuild(
     names = [s.name for s in manifest.stages]
     if stage is not None and stage not in names:
         raise UsageError(f"--stage {stage}: version {manifest.version} has {', '.join(names)}")
-    if shard is not None and shard >= manifest.shards:
+    if shard is not None and not 0 <= shard < manifest.shards:
         raise UsageError(f"--shard {shard}: version {manifest.version} has shards 0 to {manifest.shards - 1}")
     records = find_records(store, manifest, record) if record is not None else ()
     snapshot = manifest.snapshot
     if refetch:
         snapshot = refetch_records(store, manifest, _refetched(store, manifest, shard, records), environ)
-    shards = (shard,) if shard is not None else tuple(sorted({shard_of(r, manifest.shards) for r in records}))
+    home = {shard} if shard is not None else {shard_of(r, manifest.shards) for r in records}
     rows: dict[str, tuple[str, ...]] = {}
     for entry in manifest.stages:
         if stage is not None and entry.name != stage:
             continue
-        parts = [p for c in entry.chunks for p in read_chunk(store, c) if not shards or p.shard in shards]
+        parts = [p for c in entry.chunks for p in read_chunk(store, c) if not home or p.shard in home]
         found = tuple(k for p in parts for k in _named(store, manifest, entry.name, p, records, failed))
         if found:
             rows[entry.name] = found
-    built = options or BuildOptions()
-    graph_of(manifest.recipe)
-    return RebuildPlan(manifest.recipe, snapshot, built, Force(rows, shards), sum(map(len, rows.values())))
+    built = replace(options or BuildOptions(), retry="none")
+    _check_code(graph_of(manifest.recipe), manifest)
+    # a record's rows are forced in every shard: a picture of it may stand in another record's shard, too
+    force = Force(rows, (shard,) if shard is not None else ())
+    return RebuildPlan(manifest.recipe, snapshot, built, force, sum(map(len, rows.values())), manifest.version)
+
+
+def _check_code(graph: Graph, manifest: Manifest) -> None:
+    """Raise :class:`UsageError` when a stage means something else now: then a build, not a rebuild, is due."""
+    keys = {f.name: f.key if f.keyed else f"{f.key}:{f.result.partition('~')[0]}" for f in manifest.fits}
+    for node in graph.stages:
+        old = next((s for s in manifest.stages if s.name == node.name), None)
+        if old is not None and graph.key(node, keys) != old.key:
+            raise UsageError(
+                f"stage {node.name} has another version, weights or defaults than in version {manifest.version}; "
+                "run diptych build first"
+            )
+        keys[node.name] = old.key if old is not None else ""
 
 
 def _refetched(store: Store, manifest: Manifest, shard: int | None, records: tuple[str, ...]) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ def expected_bytes(store: Store, context: BuildContext) -> int:
     records = snapshot.records
     images = sum(1 for _ in snapshot.image_keys())
     parent = store.log.manifest(context.parent) if context.parent is not None else None
+    before = read_snapshot(store, parent.snapshot).records if parent else 0
     total = 0.0
-    for node in graph_of(context.recipe).stages:
+    for node in graph_of(context.recipe, context.build).stages:
         assert node.stage is not None
         rows = {"document": records, "image": images, "pair": images, "sentence": 20 * records}[node.rows]
         fixed = sum(
@@ -31,9 +32,10 @@ def expected_bytes(store: Store, context: BuildContext) -> int:
             for t in node.stage.tensor_schema().values()
         )
         old = next((s for s in parent.stages if s.name == node.name), None) if parent else None
-        old_rows = old.counts.total if old else 0
-        each = old.bytes / old_rows if old and old_rows else fixed + ROW_BYTES
-        total += max(0, rows - old_rows) * each
+        if old is None:
+            total += rows * (fixed + ROW_BYTES)
+        else:
+            total += old.bytes * max(0.0, records / max(1, before) - 1)
     return int(total)
 
 

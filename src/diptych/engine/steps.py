@@ -103,7 +103,10 @@ def _parent_parts(store: Store, context: BuildContext, node: Node, key: str, sha
     first, last = shards.start * before // after, -(-shards.stop * before // after)
     for chunk, old in zip(entry.chunks, groups(before), strict=True):
         if old.start < last and first < old.stop:
-            for part in read_chunk(store, chunk):
+            parts: tuple[Part, ...] = ()
+            with store.lists.or_damaged(chunk):
+                parts = read_chunk(store, chunk)
+            for part in parts:
                 for shard in shards:
                     if part.shard * after < (shard + 1) * before and shard * before < (part.shard + 1) * after:
                         found[shard].append(part)
@@ -131,7 +134,7 @@ def run_group(
 ) -> Progress:
     """One stage over one group of shards: its parts written, its chunk named."""
     started = time.monotonic()
-    store, graph = context.store(), graph_of(context.recipe)
+    store, graph = context.store(), graph_of(context.recipe, context.build)
     node = graph[name]
     needed = _needed(graph, node, done)
     key = node_key(graph, node, done)
@@ -198,7 +201,7 @@ def run_group(
 def run_fit_group(context: BuildContext, name: str, group: int, done: Mapping[str, Done]) -> Progress:
     """A fit's partials over one group of shards."""
     started = time.monotonic()
-    store, graph = context.store(), graph_of(context.recipe)
+    store, graph = context.store(), graph_of(context.recipe, context.build)
     node = graph[name]
     needed = _needed(graph, node, done)
     key = node_key(graph, node, done)
@@ -206,7 +209,10 @@ def run_fit_group(context: BuildContext, name: str, group: int, done: Mapping[st
     entry = next((f for f in manifest.fits if f.name == name and f.key == key), None) if manifest else None
     same = manifest is not None and manifest.shards == context.shards
     chunk = entry.partials[group] if entry and same and entry.partials else None
-    known = {p.shard: p for p in read_partials(store.lists, chunk)} if chunk else {}
+    known = {}
+    if chunk:
+        with store.lists.or_damaged(chunk):
+            known = {p.shard: p for p in read_partials(store.lists, chunk)}
     splits = None
     if node.fit is not None and node.fit.on == "train":
         splits = _fit_result(store, done["splits"].result)
@@ -235,7 +241,7 @@ def run_fit_group(context: BuildContext, name: str, group: int, done: Mapping[st
 
 def merge_fit(context: BuildContext, name: str, done: Mapping[str, Done], chunks: Sequence[str]) -> Done:
     """The fit's result over all shards; of a pinned fit the parent's result while its key is the same."""
-    store, graph = context.store(), graph_of(context.recipe)
+    store, graph = context.store(), graph_of(context.recipe, context.build)
     node = graph[name]
     key = node_key(graph, node, done)
     pinned = pinned_result(context, name, done)
@@ -253,7 +259,7 @@ def merge_fit(context: BuildContext, name: str, done: Mapping[str, Done], chunks
 
 def pinned_result(context: BuildContext, name: str, done: Mapping[str, Done]) -> Done | None:
     """The parent's result of a pinned fit whose key is unchanged; None when it has to be fitted."""
-    store, graph = context.store(), graph_of(context.recipe)
+    store, graph = context.store(), graph_of(context.recipe, context.build)
     node = graph[name]
     if node.fit is None or node.fit.refit != "pinned" or name in context.refit:
         return None
@@ -262,7 +268,8 @@ def pinned_result(context: BuildContext, name: str, done: Mapping[str, Done]) ->
     entry = next((f for f in manifest.fits if f.name == name and f.key == key), None) if manifest else None
     if entry is None:
         return None
-    return Done(name, _fit_key(node, key, entry.result), tuple(entry.partials), entry.result)
+    same = manifest is not None and manifest.shards == context.shards
+    return Done(name, _fit_key(node, key, entry.result), entry.partials if same else (), entry.result)
 
 
 def _fit_key(node: Node, key: str, result: str) -> str:

@@ -34,6 +34,8 @@ class RowRef:
     key: str
     hash: bytes
     status: str
+    content: bytes = b""
+    """Digest of its values: for fits, which must see a row that a rebuild changed under an unchanged input."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,17 @@ class FitResult:
         return None if row is None else self.table[column][row].as_py()
 
 
+def _uses(rows: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Pairs and documents of each image, from the pairs of each document (for selections)."""
+    uses: dict[str, dict[str, tuple[str, ...]]] = {"pair": {}, "document": {}}
+    for record, pairs in rows.items():
+        for pair in pairs:
+            image = split_pair_key(pair)[1]
+            uses["pair"][image] = (*uses["pair"].get(image, ()), pair)
+            uses["document"][image] = (*uses["document"].get(image, ()), record)
+    return uses
+
+
 class ShardView:
     """The rows of one shard; ``parts`` are those of finished stages, ``fits`` the results of finished fits."""
 
@@ -82,7 +95,7 @@ class ShardView:
         self.fits = fits
         self.records = {row["record"]: row for row in records.to_pylist() if row["outcome"] == "ok"}
         self._readers: dict[str, PartReader] = {}
-        self._states: dict[str, dict[str, tuple[int, bytes, str]]] = {}
+        self._states: dict[str, dict[str, tuple[int, bytes, str, bytes]]] = {}
         self._tables: dict[tuple[str, str], pa.ChunkedArray] = {}
         self._tensors: dict[tuple[str, str], list[Any]] = {}
         self._documents: dict[str, Document] = {}
@@ -173,23 +186,17 @@ class ShardView:
         if target == "sentence":
             return self._sentences.get(record, ())
         if source == "image":
-            return self._uses[fetched][target].get(row, ())
+            return (self._fetched_uses if fetched else self._accepted_uses)[target].get(row, ())
         pairs = (self._fetched if fetched else self._accepted).get(record, ())
         return pairs if target == "pair" else tuple(dict.fromkeys(split_pair_key(p)[1] for p in pairs))
 
     @cached_property
-    def _uses(self) -> dict[bool, dict[str, dict[str, tuple[str, ...]]]]:
-        """Pairs and documents of each image, fetched and accepted (for selections)."""
-        found: dict[bool, dict[str, dict[str, tuple[str, ...]]]] = {}
-        for fetched in (True, False):
-            uses: dict[str, dict[str, tuple[str, ...]]] = {"pair": {}, "document": {}}
-            for record, pairs in (self._fetched if fetched else self._accepted).items():
-                for pair in pairs:
-                    image = split_pair_key(pair)[1]
-                    uses["pair"][image] = (*uses["pair"].get(image, ()), pair)
-                    uses["document"][image] = (*uses["document"].get(image, ()), record)
-            found[fetched] = uses
-        return found
+    def _fetched_uses(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        return _uses(self._fetched)
+
+    @cached_property
+    def _accepted_uses(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        return _uses(self._accepted)
 
     # what a row has read ----------------------------------------------------------------------------------
 
@@ -199,18 +206,18 @@ class ShardView:
             self._readers[stage] = PartReader(self.store, self.parts[stage])
         return self._readers[stage]
 
-    def states(self, stage: str) -> dict[str, tuple[int, bytes, str]]:
-        """Row number, input hash and status of each row of a stage."""
+    def states(self, stage: str) -> dict[str, tuple[int, bytes, str, bytes]]:
+        """Row number, input hash, status and content digest of each row of a stage."""
         if stage not in self._states:
             rows = self.reader(stage).rows
-            columns = (rows[name].to_pylist() for name in ("key", "input_hash", "status"))
-            self._states[stage] = {k: (i, h, s) for i, (k, h, s) in enumerate(zip(*columns, strict=True))}
+            columns = (rows[name].to_pylist() for name in ("key", "input_hash", "status", "exact", "floats"))
+            self._states[stage] = {k: (i, h, s, e + f) for i, (k, h, s, e, f) in enumerate(zip(*columns, strict=True))}
         return self._states[stage]
 
-    def state(self, stage: str, row: str) -> tuple[bytes, str]:
-        """Input hash and status of one row; a row the stage never saw counts as skipped."""
+    def state(self, stage: str, row: str) -> tuple[bytes, str, bytes]:
+        """Input hash, status and content digest of one row; a row the stage never saw counts as skipped."""
         found = self.states(stage).get(row)
-        return (b"", Status.SKIPPED.value) if found is None else found[1:]
+        return (b"", Status.SKIPPED.value, b"") if found is None else found[1:]
 
     def own(self, key: Key, row: str) -> bytes:
         """Hash of a row's own content."""

@@ -69,12 +69,15 @@ class Workbench:
 def _process(stage: Stage, batch: Batch) -> Output:
     try:
         output = stage.process(batch)
-    except DiptychError:
+    except (DiptychError, MemoryError, ImportError):
         raise
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
         if len(batch) == 1:
             output = batch.output()
-            output.fail(0, f"exception:{type(error).__name__}", str(error)[:2000])
+            transient = isinstance(error, OSError)
+            output.fail(0, f"exception:{type(error).__name__}", str(error)[:2000], transient=transient)
             return output
         half = len(batch) // 2
         first = _process(stage, batch.select(range(half)))

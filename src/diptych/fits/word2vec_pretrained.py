@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -21,6 +21,8 @@ __all__ = ["Vectors", "VectorsConfig"]
 
 class VectorsConfig(StageConfig):
     """Which file, and which words of the dataset are looked up in it."""
+
+    places: ClassVar[tuple[str, ...]] = ("file",)
 
     file: str | None = Field(None, description="GloVe or word2vec text, or word2vec binary; None: no word has a vector")
     file_sha256: str | None = Field(None, description="of that file; filled in when the recipe is read")

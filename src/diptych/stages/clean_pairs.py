@@ -29,6 +29,8 @@ __all__ = ["CleanPairs", "CleanPairsConfig"]
 class CleanPairsConfig(StageConfig):
     """Which rules apply, and the filter lists of the advertisement rule."""
 
+    places: ClassVar[tuple[str, ...]] = ("filter_list",)
+
     advertisement: bool = Field(True, description="refuse addresses that a filter list blocks")
     own_list: bool = Field(True, description="use the short list that Diptych ships")
     filter_list: str | None = Field(None, description="path of a further list in Adblock Plus syntax")

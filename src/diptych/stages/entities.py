@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,8 @@ COLUMNS = pa.schema(
 
 class EntitiesConfig(StageConfig):
     """Which service, and how much of its answer."""
+
+    places: ClassVar[tuple[str, ...]] = ("answers",)
 
     endpoint: str = Field(ENDPOINT, description="address of Baidu's advanced_general, or of what speaks its language")
     token_variable: str = Field("BAIDU_ACCESS_TOKEN", description="environment variable that holds the access token")

@@ -28,6 +28,8 @@ _BLANK_SPREAD = 6
 class OcrConfig(StageConfig):
     """How large a picture is looked at, and which models look."""
 
+    places: ClassVar[tuple[str, ...]] = ("detection_dir", "recognition_dir")
+
     limit_side_len: int = Field(320, ge=32, le=4000, description="side to which the detector's input is limited")
     limit_type: Literal["max", "min"] = Field("max", description="whether that bounds the longer or the shorter side")
     min_confidence: float = Field(0.6, ge=0, le=1, description="lines below are left out")

@@ -29,6 +29,8 @@ __all__ = ["PairVotes", "Votes", "VotesConfig"]
 class VotesConfig(StageConfig):
     """Which votes count."""
 
+    places: ClassVar[tuple[str, ...]] = ("file",)
+
     file: str | None = Field(None, description="votes as `diptych votes import` writes them; None: nobody voted yet")
     file_sha256: str | None = Field(None, description="of that file; filled in when the recipe is read")
     min_annotators: int = Field(1, ge=1, description="an item with fewer votes gets no value")
@@ -55,9 +57,7 @@ RESULT = pa.struct(
         pa.field("value", pa.string(), metadata={"doc": "the most frequent answer; null on a tie or too few votes"}),
         pa.field("tied", pa.bool_()),
         pa.field("annotators", pa.int32()),
-        pa.field(
-            "values", pa.list_(pa.string()), metadata={"doc": "answers given, in the question's order"}
-        ),
+        pa.field("values", pa.list_(pa.string()), metadata={"doc": "answers given, in the question's order"}),
         pa.field("counts", pa.list_(pa.int32()), metadata={"doc": "how many gave each: the input of kappa and alpha"}),
         pa.field("entropy", pa.float32(), metadata={"doc": "bits; 0 when all agree"}),
     ]
@@ -114,9 +114,7 @@ class Votes(_Voted):
 
     name, version = "votes", 1
     key = "document"
-    outputs = pa.schema(
-        [_RESULTS, pa.field("best_image", pa.string(), metadata={"doc": "image key or null"})]
-    )
+    outputs = pa.schema([_RESULTS, pa.field("best_image", pa.string(), metadata={"doc": "image key or null"})])
     rows_kind = "document"
     flat = ("best_image",)
 

@@ -7,7 +7,9 @@ exists; the same values written later therefore get a new name, ``<digest>~<numb
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +65,19 @@ class Lists:
         if found != expected:
             raise Corrupt(f"list {path} in {self._home.url}: expected digest {expected}, found {found}; {_REMEDY}")
         return table
+
+    @contextlib.contextmanager
+    def or_damaged(self, name: str) -> Iterator[None]:
+        """Go on without a list that is missing or damaged: what it says can be found or computed again.
+
+        A damaged file is deleted, so that ``put`` of the same values writes it anew.
+        """
+        try:
+            yield
+        except NotFound:
+            pass
+        except Corrupt:
+            self._home.delete(list_path(name))
 
     def exists(self, name: str) -> bool:
         """Whether the file is there (its content is checked by ``get``)."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -102,6 +103,7 @@ class Log:
         self._home = home
         self._dataset = dataset
         self._known: list[Entry] = []
+        self._lock = threading.Lock()
         self._retired = (0, Retired())
 
     def head(self) -> int:
@@ -248,9 +250,10 @@ class Log:
 
     def _read_all(self) -> list[Entry]:
         head = self.head()
-        while len(self._known) < head:
-            self._known.append(self.entry(len(self._known) + 1))
-        return self._known[:head]
+        with self._lock:
+            while len(self._known) < head:
+                self._known.append(self.entry(len(self._known) + 1))
+            return self._known[:head]
 
     def _where(self, number: int) -> str:
         return f"log/{number}.json of dataset {self._dataset} in {self._home.url}"

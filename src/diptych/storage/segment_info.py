@@ -204,7 +204,7 @@ def load_info(store: Store, path: str) -> FoundSegment:
 def find_segments(
     store: Store, stage: str, stage_key: str, shard: int, shards: int, retired: Collection[str] = ()
 ) -> list[FoundSegment]:
-    """Finished segments of one shard of one stage, by path, without those that the log has retired.
+    """Finished segments of one shard of one stage, the newest first, without those that the log has retired.
 
     ``retired`` is ``store.log.retired().segments``. A damaged ``part.json`` counts as absent: what cannot be
     read is not reused.
@@ -221,5 +221,5 @@ def find_segments(
             continue
         info = segment.info
         if (info.stage, info.stage_key, info.shard, info.shards) == (stage, stage_key, shard, shards):
-            found.append(segment)
-    return found
+            found.append((store.home.modified(f"{path}/{INFO}"), path, segment))
+    return [segment for _, _, segment in sorted(found, key=lambda item: item[:2], reverse=True)]
