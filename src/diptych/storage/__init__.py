@@ -1,4 +1,4 @@
-"""The store: versioned, immutable segments, content-addressed lists and one ordered log (DESIGN.md, section 3).
+"""The store: versioned, immutable segments, content-addressed lists and one ordered log.
 
 Reading order: ``root`` (atomic files) - ``canonical`` (digests) - ``rows``, ``segments``, ``parts`` (values) -
 ``lists``, ``blobs`` (content-addressed) - ``manifest``, ``log``, ``store`` (versions) - ``alive``, ``references``,

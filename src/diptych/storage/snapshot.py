@@ -11,6 +11,8 @@ A page or image that fails today and was good before is ``ok`` with its last goo
 What a person decided (``overrides.csv``) stands beside the row or image it is about, in a column ``override`` that only
 snapshots cut with such decisions have. ``drop`` is done here: the outcome is ``dropped`` and there are no bytes.
 ``keep`` is for the engine, which knows the rules. Rows without a decision are encoded as ever: their digests stand.
+
+The file is a little long because what a row says, how it is encoded and how it is read belong side by side.
 """
 
 from __future__ import annotations
