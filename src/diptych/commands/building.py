@@ -104,12 +104,10 @@ def build_command(
     )
     if dry:
         plan = dry_run(text, root, options, file.folder)
-        rows = [[p.name, p.rows, p.reused, p.missing] for p in plan.stages]
-        emit(
-            plan,
-            as_json,
-            lambda: table(f"{parsed.name}: what a build would do", ["stage", "rows", "at hand", "to compute"], rows),
-        )
+        columns = ["stage", "rows", "at hand", "to compute", ""]
+        later = "known once earlier stages have run"
+        rows = [[p.name, p.rows, p.reused, p.missing, later if p.open else ""] for p in plan.stages]
+        emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", columns, rows))
         return
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
         crawl_recipe(text, root, file.folder, retry_failed=retry_failed, say=_say(as_json), environ=context.obj)

@@ -48,9 +48,10 @@ def dry_run(recipe: str, root: str, options: BuildOptions, folder: str | Path = 
     store = open_store(root, parsed.name)
     context = make_context(recipe, root, take_snapshot(store, parsed, folder), replace(options, dry=True))
     finished = drive(context, run_here(context, Silent()))
-    stages = tuple(
-        StagePlan(p.name, p.rows, p.reused, p.missing, p.unknown > 0)
-        for p in finished.progress.values()
-        if graph_of(recipe)[p.name].stage
-    )
-    return DryRun(parsed.name, context.snapshot, stages, expected_bytes(store, context))
+    stages = []
+    for node in graph_of(recipe).stages:
+        p = finished.progress.get(node.name)
+        known = p is not None and not p.unknown
+        counts = (p.rows, p.reused, p.missing) if p is not None else (0, 0, 0)
+        stages.append(StagePlan(node.name, *counts, open=not known))
+    return DryRun(parsed.name, context.snapshot, tuple(stages), expected_bytes(store, context))
