@@ -35,18 +35,22 @@ def init_command(
     source: Annotated[str, typer.Option("--from", help="a folder, a file or an address to build from")],
     to: Annotated[Path | None, typer.Option(help="where to write the recipe")] = None,
     force: Annotated[bool, typer.Option(help="overwrite the recipe file")] = False,
+    dry: DryRun = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Look at a source and write a commented recipe that builds unedited."""
     from diptych.sources.inspect import suggest
     from diptych.templates import recipe_text
 
     path = to or (Path("datasets") / f"{name}.yaml" if Path("datasets").is_dir() else Path(f"{name}.yaml"))
-    if path.exists() and not force:
+    if path.exists() and not force and not dry:
         raise UsageError(f"{path} exists; --force overwrites it, --to FILE writes elsewhere")
     text = recipe_text(name, suggest(source))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {path}; next: diptych build {path}")
+    if not dry:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    said = text if dry else f"wrote {path}; next: diptych build {path}"
+    emit({"path": str(path), "recipe": text}, as_json, lambda: typer.echo(said))
 
 
 def build_command(

@@ -121,11 +121,16 @@ def tag_command(
     name: str,
     root: RootOption = "data",
     remove: Annotated[bool, typer.Option(help="take the name away")] = False,
+    dry: DryRun = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Give a version a name, as `diptych tag news@12 production`."""
     store, manifest = open_version(at, root)
-    store.log.tag(name, None if remove else manifest.version)
-    typer.echo(f"{store.name}: {name} {'removed' if remove else f'-> version {manifest.version}'}")
+    if not dry:
+        store.log.tag(name, None if remove else manifest.version)
+    version = None if remove else manifest.version
+    text = f"{store.name}: {name} {'removed' if remove else f'-> version {version}'}{' (dry run)' if dry else ''}"
+    emit({"dataset": store.name, "tag": name, "version": version}, as_json, lambda: typer.echo(text))
 
 
 def splits_command(

@@ -92,7 +92,9 @@ def test_build_twice_then_an_edited_word(diptych: Run, place: Path) -> None:
 def test_reading_commands(diptych: Run) -> None:
     versions = value(diptych, "versions")
     assert [v["version"] for v in versions] == [1, 2] and versions[1]["parent"] == 1
-    assert diptych("tag", "news@1", "production")[0] == 0
+    assert value(diptych, "tag", "news@1", "trial", "--dry-run")["version"] == 1
+    assert diptych("show", "news@trial", "d00004.json")[0] == 2
+    assert value(diptych, "tag", "news@1", "production")["version"] == 1
     shown = value(diptych, "show", "news@production", "d00004.json")
     assert shown["version"] == 1 and {r["stage"] for r in shown["rows"]} == {
         "clean",
@@ -173,8 +175,11 @@ def test_removed_documents_above_the_limit_commit_nothing(diptych: Run, place: P
 
 
 def test_init_writes_a_recipe_that_builds(diptych: Run, place: Path) -> None:
+    shown = value(diptych, "init", "mine", "--from", "site", "--to", "mine.yaml", "--dry-run")
+    assert not (place / "mine.yaml").exists()
     code, out, err = diptych("init", "mine", "--from", "site", "--to", "mine.yaml")
     assert code == 0, err
+    assert (place / "mine.yaml").read_text() == shown["recipe"]
     assert "#" in (place / "mine.yaml").read_text()
     assert value(diptych, "build", "mine.yaml")["version"] == 1
     code, _, err = diptych("init", "mine", "--from", "site", "--to", "mine.yaml")
