@@ -54,7 +54,7 @@ def test_parts_of_several_segments(tmp_path: Path) -> None:
     world.HANDED.clear()
     world.make(tmp_path, 20)
     version = world.make(tmp_path, 20, edited=(3, 7, 9), removed=(5, 13))
-    version = world.make(tmp_path, 22, edited=(7, 8, 18, 20), removed=(5, 14))
+    version = world.make(tmp_path, 22, edited=(3, 7, 8, 9, 18, 20), removed=(5, 14))
     assert version.number == 3
     segments = [s for s in version.manifest.stages for p in version.store.parts(s) for s in p.segments]
     assert len(segments) > 1.5 * len(version.stages) * version.manifest.shards
