@@ -182,7 +182,7 @@ CHUNK_SCHEMA = pa.schema(
 
 
 def write_chunk(store: Store, parts: Sequence[Part]) -> str:
-    """Store parts of consecutive shards; returns the chunk's name."""
+    """Store the parts of a group of shards (of a partial build: those it has); returns the chunk's name."""
     shards = [part.shard for part in parts]
     if shards != sorted(set(shards)):
         raise StoreError(f"a chunk holds shards in order, each once; found {shards}")
