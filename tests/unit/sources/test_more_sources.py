@@ -1,4 +1,7 @@
-"""URL lists, Flickr files, Parquet folders, WebDataset tars, posts and image search, in their published formats."""
+"""URL lists, Flickr files, Parquet folders, WebDataset tars, posts and image search, in their published formats.
+
+The file is long because the six kinds share their fixtures and are asked the same questions side by side.
+"""
 
 from __future__ import annotations
 
