@@ -1,40 +1,32 @@
-"""Faster R-CNN of torchvision as a source of regions with the features they were classified by.
+"""What a detector is here, and how it finds regions: one driver for every network.
 
-The networks, their preprocessing and the decoding of boxes are torchvision's; three things differ. Pictures are
-batched only with others of the same padded size, because padding changes what lies beside it. The scales of
-RoIAlign are those of the pyramid: torchvision guesses them from the first picture it sees, wrongly for narrow ones.
-And each region keeps its proposal's feature after the box head.
+A network turns a picture into its input and inputs of one size into scored proposals (:class:`Network`). The driver
+batches pictures only with others of the same padded size, because padding changes what lies beside it; selects
+regions as the papers do; and gives boxes back in the picture's own pixels, each with the feature it was classified by.
+
+A detector is named in ``detector_list.py``. Its weights are a torch state dict, a model-zoo pickle of arrays or
+safetensors (:mod:`~diptych.models.common.detector_file`).
 """
 
 from __future__ import annotations
 
-import math
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
-from torchvision.ops.poolers import LevelMapper
 
-from diptych.models.common.classifiers import draw
+from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.selection import Selection, select
 
-__all__ = ["CATEGORIES", "Detector", "Found", "Name", "build_detector"]
+__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Precision", "Scored", "load_detector", "shorter_side"]
 
-Name = Literal["fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"]
-CATEGORIES: tuple[str, ...] = tuple(
-    torchvision.models.get_model_weights("fasterrcnn_resnet50_fpn")["COCO_V1"].meta["categories"]
-)
-"""Names of COCO's classes by torchvision's labels; 0 is the background, some numbers are not in use."""
+Precision = Literal["float32", "bfloat16", "float16"]
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -47,120 +39,120 @@ class Found:
     features: np.ndarray
     finite: bool
     """False when the network gave NaN or infinity anywhere; the regions are then worth nothing."""
+    attributes: np.ndarray | None = None
+    """(K,) the best attribute of each region; None without attribute head."""
+    attribute_scores: np.ndarray | None = None
 
 
-def build_detector(
-    name: Name, weights: Path | int, *, proposals: int = 1000, min_side: int = 800, max_side: int = 1333
-) -> FasterRCNN:
-    """The network in eval mode on the CPU, from a state-dict file (its number of classes too) or from a seed."""
-    state = None if isinstance(weights, int) else torch.load(weights, map_location="cpu", weights_only=True)
-    classes = len(CATEGORIES) if state is None else len(state["roi_heads.box_predictor.cls_score.bias"])
-    settings = {
-        "rpn_pre_nms_top_n_test": max(1000, proposals),
-        "rpn_post_nms_top_n_test": proposals,
-        "min_size": min_side,
-        "max_size": max_side,
-    }
-    if name == "fasterrcnn_resnet50_fpn":
-        backbone = resnet_fpn_backbone(
-            backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=3
-        )
-        network = FasterRCNN(backbone, classes, **settings)
-        for module in network.modules():
-            if isinstance(module, FrozenBatchNorm2d):
-                module.eps = 0.0  # the published weights were trained with it
-    else:
-        network = torchvision.models.get_model(
-            name, weights=None, weights_backbone=None, num_classes=classes, **settings
-        )
-        assert isinstance(network, FasterRCNN)
-    if state is None:
-        assert isinstance(weights, int)
-        _draw(network, weights)
-    else:
-        network.load_state_dict(state)
-    pool: Any = network.roi_heads.box_roi_pool
-    pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
-    pool.map_levels = LevelMapper(2, 5)
-    return network.eval().requires_grad_(False)
+@dataclass(frozen=True)
+class Input:
+    """A picture as a network takes it: float32 (3, H, W), of which ``size`` (h, w) is picture and the rest padding."""
+
+    pixels: Tensor
+    size: tuple[int, int]
 
 
-@torch.no_grad()
-def _draw(network: FasterRCNN, seed: int) -> None:
-    """Random weights under which activations keep their size and boxes stay near their anchors."""
-    draw(network, seed)
-    for module in network.modules():
-        if isinstance(module, Bottleneck):
-            nn.init.constant_(module.bn3.weight, 0.25)  # type: ignore[arg-type]
-    first: Any = network.rpn.head
-    second: Any = network.roi_heads.box_predictor
-    for layer in (first.cls_logits, first.bbox_pred, second.bbox_pred):
-        layer.weight.mul_(0.1)
+@dataclass(frozen=True)
+class Scored:
+    """What a network says about the proposals of one picture; the background is left out.
+
+    ``boxes`` (P, C, 4), or (P, 1, 4) for all classes, in pixels of the input and clipped to the picture; ``scores``
+    (P, C); ``features`` (P, F); ``attributes`` (P, A) probabilities, None without attribute head. All float32.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    features: Tensor
+    attributes: Tensor | None = None
+
+
+class Network(Protocol):
+    """What the driver asks of a network, an ``nn.Module`` in eval mode."""
+
+    def prepare(self, picture: np.ndarray) -> Input:
+        """Of a uint8 RGB picture (H, W, 3), on the CPU."""
+        ...
+
+    def score(self, images_nchw: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Scored]:
+        """Of inputs stacked to one tensor on the network's device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with the names of its classes and attributes (none: it has no attribute head)."""
+
+    network: nn.Module
+    names: tuple[str, ...]
+    """By label; ``names[0]`` is the background, which no region has."""
+    attributes: tuple[str, ...] = ()
+
+
+def load_detector(name: str, weights: Path | int, sizes: Sizes | None = None, lists: Sequence[Path] = ()) -> Loaded:
+    """The detector of that name on the CPU, from a file or a seed; ``lists`` are files of names of its classes."""
+    entry = DETECTORS[name]
+    module, _, function = entry.load.partition(":")
+    return getattr(importlib.import_module(module), function)(weights, sizes or entry.sizes, lists)
+
+
+def shorter_side(width: int, height: int, min_side: int, max_side: int) -> float:
+    """Pixels of a picture's shorter side when it is resized for a network."""
+    short, long = sorted((width, height))
+    return short * min(min_side / short, max_side / long)
 
 
 class Detector:
-    """Finds regions in pictures with a torchvision Faster R-CNN."""
+    """Finds regions in pictures with a network."""
 
-    def __init__(self, network: FasterRCNN, selection: Selection, device: str = "cpu") -> None:
-        self.network = network.to(device)
+    def __init__(
+        self, loaded: Loaded, selection: Selection, device: str = "cpu", precision: Precision = "float32"
+    ) -> None:
+        self.module = loaded.network.to(device)
+        self.network: Network = self.module  # type: ignore[assignment]  # an nn.Module with the two methods
+        self.names, self.attributes = loaded.names, loaded.attributes
         self.selection = selection
         self.device = device
-        self._heads: Any = network.roi_heads  # torch types every submodule as Tensor | Module
-        self._transform: Any = network.transform
-        self.classes = int(self._heads.box_predictor.cls_score.out_features)
-
-    def fits(self, width: int, height: int) -> bool:
-        """Whether a picture still has a pixel on its shorter side when resized for the network."""
-        short, long = sorted((width, height))
-        transform = self._transform
-        return math.floor(short * min(transform.min_size[-1] / short, transform.max_size / long)) >= 1
+        self.precision: Precision = precision
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Found]:
-        """Regions of each uint8 picture (H, W, 3), in their order; no batch mixes padded sizes."""
-        ready = [self._prepared(p) for p in pictures]
+        """Regions of each uint8 RGB picture (H, W, 3), in their order; no batch mixes padded sizes."""
+        ready = [self.network.prepare(p) for p in pictures]
         groups: dict[tuple[int, ...], list[int]] = {}
         for n, made in enumerate(ready):
-            groups.setdefault(tuple(made.tensors.shape), []).append(n)
+            groups.setdefault(tuple(made.pixels.shape), []).append(n)
         found: dict[int, Found] = {}
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for rows in groups.values():
-                images = ImageList(torch.cat([ready[n].tensors for n in rows]), [ready[n].image_sizes[0] for n in rows])
-                sizes = [(pictures[n].shape[0], pictures[n].shape[1]) for n in rows]
-                found |= dict(zip(rows, self._group(images, sizes), strict=True))
+        for rows in groups.values():
+            scored = self._score(torch.stack([ready[n].pixels for n in rows]), [ready[n].size for n in rows])
+            for n, said in zip(rows, scored, strict=True):
+                found[n] = self._regions(said, ready[n].size, pictures[n].shape[:2])
         return [found[n] for n in range(len(pictures))]
 
-    def _prepared(self, picture: np.ndarray) -> ImageList:
-        pixels = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1).contiguous()
-        return self._transform([pixels.to(torch.float32).div(255)])[0]
+    def _score(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Scored]:
+        on_device = images.to(self.device, non_blocking=True)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            if self.precision == "float32":
+                return self.network.score(on_device, sizes)
+            with torch.autocast(torch.device(self.device).type, _DTYPES[self.precision]):
+                return self.network.score(on_device, sizes)
 
-    def _group(self, images: ImageList, sizes: list[tuple[int, int]]) -> list[Found]:
-        heads = self._heads
-        maps = self.network.backbone(images.tensors)
-        proposals, _ = self.network.rpn(images, maps)
-        features = heads.box_head(heads.box_roi_pool(maps, proposals, images.image_sizes))
-        logits, deltas = heads.box_predictor(features)
-        boxes = heads.box_coder.decode(deltas, proposals)
-        counts = [len(p) for p in proposals]
-        parts = zip(
-            boxes.split(counts), logits.softmax(-1).split(counts), features.split(counts), images.image_sizes, sizes,
-            strict=True,
-        )  # fmt: skip
-        return [self._select(*part) for part in parts]
-
-    def _select(
-        self, boxes: Tensor, scores: Tensor, features: Tensor, size: tuple[int, int], original: tuple[int, int]
-    ) -> Found:
-        finite = bool(torch.isfinite(scores).all() & torch.isfinite(features).all() & torch.isfinite(boxes).all())
-        inside = clip_boxes_to_image(boxes, size)
-        rows, classes = select(inside[:, 1:], scores[:, 1:], self.selection)
-        classes = classes + 1
-        ratio = [torch.tensor(o, dtype=torch.float32) / s for o, s in zip(original, size, strict=True)]
-        scale = torch.stack([ratio[1], ratio[0], ratio[1], ratio[0]]).to(boxes.device)
-        return Found(
-            (inside[rows, classes] * scale).cpu().numpy(),
-            classes.cpu().numpy(),
-            scores[rows, classes].cpu().numpy(),
-            features[rows].cpu().numpy(),
+    def _regions(self, said: Scored, size: tuple[int, int], original: Sequence[int]) -> Found:
+        tensors = [said.boxes, said.scores, said.features, *([] if said.attributes is None else [said.attributes])]
+        finite = all(bool(torch.isfinite(t).all()) for t in tensors)
+        rows, classes = select(said.boxes, said.scores, self.selection)
+        boxes = said.boxes[rows, classes if said.boxes.shape[1] > 1 else 0]
+        scale = torch.tensor([o / s for o, s in zip(original, size, strict=True)], dtype=torch.float32)
+        found = Found(
+            (boxes * scale.flip(0).repeat(2).to(boxes.device)).cpu().numpy(),
+            (classes + 1).cpu().numpy(),
+            said.scores[rows, classes].cpu().numpy(),
+            said.features[rows].cpu().numpy(),
             finite,
         )
+        if said.attributes is None:
+            return found
+        best = said.attributes[rows].max(dim=1)
+        return Found(
+            found.boxes, found.labels, found.scores, found.features, finite,
+            best.indices.cpu().numpy(), best.values.cpu().numpy(),
+        )  # fmt: skip

@@ -90,6 +90,16 @@ class EfficientNetLite0(nn.Module):
             h = block(h)
         return F.relu6(self._bn1(self._conv_head(h)))
 
+    def maps(self, x_nchw: Tensor, after: tuple[int, ...]) -> list[Tensor]:
+        """The maps after these of the 16 blocks, in rising order; what follows the last is not computed."""
+        h = F.relu6(self._bn0(self._conv_stem(x_nchw)))
+        found = []
+        for n in range(after[-1] + 1):
+            h = self._blocks[n](h)
+            if n in after:
+                found.append(h)
+        return found
+
     def forward(self, x_nchw: Tensor) -> Tensor:
         pooled = torch.flatten(F.adaptive_avg_pool2d(self.features(x_nchw), 1), 1)
         return self._fc(self._dropout(pooled))

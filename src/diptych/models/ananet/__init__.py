@@ -1,0 +1,1 @@
+"""AnANet: is a picture explicitly, implicitly or not relevant to a text? Association and alignment net."""
