@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from diptych import weights
 from diptych.exceptions import MissingExtra
+from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
 from diptych.stages.pixels_input import decoded, half, stretched
 
@@ -27,8 +28,9 @@ __all__ = ["Regions", "RegionsConfig"]
 class RegionsConfig(StageConfig):
     """Which detector, at which size, and which of its boxes are kept."""
 
-    model: Literal["fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn"] = Field(
-        "fasterrcnn_resnet50_fpn_v2", description="of torchvision.models.detection, trained on COCO"
+    model: str = Field(
+        "fasterrcnn_resnet50_fpn_v2",
+        description="a name of detector_list.py: torchvision's detectors, detectron2's, bottom-up attention's",
     )
     weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
     mode: Literal["threshold", "fixed", "between"] = Field(
@@ -40,10 +42,17 @@ class RegionsConfig(StageConfig):
     max_boxes: int = Field(100, ge=1, le=1000, description="most regions of modes threshold and between")
     nms_threshold: float = Field(0.5, ge=0, le=1, description="IoU above which the weaker box of a class goes")
     once: bool = Field(True, description="keep each proposal once, under its best class; false: as torchvision")
-    proposals: int = Field(1000, ge=1, le=6000, description="boxes that the first stage hands to the second")
-    min_side: int = Field(800, ge=32, le=4000, description="shorter side of the network's input in pixels")
-    max_side: int = Field(1333, ge=32, le=4000, description="its longer side at most")
+    proposals: int | None = Field(None, ge=1, le=6000, description="boxes of the first step; None: the model's own")
+    min_side: int | None = Field(None, ge=32, le=4000, description="shorter side of the input; None: the model's own")
+    max_side: int | None = Field(None, ge=32, le=4000, description="its longer side at most; None: the model's own")
     pre_resize: int | None = Field(None, ge=32, le=4000, description="first resize to this square, aspect not kept")
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DETECTORS:
+            raise ValueError(f"no detector named {name!r}; known are {', '.join(DETECTORS)}")
+        return name
 
     @model_validator(mode="after")
     def _bounds(self) -> RegionsConfig:
@@ -74,7 +83,6 @@ class Regions(Stage):
             pa.field("attribute_scores", pa.list_(pa.float32()), metadata={"doc": "null without attribute head"}),
         ]
     )
-    tensors: ClassVar[Mapping[str, Tensor]] = {"features": Tensor("float16", (None, 1024))}
     Config = RegionsConfig
     config: RegionsConfig
     packages = ("torch", "torchvision", "pillow")
@@ -83,37 +91,43 @@ class Regions(Stage):
     tolerance = 2e-3
     """Of the features' largest value, and of box coordinates and scores."""
 
+    def tensor_schema(self) -> Mapping[str, Tensor]:
+        """``features`` (K, 1024 or 2048), the row of each box; 36 of 2048 are 147 kB an image."""
+        return {"features": Tensor("float16", (None, DETECTORS[self.config.model].features))}
+
     def weight_names(self) -> tuple[str, ...]:
-        """The registered name, or ``random:<seed>``."""
-        return (self.config.weights or self.config.model,)
+        """The checkpoint and its lists of names, or ``random:<seed>``."""
+        own = DETECTORS[self.config.model].weights
+        name = self.config.weights or own[0]
+        return (name,) if weights.is_random(name) else (name, *own[1:])
 
     def setup(self, device: str) -> None:
         """Load the network."""
         for package in ("torch", "torchvision"):
             if find_spec(package) is None:
                 raise MissingExtra(package, "vision")
-        from diptych.models.common.detectors import CATEGORIES, Detector, build_detector
+        from diptych.models.common.detectors import Detector, load_detector
         from diptych.models.common.selection import Selection
 
-        config, name = self.config, self.weight_names()[0]
-        source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
-        network = build_detector(
-            config.model, source, proposals=config.proposals, min_side=config.min_side, max_side=config.max_side
+        config, (name, *lists) = self.config, self.weight_names()
+        own = DETECTORS[config.model].sizes
+        sizes = Sizes(
+            config.min_side or own.min_side, config.max_side or own.max_side, config.proposals or own.proposals
         )
+        source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         how = Selection(
             config.mode, config.score_threshold, config.count, config.min_boxes, config.max_boxes,
             config.nms_threshold, config.once,
         )  # fmt: skip
-        self._detector = Detector(network, how, device)
-        same = self._detector.classes == len(CATEGORIES)
-        self._names = CATEGORIES if same else tuple(map(str, range(self._detector.classes)))
+        loaded = load_detector(config.model, source, sizes, [weights.path(n) for n in lists])
+        self._detector = Detector(loaded, how, device)
 
     def process(self, batch: Batch) -> Output:
         """Decode in a pool of threads; pictures of one padded size share a forward pass."""
         out = batch.output()
         good = decoded(out, batch["images.bytes"], self._prepared)
         for row, (width, height, picture) in list(good.items()):
-            if not self._detector.fits(picture.shape[1], picture.shape[0]):
+            if not self._detector.network.fits(picture.shape[1], picture.shape[0]):
                 out.fail(row, "too_narrow", f"{width}x{height}: resized for the detector, no pixel is left")
                 del good[row]
         results = self._detector([picture for _, _, picture in good.values()])
@@ -124,17 +138,20 @@ class Regions(Stage):
             high, wide = picture.shape[:2]
             boxes = found.boxes * np.array([width / wide, height / high] * 2, np.float32)
             boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+            attributes: dict[str, Any] = {"attributes": None, "attribute_scores": None}
+            if found.attributes is not None and found.attribute_scores is not None:
+                attributes["attributes"] = [self._detector.attributes[n] for n in found.attributes]
+                attributes["attribute_scores"] = found.attribute_scores.tolist()
             out.set(
                 row,
                 width=width,
                 height=height,
                 boxes=boxes.tolist(),
                 classes=found.labels.tolist(),
-                class_names=[self._names[n] for n in found.labels],
+                class_names=[self._detector.names[n] for n in found.labels],
                 scores=found.scores.tolist(),
-                attributes=None,
-                attribute_scores=None,
                 features=half(found.features),
+                **attributes,
             )
         return out
 

@@ -16,7 +16,9 @@ from torchvision.models._api import WeightsEnum
 from torchvision.models.detection import FasterRCNN
 
 from diptych import weights
-from diptych.models.common.detectors import CATEGORIES, Detector, Name, build_detector
+from diptych.models.common.detector_list import Sizes
+from diptych.models.common.detectors import Detector, load_detector
+from diptych.models.common.detectors_torchvision import CATEGORIES, Name, build
 from diptych.models.common.selection import Selection, select
 from diptych.stage import Batch, Output, Status
 from diptych.stages.regions import Regions, RegionsConfig
@@ -96,7 +98,7 @@ def test_selection_of_nothing() -> None:
 @pytest.fixture(scope="module", params=NAMES)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[FasterRCNN, Path, Name]:
     """Torchvision's detector as its own loader of published weights makes it, and the file with these weights."""
-    state = build_detector(request.param, 1).state_dict()
+    state = build(request.param, 1, Sizes(800, 1333, 1000)).state_dict()
     file = tmp_path_factory.mktemp("weights") / f"{request.param}.pth"
     torch.save(state, file)
     with pytest.MonkeyPatch.context() as patch:
@@ -113,7 +115,7 @@ def test_regions_equal_torchvisions(pair: tuple[FasterRCNN, Path, Name], size: t
     theirs, file, name = pair
     picture = noise(*size)
     ours = Detector(
-        build_detector(name, file, proposals=60, min_side=96, max_side=160),
+        load_detector(name, file, Sizes(96, 160, 60)),
         Selection("threshold", 0.02, most=40, once=False),
     )
     given: dict[str, torch.Tensor] = {}
@@ -204,17 +206,17 @@ def test_odd_pictures_have_a_row_each() -> None:
 
 def test_nan_fails_the_row() -> None:
     stage = stage_of()
-    stage._detector.network.roi_heads.box_head.fc7.bias.data[3] = float("nan")
+    stage._detector.module.network.roi_heads.box_head.fc7.bias.data[3] = float("nan")
     assert [s.code for s in run(stage, [png(noise(80, 60))]).states] == ["not_finite"]
 
 
 def test_weights_with_other_classes(tmp_path: Path) -> None:
-    state = build_detector(NAMES[0], 0).state_dict()
+    state = build(NAMES[0], 0, Sizes(96, 160, 60)).state_dict()
     head = "roi_heads.box_predictor."
     state |= {f"{head}cls_score.{n}": state[f"{head}cls_score.{n}"][:6] for n in ("weight", "bias")}
     state |= {f"{head}bbox_pred.{n}": state[f"{head}bbox_pred.{n}"][:24] for n in ("weight", "bias")}
     torch.save(state, tmp_path / "own.pth")
-    assert Detector(build_detector(NAMES[0], tmp_path / "own.pth"), Selection()).classes == 6
+    assert len(load_detector(NAMES[0], tmp_path / "own.pth").names) == 6
 
 
 def test_settings_and_registry() -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.selection import Selection, select
 
-__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Precision", "Scored", "load_detector", "shorter_side"]
+__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Precision", "Scored", "load_detector"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -69,6 +69,10 @@ class Scored:
 class Network(Protocol):
     """What the driver asks of a network, an ``nn.Module`` in eval mode."""
 
+    def fits(self, width: int, height: int) -> bool:
+        """Whether a picture still has a pixel on its shorter side when resized for the network."""
+        ...
+
     def prepare(self, picture: np.ndarray) -> Input:
         """Of a uint8 RGB picture (H, W, 3), on the CPU."""
         ...
@@ -93,12 +97,6 @@ def load_detector(name: str, weights: Path | int, sizes: Sizes | None = None, li
     entry = DETECTORS[name]
     module, _, function = entry.load.partition(":")
     return getattr(importlib.import_module(module), function)(weights, sizes or entry.sizes, lists)
-
-
-def shorter_side(width: int, height: int, min_side: int, max_side: int) -> float:
-    """Pixels of a picture's shorter side when it is resized for a network."""
-    short, long = sorted((width, height))
-    return short * min(min_side / short, max_side / long)
 
 
 class Detector:

@@ -45,10 +45,11 @@ class Selection:
 def select(boxes_pc4: Tensor, scores_pc: Tensor, how: Selection) -> tuple[Tensor, Tensor]:
     """Indices of proposals and of classes of the chosen pairs, by falling score; on the device of the scores.
 
-    ``boxes_pc4`` are the boxes of each proposal for each class, clipped to the picture; neither has the background.
+    ``boxes_pc4`` are the boxes of each proposal for each class (or one for all), clipped to the picture; neither has
+    the background.
     """
     classes = scores_pc.shape[1]
-    scores, boxes = scores_pc.flatten(), boxes_pc4.reshape(-1, 4)
+    scores, boxes = scores_pc.flatten(), boxes_pc4.expand(-1, classes, 4).reshape(-1, 4)
     floor = how.threshold if how.mode == "threshold" else 0.0
     order = torch.where(scores > floor)[0]
     order = order[remove_small_boxes(boxes[order], min_size=1e-2)]
