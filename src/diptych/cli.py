@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from diptych import weights
-from diptych.commands import building, reading, sample, upkeep, votes
+from diptych.commands import building, reading, sample, score, upkeep, votes
 from diptych.commands import weights as weights_commands
 from diptych.commands.schemas import schemas_command
 from diptych.exceptions import DiptychError
@@ -31,6 +31,7 @@ reading.register(app)
 upkeep.register(app)
 app.command("schemas")(schemas_command)
 app.add_typer(sample.app, name="sample")
+app.add_typer(score.app, name="score")
 app.add_typer(votes.app, name="votes")
 app.add_typer(weights_commands.app, name="weights")
 
