@@ -1,0 +1,1 @@
+"""MM-MKP: keyphrases of a post with a picture, by classification and generation joined (ACM MM 2023)."""
