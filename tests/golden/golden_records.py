@@ -79,8 +79,8 @@ def _summary(value: Any) -> Any:
     return {
         "shape": list(array.shape),
         "dtype": str(value.dtype),
-        "mean": float(array.mean()),
-        "max": float(array.max()),
+        "mean": float(array.mean()) if array.size else None,
+        "max": float(array.max()) if array.size else None,
         "some": [float(x) for x in some],
     }
 

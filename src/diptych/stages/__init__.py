@@ -5,6 +5,7 @@ STAGES: dict[str, str] = {
     "clean_text": "diptych.stages.clean_text:CleanText",
     "clean_pairs": "diptych.stages.clean_pairs:CleanPairs",
     "sentences": "diptych.stages.sentences:Sentences",
+    "bert": "diptych.stages.bert:Bert",
     "backbone": "diptych.stages.backbone:Backbone",
     "ocr": "diptych.stages.ocr:Ocr",
     "pixels": "diptych.stages.pixels:Pixels",

@@ -209,13 +209,23 @@ def test_random_weights() -> None:
 def test_the_registry_agrees_with_torchvision() -> None:
     models = pytest.importorskip("torchvision.models")
     for made in weights.REGISTRY.values():
-        if made.wheel is None:
+        if made.wheel is None and made.sha256_prefix:
             official = models.get_model_weights(made.name)["COCO_V1" if "rcnn" in made.name else "IMAGENET1K_V1"]
             assert made.urls == (official.url,) and made.file == official.url.rpartition("/")[2]
-            assert made.sha256_prefix and made.file.endswith(f"-{made.sha256_prefix}.pth")
+            assert made.file.endswith(f"-{made.sha256_prefix}.pth")
+        elif made.wheel is None:
+            assert not made.sha256 and made.urls  # nobody publishes a hash: that of the first download counts
         else:
             assert len(made.sha256) == 64 and made.size > 0
 
 
 def test_the_sample_group_is_what_the_registry_says(sample_weights: None) -> None:
     assert set(weights.verify(weights.GROUPS["sample"]).values()) == {"present"}
+
+
+def test_without_a_published_hash_the_first_download_counts(entry: WeightSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(weights.REGISTRY, "m", replace(entry, sha256_prefix=""))
+    file = weights.pull("m")[0]
+    assert weights.digest("m") == SHA and weights.state("m") == "present"
+    file.write_bytes(BODY[::-1])
+    assert weights.state("m") == "corrupt" and weights.digest("m") == SHA
