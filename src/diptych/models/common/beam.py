@@ -1,4 +1,4 @@
-"""Beam search over a batch: the best sequences by mean log-probability per token, the end token included."""
+"""Searching sequences over a batch: beam search by mean log-probability per token (the end included), and greedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Hypothesis", "State", "beam_search"]
+__all__ = ["Hypothesis", "State", "beam_search", "greedy_search"]
 
 State = tuple[Tensor, ...]
 """Whatever a step carries on; the first dimension of each tensor is (rows x beam)."""
@@ -84,3 +84,23 @@ def _finish(finished: list[list[Hypothesis]], history_RKt: Tensor, ended_RK: Ten
             for tokens, score in zip(histories, scores, strict=True)
             if score > -math.inf
         ]
+
+
+@torch.no_grad()
+def greedy_search(step: Step, state: State, rows: int, *, max_steps: int, start: int, end: int) -> list[Hypothesis]:
+    """For each row the likeliest token at every step, until the end or ``max_steps`` steps (the end included)."""
+    last = torch.full((rows,), start, dtype=torch.int64, device=state[0].device)
+    said: list[list[int]] = [[] for _ in range(rows)]
+    totals, steps, alive = [0.0] * rows, [0] * rows, [True] * rows
+    for number in range(1, max_steps + 1):
+        found_RV, state = step(last, state)
+        last = torch.full_like(last, end) if number == max_steps else found_RV.argmax(1)
+        scores = found_RV.gather(1, last[:, None])[:, 0].tolist()
+        for row, token in enumerate(last.tolist()):
+            if alive[row]:
+                totals[row], steps[row], alive[row] = totals[row] + scores[row], number, token != end
+                if token != end:
+                    said[row].append(token)
+        if not any(alive):
+            break
+    return [Hypothesis(tuple(t), total / max(n, 1)) for t, total, n in zip(said, totals, steps, strict=True)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diptych.models.common.beam import beam_search
+from diptych.models.common.beam import beam_search, greedy_search
 
 V, END, START = 4, 0, 3
 
@@ -71,3 +71,19 @@ def test_no_way_to_go_on_ends_the_search() -> None:
     found = beam_search(step_of(table, 2), (torch.zeros(1, dtype=torch.int64),), 1, beam=2, max_steps=4, start=START,
                         end=END, keep=2)  # fmt: skip
     assert found == [[]]
+
+
+def test_greedy_takes_the_best_token_and_stops_at_the_end() -> None:
+    table = tables(4, 5, 3)
+    found = greedy_search(step_of(table, 1), (torch.zeros(4, dtype=torch.int64),), 4, max_steps=5, start=START, end=END)
+    for row in range(4):
+        tokens, total, last = [], 0.0, START
+        for number in range(5):
+            token = END if number == 4 else int(table[row, number, last].argmax())
+            total += float(table[row, number, last, token])
+            if token == END:
+                break
+            tokens.append(token)
+            last = token
+        assert found[row].tokens == tuple(tokens)
+        assert found[row].score == pytest.approx(total / (len(tokens) + 1), rel=1e-5)

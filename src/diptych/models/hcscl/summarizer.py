@@ -1,0 +1,137 @@
+"""The multimodal output summarizer of HCSCL: decoder with hierarchical attention (Eq 20-25), image selector (26-29).
+
+Shape suffixes: B documents, S sentences, W words, Q objects, Z scenes, P images, T steps, V words, d width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from diptych.models.common.masking import length_mask, masked_softmax
+from diptych.models.hcscl.batch import EOS, PAD
+
+__all__ = ["Memory", "Selector", "State", "Summarizer"]
+
+State = tuple[Tensor, Tensor, Tensor]
+"""h', the cell and the last context, each (B, d)."""
+
+
+class Memory(NamedTuple):
+    """What the decoder attends to."""
+
+    h1: Tensor
+    word_mask_BSW: Tensor
+    h3: Tensor
+    sentence_mask_BS: Tensor
+
+    def rows(self, rows_M: Tensor) -> Memory:
+        """The same for those documents, in that order."""
+        return Memory(*(part[rows_M] for part in self))
+
+
+class Summarizer(nn.Module):
+    """Says the summary; a word's weight is multiplied by its sentence's inside one softmax over all words."""
+
+    def __init__(self, width: int, word: int, vocabulary: int, attend: str, dropout: float,
+                 vectors_Vw: Tensor | None) -> None:  # fmt: skip
+        super().__init__()
+        self.attend = attend
+        self.embedding = nn.Embedding(vocabulary, word, padding_idx=PAD)
+        if vectors_Vw is not None:
+            with torch.no_grad():
+                self.embedding.weight.copy_(vectors_Vw)
+        self.read = nn.LSTM(width, width, batch_first=True)
+        self.cell = nn.LSTMCell(word + width, width)
+        self.combine = nn.Linear(2 * width, width)
+        self.predict = nn.Linear(width, vocabulary)
+        self.dropout = nn.Dropout(dropout)
+
+    def start(self, memory: Memory) -> State:
+        """h'_0: the LSTM of Eq 20 has read the sentences; c_0 = 0."""
+        counts = memory.sentence_mask_BS.sum(1).cpu()
+        h, cell = _last_state(self.read, memory.h3, counts)
+        return h, cell, torch.zeros_like(h)
+
+    def step(self, word_B: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """Logits (B, V) and the next state; attention asks with h'_{t-1}, the output uses h'_t and c_t."""
+        before, cell, context = state
+        context_next = self.context(before, memory)
+        inputs = self.dropout(torch.cat([self.embedding(word_B), context], 1))
+        h, cell = self.cell(inputs, (before, cell))
+        combined = F.relu(self.combine(self.dropout(torch.cat([h, context_next], 1))))
+        return self.predict(combined), (h, cell, context_next)
+
+    def context(self, h_Bd: Tensor, memory: Memory) -> Tensor:
+        """c_t (B, d) of Eq 21-23."""
+        if self.attend == "sentences":
+            return (self.sentence_weights(h_Bd, memory)[:, None] @ memory.h3)[:, 0]
+        scores_BSW = (memory.h1 @ h_Bd[:, None, :, None])[..., 0]
+        if self.attend == "both":
+            scores_BSW = self.sentence_weights(h_Bd, memory)[..., None] * scores_BSW
+        # padding is masked after the product: a weight of 0 would still count as exp(0)
+        weights = masked_softmax(scores_BSW.flatten(1), memory.word_mask_BSW.flatten(1))
+        return (weights[:, None] @ memory.h1.flatten(1, 2))[:, 0]
+
+    def sentence_weights(self, h_Bd: Tensor, memory: Memory) -> Tensor:
+        """beta^sent (B, S) of Eq 21."""
+        return masked_softmax((memory.h3 @ h_Bd[..., None])[..., 0], memory.sentence_mask_BS)
+
+    @staticmethod
+    def reading(states_BTd: Tensor, outputs_BT: Tensor, which: Literal["eos", "mean"]) -> Tensor:
+        """The state that has read the whole summary: the one that said [EOS], or the mean over the summary."""
+        if which == "mean":
+            said = (outputs_BT != PAD)[..., None]
+            return (states_BTd * said).sum(1) / said.sum(1).clamp_min(1)
+        place = (outputs_BT == EOS).int().argmax(1)
+        return states_BTd[torch.arange(len(place), device=place.device), place]
+
+
+def _last_state(rnn: nn.LSTM, inputs_BNd: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Last hidden and cell state of each row; zeros for a row of length 0."""
+    full = torch.nonzero(lengths_B)[:, 0]
+    h = inputs_BNd.new_zeros(len(inputs_BNd), rnn.hidden_size)
+    if not len(full):
+        return h, h.clone()
+    place = full.to(inputs_BNd.device)
+    packed = pack_padded_sequence(inputs_BNd[place], lengths_B[full], batch_first=True, enforce_sorted=False)
+    _, (last, cell) = rnn(packed)
+    return h.index_copy(0, place, last[0]), h.index_copy(0, place, cell[0])
+
+
+class Selector(nn.Module):
+    """How well each image's objects and scenes match the summary; ``gate`` fixes lambda* for the ablations."""
+
+    def __init__(self, width: int, gate: float | None) -> None:
+        super().__init__()
+        self.gate = gate
+
+        def scorer() -> nn.Sequential:
+            return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+
+        self.objects, self.scenes = scorer(), scorer()
+        self.balance = scorer() if gate is None else None
+
+    def forward(self, said_Bd: Tensor, v1_BQd: Tensor, image_of_BQ: Tensor, v3_BZd: Tensor, image_of_BZ: Tensor,
+                image_counts_B: Tensor) -> Tensor:  # fmt: skip
+        """s_image (B, P): sums over an image's objects and scenes; 0 for one without any, -inf behind the last."""
+        images = max(1, int(image_counts_B.max())) if len(image_counts_B) else 1
+        objects = self._sum(self.objects, v1_BQd, said_Bd, image_of_BQ, images)
+        scenes = torch.zeros_like(objects)
+        if v3_BZd.shape[1]:
+            scenes = self._sum(self.scenes, v3_BZd, said_Bd, image_of_BZ, images)
+        balance = torch.sigmoid(self.balance(said_Bd)) if self.balance is not None else self.gate
+        assert balance is not None
+        scores = balance * objects + (1 - balance) * scenes
+        return scores.masked_fill(~length_mask(image_counts_B, images), -torch.inf)
+
+    @staticmethod
+    def _sum(scorer: nn.Module, items_BNd: Tensor, said_Bd: Tensor, image_of_BN: Tensor, images: int) -> Tensor:
+        """Sum of sigma(FF(item * h')) by image (Eq 26-27, 29)."""
+        scores_BN = torch.sigmoid(scorer(items_BNd * said_Bd[:, None]))[..., 0]
+        place = torch.where(image_of_BN < 0, images, image_of_BN)
+        return scores_BN.new_zeros(len(scores_BN), images + 1).scatter_add(1, place, scores_BN)[:, :images]
