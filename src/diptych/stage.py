@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -104,6 +104,8 @@ class Batch:
     keys: tuple[str, ...]
     columns: Mapping[str, Sequence[Any]]
     stage: Stage
+    kept: tuple[bool, ...] = ()
+    """Of a gate: rows that a person decided to keep. They need every value whatever the rules say; empty: none."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -114,7 +116,8 @@ class Batch:
     def select(self, rows: Sequence[int]) -> Batch:
         """The batch of some of these rows, in the order given."""
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
-        return Batch(tuple(self.keys[i] for i in rows), columns, self.stage)
+        kept = tuple(self.kept[i] for i in rows) if self.kept else ()
+        return Batch(tuple(self.keys[i] for i in rows), columns, self.stage, kept)
 
     def output(self) -> Output:
         """An empty output for exactly these rows."""
@@ -164,6 +167,13 @@ class Output:
     def reject(self, row: int, rule: str, *, value: float | None = None, threshold: float | None = None) -> None:
         """A rule refuses the row: its name, the value it saw and the threshold it compared with."""
         self.states[row] = RowState(Status.REJECTED, rule, "", value, threshold)
+
+    def keep(self, kept: Sequence[bool]) -> None:
+        """Rows that a person keeps are ok although a rule rejected them (if they have every value); it is named."""
+        for row, keeps in enumerate(kept):
+            state = self.states[row]
+            if keeps and state.status is Status.REJECTED and len(self._given[row]) == len(self.values):
+                self.states[row] = replace(state, status=Status.OK, code=f"overridden:{state.code}")
 
     def fail(self, row: int, code: str, text: str, *, transient: bool = False) -> None:
         """The row could not be computed; ``code`` enters the digest, ``text`` does not."""

@@ -89,6 +89,12 @@ def _render(found: Lineage) -> None:
 
     say(f"{found.dataset}@{found.version} record {found.record}, shard {found.shard}", "bold")
     say(f"  source {found.snapshot['source']}: {found.snapshot['url']} ({found.snapshot['outcome']})")
+    for what, holder in [("the record", found.snapshot), *((i["url"], i) for i in found.snapshot["images"] or ())]:
+        decided = holder.get("override")
+        if decided:
+            done = {"keep": "kept", "drop": "dropped"}[decided["decision"]]
+            who, why = decided["who"] or "somebody unnamed", decided["reason"] or "no reason given"
+            say(f"  {what}: {done} by {who} (overrides.csv): {why}", "magenta")
     if found.document:
         text = found.document
         say(f"  {text.language or 'language unknown'}: {text.title} ({len(text.text):,} characters)")

@@ -238,7 +238,7 @@ def compute_part(
     part = _assemble(view.store, shard, plan)
     if written and needs_compaction(part):
         part = compact_part(view.store, stage_entry(node, key), part, context.shards, context.build)
-    codes = Counter(f"{r.status}:{r.code}" for k in plan.keys if (r := plan.found[k]).status != Status.OK)
+    codes = Counter(f"{r.status}:{r.code}" for k in plan.keys if (r := plan.found[k]).status != Status.OK or r.code)
     computed = sum(1 for i in plan.missing if plan.keys[i] not in plan.settled)
     return PartResult(part, computed, len(before), dict(codes), written, time.monotonic() - started, tuple(compared))
 
@@ -267,7 +267,7 @@ def _outputs(
 
     def load(rows: Sequence[int]) -> Batch:
         keys = tuple(plan.keys[i] for i in rows)
-        return Batch(keys, view.columns(node, keys, pool), stage)
+        return Batch(keys, view.columns(node, keys, pool), stage, tuple(view.keeps(node, key) for key in keys))
 
     with ThreadPoolExecutor(1, thread_name_prefix="inputs") as ahead:
         coming = ahead.submit(load, batches[0]) if batches else None
@@ -275,7 +275,9 @@ def _outputs(
             assert coming is not None
             batch = coming.result()
             coming = ahead.submit(load, batches[n + 1]) if n + 1 < len(batches) else None
-            yield bench.process(node, key, context.options.device, fits, batch), [plan.hashes[i] for i in rows]
+            output = bench.process(node, key, context.options.device, fits, batch)
+            output.keep(batch.kept)
+            yield output, [plan.hashes[i] for i in rows]
 
 
 def _assemble(store: Store, shard: int, plan: ShardPlan) -> Part:

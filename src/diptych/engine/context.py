@@ -110,7 +110,7 @@ class Progress:
     reused: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
-    """Rows by ``status:code`` for every status but ok."""
+    """Rows by ``status:code`` for every status but ok, and of those for which a rule was overridden."""
     bytes_written: int = 0
     bytes_total: int = 0
     seconds: float = 0.0

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from diptych.engine.intake import sources_of
+from diptych.engine.intake import cut_recipe, sources_of
 from diptych.exceptions import UsageError
 from diptych.recipe import parse_recipe
 from diptych.sources.crawl import Progress, crawl
 from diptych.sources.tally import CrawlReport
 from diptych.storage.fetch_log import FetchLog
 from diptych.storage.manifest import Manifest
-from diptych.storage.snapshot import cut_snapshot, read_snapshot, replace_records
+from diptych.storage.snapshot import read_snapshot, replace_records
 from diptych.storage.store import Store, open_store
 
 __all__ = ["crawl_recipe", "needs_crawl", "refetch_records"]
@@ -83,5 +83,5 @@ def refetch_records(
     rows = [row for record in records if (row := snapshot.record(record)) is not None]
     urls = {u for row in rows for u in (row["url"], *(i["url"] for i in row["images"] or ()))}
     crawl(store, sources, refresh=True, only=urls, environ=environ)
-    cut = cut_snapshot(store, sources, gone_after=recipe.limits.gone_after)
+    cut = cut_recipe(store, recipe, sources)
     return replace_records(store, manifest.snapshot, cut.digest, records).digest

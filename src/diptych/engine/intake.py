@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.engine.context import BuildContext
@@ -9,10 +10,11 @@ from diptych.exceptions import NothingCommitted
 from diptych.recipe import Recipe, parse_recipe
 from diptych.sources.base import Source
 from diptych.sources.registry import open_source, source_class
-from diptych.storage.snapshot import cut_snapshot, read_snapshot, shrink
+from diptych.storage.overrides import read_overrides
+from diptych.storage.snapshot import Snapshot, cut_snapshot, read_snapshot, shrink
 from diptych.storage.store import Store
 
-__all__ = ["check_shrink", "sources_of", "take_snapshot"]
+__all__ = ["check_shrink", "cut_recipe", "sources_of", "take_snapshot"]
 
 SHOWN = 5
 
@@ -29,8 +31,13 @@ def sources_of(recipe: Recipe, folder: str | Path) -> list[Source]:
 
 
 def take_snapshot(store: Store, recipe: Recipe, folder: str | Path) -> str:
-    """Cut the snapshot of what the fetch log holds now; its digest."""
-    return cut_snapshot(store, sources_of(recipe, folder), gone_after=recipe.limits.gone_after).digest
+    """Cut the snapshot of what the fetch log and ``overrides.csv`` hold now; its digest."""
+    return cut_recipe(store, recipe, sources_of(recipe, folder)).digest
+
+
+def cut_recipe(store: Store, recipe: Recipe, sources: Sequence[Source]) -> Snapshot:
+    """The snapshot of a recipe's sources with what people decided about it."""
+    return cut_snapshot(store, sources, gone_after=recipe.limits.gone_after, overrides=read_overrides(store.home))
 
 
 def check_shrink(store: Store, context: BuildContext) -> None:

@@ -119,6 +119,23 @@ class ShardView:
         return found
 
     @cached_property
+    def kept(self) -> dict[Key, frozenset[str]]:
+        """Rows that a person decided to keep (``overrides.csv``), by kind: no rule rejects them."""
+        pairs, images = set(), set()
+        for record, rows in self.pairs.items():
+            for pair in rows:
+                override = self.records[record]["images"][pair.position].get("override")
+                if override and override["decision"] == "keep":
+                    pairs.add(pair.key)
+                    images.add(split_pair_key(pair.key)[1])
+        records = {r for r, row in self.records.items() if (row.get("override") or {}).get("decision") == "keep"}
+        return {"document": frozenset(records), "pair": frozenset(pairs), "image": frozenset(images)}
+
+    def keeps(self, node: Node, row: str) -> bool:
+        """Whether a person's decision beats the rules of this stage for this row."""
+        return node.stage is not None and node.stage.gate and row in self.kept.get(node.rows, ())
+
+    @cached_property
     def pair_rows(self) -> dict[str, PairRow]:
         """Every fetched pair by key."""
         return {pair.key: pair for rows in self.pairs.values() for pair in rows}
@@ -251,8 +268,10 @@ class ShardView:
         return RowRef(row, *self.state(producer, row))
 
     def input_hash(self, node: Node, row: str, reads: Sequence[tuple[str, tuple[RowRef, ...]]]) -> bytes:
-        """Hash of a row's own content and of (key, hash, status) of every row it reads."""
+        """Hash of a row's own content, of (key, hash, status) of every row it reads, and of a decision to keep it."""
         parts: list[bytes | str] = [self.own(node.rows, row)]
+        if self.keeps(node, row):
+            parts.append("keep")
         for producer, refs in reads:
             parts += [producer, str(len(refs))]
             for ref in refs:

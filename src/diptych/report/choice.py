@@ -23,7 +23,7 @@ _OK = Status.OK.value
 
 @dataclass(frozen=True)
 class Example:
-    """One row that was not kept, and a record it belongs to."""
+    """One row that was not kept (or only by a person), and a record it belongs to."""
 
     stage: str
     kind: str
@@ -114,7 +114,7 @@ class Choice:
             kind = entry.rows or "document"
             sentences: dict[str, list[str]] | None = None
             for key, (status, code) in shard.states(entry.name).items():
-                if status == _OK:
+                if status == _OK and not code:  # a code of an ok row names the rule that a person overrode
                     continue
                 if kind == "sentence":
                     sentences = _sentence_owners(shard) if sentences is None else sentences

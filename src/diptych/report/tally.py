@@ -136,7 +136,7 @@ class Tally:
             by_status: Counter[str] = Counter()
             for (status, _), count in states.items():
                 by_status[status] += count
-            reasons = [Reason(entry.name, s, c, n) for (s, c), n in states.items() if s != "ok"]
+            reasons = [Reason(entry.name, s, c, n) for (s, c), n in states.items() if s != "ok" or c]
             total = sum(by_status.values())
             stages.append(
                 StageCounts(

@@ -9,13 +9,14 @@ rule               value                           threshold
 ``undecodable``    -                               -
 ``too_large``      pixels, or bytes of the file    ``max_pixels``, ``max_bytes``
 ``animated``       frames                          1 (unless ``allow_animated``)
-``thumbnail``      the shorter side in pixels      ``min_side``
 ``advertisement``  -  (the text names the size)    ``advertisement_sizes``
 ``aspect_ratio``   longer by shorter side          ``max_aspect_ratio``
+``thumbnail``      the shorter side in pixels      ``min_side``
 ``uniform``        uniformity                      ``max_uniformity``
 =================  ==============================  ======================================
 
-A threshold of None (or an empty list) switches its rule off. A rejected row keeps the facts known so far.
+A threshold of None (or an empty list) switches its rule off. A rejected row keeps the facts known so far; one that a
+person keeps (``overrides.csv``) is described whatever the rules say, if it can be decoded at all.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class CleanConfig(StageConfig):
 class Clean(Stage):
     """Decodes every fetched image, applies the rules and describes what it keeps."""
 
-    name, version = "clean", 1
+    name, version = "clean", 2
     key = "image"
     inputs = ("images.bytes",)
     outputs = pa.schema(
@@ -87,29 +88,39 @@ class Clean(Stage):
     def process(self, batch: Batch) -> Output:
         """Rows are independent: each is decoded once, in a pool of threads."""
         out = batch.output()
-        for row, (values, state) in enumerate(mapped(self._row, batch["images.bytes"])):
+        kept = batch.kept or (False,) * len(batch)
+        for row, (values, state) in enumerate(mapped(self._row, list(zip(batch["images.bytes"], kept, strict=True)))):
             out.set(row, **values)
             out.states[row] = state
         return out
 
-    def _row(self, data: bytes | None) -> tuple[dict[str, object], RowState]:
+    def _row(self, item: tuple[bytes | None, bool]) -> tuple[dict[str, object], RowState]:
+        data, kept = item
         if data is None:
             return {}, _refusal("not_an_image", "no bytes")
         config = self.config
         values: dict[str, object] = {"bytes": len(data)}
+        state = None
         if config.max_bytes is not None and len(data) > config.max_bytes:
-            return values, _refusal("too_large", f"{len(data)} bytes", len(data), config.max_bytes)
+            state = _refusal("too_large", f"{len(data)} bytes", len(data), config.max_bytes)
+            if not kept:
+                return values, state
         try:
             facts = probe(data)
             values |= {"width": facts.width, "height": facts.height, "frames": facts.frames}
             values |= {"format": facts.format, "mode": facts.mode}
-            state = None if facts.width * facts.height > config.max_pixels else self._judge(facts)
-            if state is not None:
+            if facts.width * facts.height <= config.max_pixels:
+                state = state or self._judge(facts)
+            elif kept:
+                size = f"{facts.width}x{facts.height}"
+                state = state or _refusal("too_large", size, facts.width * facts.height, config.max_pixels)
+            if state is not None and not kept:
                 return values, state
-            image = decode(data, config.max_pixels, at_least=_ENOUGH)
+            image = decode(data, MAX_PIXELS if kept else config.max_pixels, at_least=_ENOUGH)
         except ImageRefused as error:
             return values, _refusal(error.code, str(error), error.value, error.limit)
-        return self._describe(image, values)
+        values, found = self._describe(image, values)
+        return values, state or found
 
     def _judge(self, facts: ImageFacts) -> RowState | None:
         """The rules that a header can break."""
@@ -117,14 +128,14 @@ class Clean(Stage):
         short, long = sorted((facts.width, facts.height))
         if facts.animated and not config.allow_animated:
             return _refusal("animated", f"{facts.frames} frames", facts.frames, 1)
-        if config.min_side is not None and short < config.min_side:
-            return _refusal("thumbnail", f"{facts.width}x{facts.height}", short, config.min_side)
         ratio = long / max(1, short)
         size = (facts.width, facts.height)
         if size in config.advertisement_sizes:
             return _refusal("advertisement", f"{size[0]}x{size[1]} is a standard advertisement size")
         if config.max_aspect_ratio is not None and ratio > config.max_aspect_ratio:
             return _refusal("aspect_ratio", f"{size[0]}x{size[1]}", ratio, config.max_aspect_ratio)
+        if config.min_side is not None and short < config.min_side:
+            return _refusal("thumbnail", f"{size[0]}x{size[1]}", short, config.min_side)
         return None
 
     def _describe(self, image: Image.Image, values: dict[str, object]) -> tuple[dict[str, object], RowState]:

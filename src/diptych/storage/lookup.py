@@ -73,12 +73,29 @@ def find_records(store: Store, manifest: Manifest, key: str) -> tuple[str, ...]:
         names = [row["url"], row["source_id"], *(i["url"] for i in images)]
         if any(i["key"] == key for i in images) or any(n == key or n.rsplit("/", 1)[-1] == key for n in names if n):
             hits.append(row["record"])
+    hits = hits or _dropped(store, table, key)
     if not hits:
         raise NotFound(
             f"version {manifest.version} of {manifest.dataset} has no record {key!r}: expected a record id, the URL or "
             "file name of a document or image, or an image key (SHA-256)"
         )
     return tuple(hits)
+
+
+def _dropped(store: Store, table: pa.Table, image: str) -> list[str]:
+    """Records a picture of which was dropped by a person (the snapshot keeps its address alone), by its key."""
+    index = FetchLog(store.home).index(unfinished=True)
+    try:
+        return [
+            row["record"]
+            for row in table.select(["record", "source", "images"]).to_pylist()
+            for found in row["images"] or ()
+            if found["outcome"] == "dropped"
+            and (state := index.url(row["source"], found["url"])) is not None
+            and state.sha256 == image
+        ]
+    finally:
+        index.close()
 
 
 def record_rows(store: Store, manifest: Manifest, record: str) -> dict[str, tuple[str, ...]]:

@@ -1,12 +1,15 @@
 """``overrides.csv``: what a person decided about a record or an image; it beats every rule and enters the snapshot.
 
-Columns ``key`` (record id, address of the record or image, or image key), ``decision`` (keep or drop), ``reason``,
-``who``. Of two decisions that meet in one row (one by address, one by key) drop holds.
+The file stands in the dataset's folder (``<root>/<dataset>/overrides.csv``). Columns ``key`` (record id, address of the
+record or image, or image key), ``decision`` (keep or drop), ``reason``, ``who``. The address of a picture means the
+picture: its bytes under another address, too. Of two decisions that meet in one row (one by address, one by key) drop
+holds. A picture that cannot be decoded is not kept.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,9 +19,11 @@ from typing import Literal, cast
 from diptych.exceptions import RecipeError
 from diptych.records import clean_surrogates
 from diptych.sources.urls import BadUrl, canonical_url
+from diptych.storage.root import Root
 
-__all__ = ["COLUMNS", "Override", "Overrides", "read_overrides"]
+__all__ = ["COLUMNS", "FILE", "Override", "Overrides", "read_overrides"]
 
+FILE = "overrides.csv"
 COLUMNS = ("key", "decision", "reason", "who")
 _HEX = re.compile(r"[0-9A-Fa-f]{32}([0-9A-Fa-f]{32})?")
 
@@ -41,6 +46,7 @@ class Overrides:
 
     def __init__(self, by_key: Mapping[str, Override] | None = None) -> None:
         self._by_key = {_spelled(key): override for key, override in (by_key or {}).items()}
+        self._addresses: dict[str, list[str]] = {}
         self.used: set[str] = set()
         """Keys that met a row so far."""
 
@@ -49,9 +55,19 @@ class Overrides:
 
     def of(self, *keys: str | None) -> Override | None:
         """The decision about what has these names; of several a drop."""
-        found = {key: self._by_key[key] for key in keys if key and key in self._by_key}
+        names = [name for key in keys if key for name in (key, *self._addresses.get(key, ()))]
+        found = {name: self._by_key[name] for name in names if name in self._by_key}
         self.used.update(found)
         return next((o for o in found.values() if o.decision == "drop"), next(iter(found.values()), None))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Keys that are no ids, sorted."""
+        return tuple(sorted(key for key in self._by_key if not _HEX.fullmatch(key)))
+
+    def point(self, address: str, image: str) -> None:
+        """A decision about this address is one about this image key, wherever its bytes stand."""
+        self._addresses.setdefault(image, []).append(address)
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -59,27 +75,30 @@ class Overrides:
         return tuple(sorted(self._by_key.keys() - self.used))
 
 
-def read_overrides(path: Path) -> Overrides:
-    """The decisions of a file; none when there is no file. :class:`RecipeError` names the line that is wrong."""
-    if not path.exists():
-        return Overrides()
+def read_overrides(place: Path | Root) -> Overrides:
+    """The decisions of a file or a dataset, none without a file; :class:`RecipeError` names a line that is wrong."""
+    if isinstance(place, Path):
+        return _parse(place.read_bytes(), str(place)) if place.exists() else Overrides()
+    return _parse(place.read(FILE), f"{place.url}/{FILE}") if place.exists(FILE) else Overrides()
+
+
+def _parse(data: bytes, path: str) -> Overrides:
     found: dict[str, Override] = {}
     lines: dict[str, int] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            if not {"key", "decision"} <= set(rows.fieldnames or ()) or not set(rows.fieldnames or ()) <= set(COLUMNS):
-                raise RecipeError(f"{path}, line 1: expected the columns {','.join(COLUMNS)}, found {rows.fieldnames}")
-            for row in rows:
-                place = f"{path}, line {rows.line_num}"
-                if None in row:
-                    raise RecipeError(f"{place}: expected at most {len(rows.fieldnames or ())} values, found more")
-                values = {name: clean_surrogates((value or "").strip()) for name, value in row.items()}
-                key, override = _read(values, place)
-                if found.get(key, override).decision != override.decision:
-                    raise RecipeError(f"{place}: {key!r} has another decision in line {lines[key]}; leave one of them")
-                found.setdefault(key, override)
-                lines.setdefault(key, rows.line_num)
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        if not {"key", "decision"} <= set(rows.fieldnames or ()) or not set(rows.fieldnames or ()) <= set(COLUMNS):
+            raise RecipeError(f"{path}, line 1: expected the columns {','.join(COLUMNS)}, found {rows.fieldnames}")
+        for row in rows:
+            place = f"{path}, line {rows.line_num}"
+            if None in row:
+                raise RecipeError(f"{place}: expected at most {len(rows.fieldnames or ())} values, found more")
+            values = {name: clean_surrogates((value or "").strip()) for name, value in row.items()}
+            key, override = _read(values, place)
+            if found.get(key, override).decision != override.decision:
+                raise RecipeError(f"{place}: {key!r} has another decision in line {lines[key]}; leave one of them")
+            found.setdefault(key, override)
+            lines.setdefault(key, rows.line_num)
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecipeError(f"{path}: expected UTF-8 CSV with the columns {','.join(COLUMNS)}: {error}") from error
     return Overrides(found)

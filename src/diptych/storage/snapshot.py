@@ -238,6 +238,11 @@ class _Cut:
         self.gone_after, self.forgotten, self.overrides = gone_after, forgotten, overrides
         self.done = {name: index.done_crawl(name) for name in sources}
         self.missing: list[str] = []
+        for address in overrides.addresses:
+            for name in sources:
+                state = index.url(name, address)
+                if state is not None and state.sha256:
+                    overrides.point(address, state.sha256)
         self._checked: set[str] = set()
 
     def rows(self) -> Iterator[dict[str, Any]]:
