@@ -12,9 +12,11 @@ from diptych.models.hcscl.generate import summarize
 from diptych.models.hcscl.model import Hcscl, HcsclSizes
 from diptych.models.hcscl.scenes import ImageGraph
 
-SIZES = HcsclSizes(contextual=6, region=7, attributes=5, vocabulary=14, width=16, location=4, attribute=4,
-                   output_word=8, inner=24, heads=2, layers=2, dropout=0.0, variant="full", selector=True,
-                   score="scaled", coupled=False, object_attends="article", readout_max="component", selector_state="eos")  # fmt: skip
+SIZES = HcsclSizes(
+    contextual=6, region=7, attributes=5, vocabulary=14, width=16, location=4, attribute=4, output_word=8, inner=24,
+    heads=2, layers=2, dropout=0.0, variant="full", selector=True, score="scaled", coupled=False,
+    object_attends="article", readout_max="component", selector_state="eos",
+)  # fmt: skip
 VARIANTS = ["full", "word_object_only", "sentence_scene_only", "no_sentence_scene_fusion", "no_word_object_fusion"]
 
 
