@@ -2,7 +2,8 @@
 
 A picture cropped by a few per cent a side is a slightly enlarged view of the other; one thumbnail is
 therefore compared with several enlargements of the other (:func:`same_picture`), or, when a window's hash
-proposed the pair, with the enlargement that fits best (:func:`crop_of`). All sums are of integers below 2**53,
+proposed the pair, with the enlargement that fits best (:func:`crop_of`). Of a picture and its copy without colour the
+colours cannot agree: there grey has to correlate more. All sums are of integers below 2**53,
 so that every machine decides alike.
 """
 
@@ -18,6 +19,10 @@ __all__ = ["crop_of", "same_picture"]
 
 _CROPS = (0.0, 0.02, 0.04)
 """Shares cut off each side that are tried."""
+_COLOURLESS = 2
+"""Levels around 128 within which all colour of a grey picture stays."""
+_LEAST_WITHOUT_COLOUR = 0.95
+"""Least correlation of grey when one of the two has no colour."""
 _LEAST_VARIANCE = 4 * GREY_SIDE**4
 """Below a standard deviation of two grey levels there is nothing to correlate."""
 
@@ -38,17 +43,24 @@ def same_picture(
 
 
 def _decide(first: np.ndarray, second: np.ndarray, least: float, most_chroma: float) -> np.ndarray:
+    colour_free = _colourless(first) ^ _colourless(second)
     grey, side = GREY_SIDE**2, GREY_SIDE
     colour = np.abs(first[:, grey:THUMBNAIL_BYTES].astype(np.int64) - second[:, grey:THUMBNAIL_BYTES]).sum(1)
     a = first[:, :grey].astype(np.int64).reshape(-1, side, side)
     b = second[:, :grey].astype(np.int64).reshape(-1, side, side)
-    alike = _alike(a, b, least)
+    needed = np.where(colour_free, max(least, _LEAST_WITHOUT_COLOUR), least)
+    alike = _alike(a, b, needed)
     for crop in _CROPS[1:]:
-        alike |= _alike(_enlarged(a, crop), b, least) | _alike(a, _enlarged(b, crop), least)
-    return alike & (colour <= most_chroma * 2 * CHROMA_SIDE**2)
+        alike |= _alike(_enlarged(a, crop), b, needed) | _alike(a, _enlarged(b, crop), needed)
+    return alike & (colour_free | (colour <= most_chroma * 2 * CHROMA_SIDE**2))
 
 
-def _alike(a: np.ndarray, b: np.ndarray, least: float) -> np.ndarray:
+def _colourless(thumbnails: np.ndarray) -> np.ndarray:
+    """Which of (n, THUMBNAIL_BYTES) have no colour anywhere."""
+    return (np.abs(thumbnails[:, GREY_SIDE**2 : THUMBNAIL_BYTES].astype(np.int16) - 128) <= _COLOURLESS).all(1)
+
+
+def _alike(a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:
     n = a[0].size if len(a) else 1
     x, y = a.reshape(len(a), -1), b.reshape(len(b), -1)
     sx, sy = x.sum(1), y.sum(1)
@@ -80,6 +92,7 @@ def _is_crop(whole: np.ndarray, part: np.ndarray, least: float, most_chroma: flo
     places = [(left, right) for left in _EDGES for right in _EDGES]
     rows = columns = places.index((0.08, 0.08))
     windows = _windows(side)
+    colour_free = bool(_colourless(whole[None])[0] ^ _colourless(part[None])[0])
     score = 0.0
     for turn in range(2):
         across = _scores((windows[rows] @ a) @ windows.transpose(0, 2, 1), b)
@@ -89,8 +102,10 @@ def _is_crop(whole: np.ndarray, part: np.ndarray, least: float, most_chroma: flo
         down = _scores(windows @ (a @ windows[columns].T), b)
         rows = int(down.argmax())
         score = float(down[rows])
-    if score < least**2:
+    if score < (max(least, _LEAST_WITHOUT_COLOUR) if colour_free else least) ** 2:
         return False
+    if colour_free:
+        return True
     size, zoom = CHROMA_SIDE, _windows(CHROMA_SIDE)
     difference = 0.0
     for n in range(2):

@@ -89,7 +89,7 @@ class _Images:
 class NearDuplicates(Fit):
     """For every pair its image's group, the better picture of the same document, and whether it recurs."""
 
-    name, version = "near_duplicates", 1
+    name, version = "near_duplicates", 2
     rows = "pair"
     key = "pair"
     fetched = True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from diptych.sample.response import Response, plain
 from diptych.sample.seeding import rng
 from diptych.sample.site import Site
+
+_LOOK = 0.02
+"""Seconds between two looks whether a client that waits is still there."""
 
 
 @dataclass
@@ -106,8 +112,8 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def answer(self, path: str, headers: dict[str, str]) -> Response:
-        """Return the answer to one request, after faults."""
+    def answer(self, path: str, headers: dict[str, str], hung_up: Callable[[], bool] = lambda: False) -> Response:
+        """Return the answer to one request, after faults; a pause ends early when the client has hung up."""
         faults = self.faults
         if faults.status is not None and not (faults.spare_robots and path == "/robots.txt"):
             return plain(faults.status, "the site is out of order")
@@ -121,8 +127,9 @@ class Server:
             if first:
                 return Response(503, b"try again\n", {"Content-Type": "text/plain", "Retry-After": "0"})
         pause = {"slow": faults.slow_seconds, "stall": faults.stall_seconds}.get(response.pace, 0.0)
-        if pause:
-            self._closing.wait(pause)
+        end = time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0 and not hung_up() and not self._closing.wait(min(left, _LOOK)):
+            pass
         return response
 
     def enter(self, host: str, path: str, agent: str) -> None:
@@ -178,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner.enter(host, path, self.headers.get("User-Agent", ""))
         left = False
         try:
-            response = owner.answer(path, dict(self.headers.items()))
+            response = owner.answer(path, dict(self.headers.items()), self._hung_up)
             data = response.body if body and response.status != 304 else b""
             owner.answered(response, len(data))
             self.send_response(response.status)
@@ -193,6 +200,11 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             if not left:
                 owner.leave(host)
+
+    def _hung_up(self) -> bool:
+        """Whether the client closed its end: then the request counts as running no longer."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing: the counters tell more."""

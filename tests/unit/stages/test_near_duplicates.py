@@ -113,6 +113,14 @@ def test_recompression_resizing_and_small_crops_are_found_and_other_pictures_kep
     assert len(set().union(*by_seed)) == sum(map(len, by_seed))  # no group spans two pictures
 
 
+def test_a_copy_without_colour_is_found_and_another_grey_picture_kept() -> None:
+    for make in (textured, landscape):
+        image, other = make(7), make(8).convert("L").convert("RGB")
+        table = fit([row("a", image), row("b", image.convert("L").convert("RGB")), row("c", other)])
+        names = list(groups(table).values())
+        assert len(set(names)) == 2, make.__name__
+
+
 def test_equal_hashes_of_different_pictures_are_kept_apart() -> None:
     a, b = textured(1), textured(2)
     one, two = row("a", a), row("b", b)
