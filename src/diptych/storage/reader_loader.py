@@ -141,10 +141,8 @@ class Loader:
 
     def _run(self, loop: int) -> Iterator[Any]:
         self._check(loop)
-        count = len(self.records)
-        order = epoch_order(self._seed, self._epoch, count) if self.shuffle else np.arange(count)
         plan = steps(
-            order,
+            self._order(),
             self._consumed,
             batch_size=self.batch_size,
             rank=self.rank,
@@ -157,6 +155,11 @@ class Loader:
             yield batch
             self._check(loop)
         self._epoch, self._consumed = self._epoch + 1, 0
+
+    def _order(self) -> np.ndarray:
+        """The rows of the epoch at hand, in order."""
+        count = len(self.records)
+        return epoch_order(self._seed, self._epoch, count) if self.shuffle else np.arange(count)
 
     def _check(self, loop: int) -> None:
         if loop != self._loop:

@@ -120,6 +120,10 @@ class Records:
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(self._count))
 
+    def value(self, index: int, field: str) -> Any:
+        """One field of the row at a position."""
+        return self._values.value(field, self._row(index))
+
     def key(self, index: int) -> str:
         """The row key at a position."""
         return self._values.keys[self._row(index)].as_py()

@@ -1,0 +1,175 @@
+"""The batches of a stream: the reader's resumable loader, over instances, for a task's collate function.
+
+An instance is a row, or one item of a row's list (``Stream.each``). In an epoch all rows' first choices come in a
+seeded order, then all rows' second choices in another one, and so on; which item is a row's first choice goes round
+from epoch to epoch. All of it is a pure function of seed, epoch and rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diptych.exceptions import UsageError
+from diptych.storage.reader_loader import Loader
+from diptych.storage.reader_order import Step, epoch_order
+from diptych.storage.reader_records import Records, Sample
+from diptych.training.phase import Stream
+from diptych.training.task import Batch, Task
+
+if TYPE_CHECKING:
+    from diptych.version import Version
+
+__all__ = ["CHOICE", "Feed", "Instances", "instance_order"]
+
+CHOICE = "choice"
+"""The sample's entry that says for which item of its list it stands."""
+
+
+def instance_order(counts: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The order (int64) in which an epoch sees the instances; those of row 0 come first in their numbering."""
+    starts = np.cumsum(counts) - counts
+    most = int(counts.max(initial=0))
+    passes = []
+    for number in range(most):
+        rows = np.flatnonzero(counts > number)
+        rows = rows[epoch_order(seed, epoch * most + number, len(rows))]
+        passes.append(starts[rows] + (number + epoch) % counts[rows])
+    return np.concatenate([np.zeros(0, np.int64), *passes]).astype(np.int64)
+
+
+class Instances:
+    """Rows of a reader as instances, those of ``keys`` only when given; a dataset for torch, without torch."""
+
+    def __init__(self, records: Records, each: str, keys: Collection[str] | None) -> None:
+        self._records = records
+        rows = np.arange(len(records))
+        if keys is not None:
+            rows = np.array([i for i in rows if records.key(int(i)) in keys], np.int64)
+        self.counts = np.ones(len(rows), np.int64)
+        """instances of each row"""
+        if each:
+            self.counts = np.array([len(records.value(int(i), each) or ()) for i in rows], np.int64)
+        self._rows = np.repeat(rows, self.counts)
+        self._choices = np.arange(len(self._rows)) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
+        self._each = each
+        self.dropped = records.dropped
+        whole = not each and keys is None
+        parts = f"{records.digest}:{each}:".encode() + self._rows.astype("<i8").tobytes()
+        self.digest = records.digest if whole else hashlib.sha256(parts).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._records[int(self._rows[index])]
+        return {**sample, CHOICE: int(self._choices[index])} if self._each else sample
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Several samples; torch's DataLoader asks for a batch so."""
+        return [self[i] for i in indices]
+
+    def close(self) -> None:
+        """Remove the reader's index."""
+        self._records.close()
+
+
+@dataclass
+class _Collate:
+    task: Task
+    stream: str
+    ready: bool = False
+
+    def __call__(self, samples: list[Sample]) -> Batch | None:
+        if not self.ready:
+            self.ready = True
+            _leave_interrupts_to_the_parent()
+        return self.task.collate(samples, self.stream) if samples else None
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Control-C reaches worker processes too; they go on, so that the loop can end its step and write a checkpoint."""
+    from torch.utils.data import get_worker_info
+
+    if get_worker_info() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Feed(Loader):
+    """The batches of one stream of one split; iterate it once an epoch, or :meth:`forever`."""
+
+    records: Instances  # type: ignore[assignment] - the loader needs len, items, digest and close
+
+    def __init__(
+        self,
+        version: Version,
+        task: Task,
+        name: str,
+        stream: Stream,
+        *,
+        split: str | None = "train",
+        shuffle: bool = True,
+        seed: int = 0,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        keys: Collection[str] | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        if stream.each and stream.each not in stream.fields:
+            raise UsageError(f"stream {name}: each is {stream.each!r}, which is none of its fields")
+        super().__init__(
+            version,
+            stream.fields,
+            rows=stream.rows,
+            split=split,
+            where=stream.where or None,
+            missing=stream.missing,
+            batch_size=stream.batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            workers=workers,
+            rank=rank,
+            world=world,
+            collate=_Collate(task, name),
+            pin_memory=pin_memory,
+            start_method="spawn",  # a fork of a process with threads (Prefect's, CUDA's) may hang or die
+        )
+        self.name, self.split = name, split
+        self._least = max(1, stream.least) if shuffle else 1
+        self.records = Instances(self.records, stream.each, keys)  # type: ignore[arg-type]
+
+    def _order(self) -> np.ndarray:
+        if not self.shuffle:
+            return np.arange(len(self.records))
+        return instance_order(self.records.counts, self._seed, self._epoch)
+
+    def _read(self, plan: Iterator[Step]) -> Iterator[tuple[Any, int]]:
+        yield from super()._read(self._enough(plan))
+
+    def _enough(self, plan: Iterator[Step]) -> Iterator[Step]:
+        """Without the steps in which some rank's share is smaller than ``least``: the same on every rank."""
+        done = self._consumed
+        for step in plan:
+            if (step.consumed - done) // self.world >= self._least:
+                yield step
+            done = step.consumed
+
+    def _left(self, consumed: int) -> int:
+        whole, rest = divmod(max(0, len(self.records) - consumed), self.batch_size * self.world)
+        return whole + (rest // self.world >= self._least)
+
+    def forever(self) -> Iterator[Any]:
+        """Epoch after epoch, on from where the stream stands."""
+        if not len(self):
+            raise UsageError(
+                f"stream {self.name}: {len(self.records)} rows of {self.split} are fewer than a batch needs "
+                f"({self._least} for each of {self.world} processes)"
+            )
+        while True:
+            yield from self
