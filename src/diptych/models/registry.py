@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "find_task"]
 
-MODELS: dict[str, str] = {}
+MODELS: dict[str, str] = {
+    "gap": "diptych.models.gap.task:GapTask",
+}
 """Name to ``module:Class``."""
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from diptych.models.gap.batch import PAD, GapBatch
 
-__all__ = ["Decoded", "GapAutoencoder", "GapClassifier", "GapEncoder", "GapSizes"]
+__all__ = ["Decoded", "Gap", "GapSizes"]
 
 
 @dataclass(frozen=True)
@@ -131,35 +131,39 @@ class GapDecoder(nn.Module):
         return self.dropout(tokens_NTW)[row_P, tokens]
 
 
-class GapAutoencoder(nn.Module):
-    """Encoder and decoder; the vocabulary vectors that score the words are the encoder's word embeddings."""
-
-    def __init__(self, sizes: GapSizes, cosine_scale: float, vectors_VW: Tensor | None = None) -> None:
-        super().__init__()
-        self.encoder = GapEncoder(sizes, vectors_VW)
-        self.decoder = GapDecoder(sizes, cosine_scale)
-
-    def forward(self, batch: GapBatch) -> Decoded:
-        """Encode and decode."""
-        return self.decoder(self.encoder(batch), batch.places_P3, self.encoder.words.weight)
-
-
 class GapClassifier(nn.Module):
     """Shared layers over the article embedding, one head for CMI and one for SC (Section 4.2)."""
 
-    def __init__(self, encoder: GapEncoder, levels: tuple[int, int], hidden_layers: int) -> None:
+    def __init__(self, sizes: GapSizes, levels: tuple[int, int], hidden_layers: int) -> None:
         super().__init__()
-        sizes = encoder.sizes
-        self.encoder = encoder
         widths = [sizes.article, *[sizes.embedding] * hidden_layers]
         self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
         self.cmi = nn.Linear(widths[-1], levels[0])
         self.sc = nn.Linear(widths[-1], levels[1])
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, batch: GapBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, article_BA: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, levels) of CMI and of SC."""
-        x = self.encoder(batch)
+        x = article_BA
         for layer in self.hidden:
             x = self.dropout(F.relu(layer(x)))
         return self.cmi(x), self.sc(x)
+
+
+class Gap(nn.Module):
+    """Encoder with both its uses: first the autoencoder trains it, then the classifier goes on with it."""
+
+    def __init__(self, sizes: GapSizes, cosine_scale: float, hidden_layers: int = 1, levels: tuple[int, int] = (5, 5),
+                 vectors_VW: Tensor | None = None) -> None:  # fmt: skip
+        super().__init__()
+        self.encoder = GapEncoder(sizes, vectors_VW)
+        self.decoder = GapDecoder(sizes, cosine_scale)
+        self.classifier = GapClassifier(sizes, levels, hidden_layers)
+
+    def reconstruct(self, batch: GapBatch) -> Decoded:
+        """The words are scored by the encoder's own word embeddings."""
+        return self.decoder(self.encoder(batch), batch.places_P3, self.encoder.words.weight)
+
+    def classify(self, batch: GapBatch) -> tuple[Tensor, Tensor]:
+        """Logits (B, levels) of CMI and of SC."""
+        return self.classifier(self.encoder(batch))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from diptych.models.gap.batch import EOS, EOT, GapBatch, text_batch
-from diptych.models.gap.model import GapAutoencoder, GapClassifier, GapSizes
+from diptych.models.gap.model import Gap, GapSizes
 
 SIZES = GapSizes(image=12, vocabulary=24, word=16, embedding=20, text_hidden=28, article=32, sentences=4, tokens=6,
                  pixels=20, dropout=0.0)  # fmt: skip
@@ -60,9 +60,9 @@ def test_text_batch_places_an_end_where_the_decoder_has_room() -> None:
 def test_rows_do_not_depend_on_their_neighbours_or_on_padding() -> None:
     torch.manual_seed(0)
     texts = [*random_texts(5), [], [[4]]]
-    batch, model = make_batch(texts), GapAutoencoder(SIZES, 20.0).eval()
+    batch, model = make_batch(texts), Gap(SIZES, 20.0).eval()
     encoded = model.encoder(batch)
-    whole = model(batch)
+    whole = model.reconstruct(batch)
     order = [6, 2, 0, 5, 4, 1, 3]
     shuffled = part_of(batch, texts, order)
     torch.testing.assert_close(model.encoder(shuffled), encoded[order], atol=1e-6, rtol=1e-5)
@@ -70,14 +70,14 @@ def test_rows_do_not_depend_on_their_neighbours_or_on_padding() -> None:
         alone = part_of(batch, texts, [row])
         torch.testing.assert_close(model.encoder(alone), encoded[[row]], atol=1e-6, rtol=1e-5)
         mine = batch.places_P3[:, 0] == row
-        torch.testing.assert_close(model(alone).logits_PV, whole.logits_PV[mine], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(model.reconstruct(alone).logits_PV, whole.logits_PV[mine], atol=1e-5, rtol=1e-4)
 
 
 def test_the_encoder_is_the_loop_one_would_write() -> None:
     """A twin: one pair, one sentence, one step at a time, with the cell written out."""
     torch.manual_seed(0)
     texts = random_texts(3)
-    batch, model = make_batch(texts), GapAutoencoder(SIZES, 1.0).eval()
+    batch, model = make_batch(texts), Gap(SIZES, 1.0).eval()
     encoder = model.encoder
 
     def run(lstm: torch.nn.LSTM, inputs: list[torch.Tensor]) -> torch.Tensor:
@@ -98,23 +98,23 @@ def test_the_encoder_is_the_loop_one_would_write() -> None:
 
 
 def test_cosine_logits_have_the_floor_the_scale_allows() -> None:
-    model = GapAutoencoder(SIZES, 1.0)
-    logits = model(make_batch(random_texts(3))).logits_PV
+    model = Gap(SIZES, 1.0)
+    logits = model.reconstruct(make_batch(random_texts(3))).logits_PV
     assert logits.abs().max() <= 1 + 1e-5
 
 
 @pytest.mark.parametrize(("side", "thumbnail"), [(300, 38), (96, 12), (20, 3)])
 def test_the_picture_has_the_size_of_the_pixels(side: int, thumbnail: int) -> None:
     sizes = GapSizes(**{**SIZES.__dict__, "pixels": side})
-    decoder = GapAutoencoder(sizes, 1.0).decoder
+    decoder = Gap(sizes, 1.0).decoder
     assert decoder.thumbnail_side == thumbnail
     assert decoder.draw(torch.zeros(2, SIZES.article)).shape == (2, 3, side, side)
 
 
 def test_nothing_but_empty_texts() -> None:
-    model = GapAutoencoder(SIZES, 20.0)
+    model = Gap(SIZES, 20.0)
     batch = make_batch([[], []])
-    decoded = model(batch)
+    decoded = model.reconstruct(batch)
     loss = F.cross_entropy(decoded.logits_PV, batch.targets_P) + decoded.image_B3HW.square().mean()
     loss.backward()
     assert torch.isfinite(loss)
@@ -128,13 +128,13 @@ def test_eight_records_are_learned_by_heart() -> None:
     torch.manual_seed(0)
     sizes = GapSizes(**{**SIZES.__dict__, "word": 48, "embedding": 64, "text_hidden": 64, "article": 64})
     batch = make_batch(random_texts(8))
-    model = GapAutoencoder(sizes, 20.0)
+    model = Gap(sizes, 20.0)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     assert batch.pixels_B3HW is not None and batch.cmi_B is not None and batch.sc_B is not None
     text = image = torch.tensor(9.0)
-    first = F.mse_loss(model(batch).image_B3HW, batch.pixels_B3HW).item()
+    first = F.mse_loss(model.reconstruct(batch).image_B3HW, batch.pixels_B3HW).item()
     for _ in range(500):
-        decoded = model(batch)
+        decoded = model.reconstruct(batch)
         text = F.cross_entropy(decoded.logits_PV, batch.targets_P)
         image = F.mse_loss(decoded.image_B3HW, batch.pixels_B3HW)
         optimizer.zero_grad()
@@ -143,12 +143,11 @@ def test_eight_records_are_learned_by_heart() -> None:
         if text < 0.02 and image < first / 2:
             break
     assert text < 0.05
-    assert (model(batch).logits_PV.argmax(1) == batch.targets_P).all()
+    assert (model.reconstruct(batch).logits_PV.argmax(1) == batch.targets_P).all()
     assert image < first / 2
-    classifier = GapClassifier(model.encoder, (5, 5), hidden_layers=1)
-    optimizer = torch.optim.Adam(classifier.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     for _ in range(60):
-        cmi, sc = classifier(batch)
+        cmi, sc = model.classify(batch)
         loss = F.cross_entropy(cmi, batch.cmi_B) + F.cross_entropy(sc, batch.sc_B)
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
+from diptych.models.gap.data import make_batch, sentences_of
+from diptych.models.gap.task import SPECIAL, GapTask, most_frequent, random_levels
+from diptych.training.config import departures, make_config
+from diptych.training.task import Moment, State
+
+WORDS = ["a", "red", "bus", "stands", "dog", "runs"]
+
+
+def item(field: str, text: str, start: int = 0, paragraph: int = 0) -> dict[str, Any]:
+    return {"field": field, "paragraph": paragraph, "text": text, "start": start, "end": start + len(text),
+            "tokens": text.split()}  # fmt: skip
+
+
+def sample(number: int, cmi: float | None = 0.5, sc: float | None = -0.5) -> Mapping[str, Any]:
+    draw = np.random.default_rng(number)
+    return {
+        "key": f"record{number}:image",
+        "sentences.items": [
+            item("title", "News"),
+            item("text", "A red bus stands"),
+            item("text", "A zebra runs"),
+            item("caption", "A dog", paragraph=0),
+            item("caption", "A bus", paragraph=1),
+            item("caption", "A dog", paragraph=2),
+        ],
+        "pairs.caption": "A dog",
+        "inception.pooled": draw.normal(size=10).astype(np.float16),
+        "pixels.pixels": draw.integers(0, 256, (16, 16, 3)).astype(np.uint8),
+        "pair_votes.cmi": cmi,
+        "pair_votes.sc": sc,
+    }
+
+
+def make_task(**settings: Any) -> GapTask:
+    config = make_config(GapConfig, GapTask.presets["debug"], {"vectors": "random", **settings})
+    assert isinstance(config, GapConfig)
+    return GapTask(config, State({}, {"words": [*SPECIAL, *WORDS], "image": 10, "pixels": 16}))
+
+
+def test_text_is_the_articles_the_captions_or_both() -> None:
+    found = {
+        kind: [" ".join(s) for s in sentences_of(sample(0), GapConfig(text=kind))]  # type: ignore[arg-type]
+        for kind in ("text", "caption", "both")
+    }
+    assert found["text"] == ["a red bus stands", "a zebra runs"]
+    assert found["caption"] == ["a dog"]
+    assert found["both"] == [*found["text"], *found["caption"]]
+
+
+def test_batch_holds_pixels_in_the_encoders_scale_and_labels_by_index() -> None:
+    task = make_task()
+    both = [sample(0), sample(1, cmi=1.0, sc=None)]
+    batch = make_batch(both, task.config, task.words, pixels=True, labels=True)
+    assert batch.pixels_B3HW is not None and batch.cmi_B is not None and batch.sc_B is not None
+    expected = both[1]["pixels.pixels"][3, 5].astype(np.float32) / 127.5 - 1
+    np.testing.assert_allclose(batch.pixels_B3HW[1, :, 3, 5], expected, rtol=1e-6)
+    assert batch.cmi_B.tolist() == [2, 4] and batch.sc_B.tolist() == [1, -1]
+    assert batch.tokens_ST[1].tolist() == [task.words["a"], 1, task.words["runs"], 0]  # zebra is unknown
+    blind = make_batch(both, make_task(image=False).config, task.words, pixels=False, labels=False)
+    assert (blind.image_BI == 0).all() and blind.pixels_B3HW is None
+
+
+def test_both_phases_learn_and_the_ablation_has_one() -> None:
+    task = make_task()
+    torch.manual_seed(0)
+    module = task.build()
+    assert [p.name for p in task.phases()] == ["autoencoder", "classifier"]
+    assert [p.name for p in make_task(**dict(GapTask.ablations["no_autoencoder"].settings)).phases()] == ["classifier"]
+    samples = [sample(n, cmi=CMI_LEVELS[n], sc=SC_LEVELS[4 - n]) for n in range(5)]
+    for phase, names in (("autoencoder", {"image", "text"}), ("classifier", {"cmi", "sc"})):
+        batch = task.collate(samples, phase)
+        optimizer = torch.optim.Adam(module.parameters(), 1e-2)
+        first = last = None
+        for _ in range(60):
+            terms = task.loss(module, {phase: batch}, Moment(phase))  # type: ignore[arg-type]
+            assert set(terms) == names
+            last = sum(terms.values())
+            first = first if first is not None else last.item()  # type: ignore[union-attr]
+            optimizer.zero_grad()
+            last.backward()  # type: ignore[union-attr]
+            optimizer.step()
+        assert last.item() < first / 2  # type: ignore[union-attr,operator]
+    module.eval()
+    lines = task.predict(module, task.collate(samples, "scored"))  # type: ignore[arg-type]
+    assert task.evaluate(lines) == pytest.approx(
+        {"accuracy_cmi": 1.0, "macro_f1_cmi": 1.0, "accuracy_sc": 1.0, "macro_f1_sc": 1.0}
+    )
+
+
+def test_nobody_said_anything_about_sc() -> None:
+    task = make_task()
+    batch = task.collate([sample(0, sc=None), sample(1, sc=None)], "classifier")
+    terms = task.loss(task.build(), {"classifier": batch}, Moment("classifier"))  # type: ignore[arg-type]
+    assert all(torch.isfinite(term) for term in terms.values())
+    lines = task.predict(task.build().eval(), batch)  # type: ignore[arg-type]
+    assert np.isnan(task.evaluate(lines)["accuracy_sc"])
+
+
+def test_baselines() -> None:
+    task = make_task()
+    train = [sample(n, cmi=[0.25, 1.0, 1.0][n % 3]) for n in range(9)]
+    lines = most_frequent(task, train, train, 0)
+    assert {line["cmi"] for line in lines} == {1.0}
+    assert task.evaluate(lines)["accuracy_cmi"] == pytest.approx(6 / 9)
+    assert random_levels(task, train, train, 3) == random_levels(task, train, train, 3)
+
+
+def test_a_run_lists_what_the_paper_does_not_print() -> None:
+    assert {d.field for d in departures(GapConfig()) if d.printed is None} >= {"text_hidden", "dropout"}
+    assert {d.field for d in departures(GapConfig(cosine_scale=20.0))} >= {"cosine_scale"}
