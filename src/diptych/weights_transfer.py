@@ -34,13 +34,13 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def fetch_url(entry: weights.WeightSpec, target: Path, progress: Progress | None) -> None:
-    """Download ``entry`` from the first of its addresses that answers; a part left by a killed run is continued."""
+    """Download ``entry`` from a mirror or the first of its addresses that answers; a killed run's part is continued."""
     errors: list[str] = []
     with _alone(target):
-        if target.is_file() and entry.matches(weights.sha256_of(target)):
+        if target.is_file() and weights.is_right(entry, target):
             return
         part = target.with_name(f".{target.name}.part")
-        for url in entry.urls:
+        for url in (*weights.mirror(entry), *entry.urls):
             for attempt in range(_ATTEMPTS):
                 try:
                     _download(entry, url, part, progress)

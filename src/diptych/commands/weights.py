@@ -18,10 +18,7 @@ app = typer.Typer(help="Pretrained weights: their licences, hashes and the cache
 @app.command("list")
 def list_weights(as_json: JsonFlag = False) -> None:
     """Every registered file, and whether it is in the cache."""
-    rows = [
-        [s.name, weights.state(s.name), s.purpose, s.licence, (s.sha256 or s.sha256_prefix)[:12]]
-        for s in weights.list_weights()
-    ]
+    rows = [[s.name, weights.state(s.name), s.purpose, s.licence, weights.hash_text(s)] for s in weights.list_weights()]
     names = ["name", "state", "purpose", "licence", "sha256"]
     emit([dict(zip(names, r, strict=True)) for r in rows], as_json, lambda: table("", names, rows))
 

@@ -32,6 +32,9 @@ class RegionsConfig(StageConfig):
         "fasterrcnn_resnet50_fpn_v2",
         description="a name of detector_list.py: torchvision's detectors, detectron2's, bottom-up attention's",
     )
+    backend: Literal["builtin", "detectron2"] = Field(
+        "builtin", description="detectron2: the same network run by detectron2 itself, where it is installed"
+    )
     weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
     mode: Literal["threshold", "fixed", "between"] = Field(
         "threshold", description="all above the score, a fixed number, or those above the score within bounds"
@@ -119,7 +122,13 @@ class Regions(Stage):
             config.mode, config.score_threshold, config.count, config.min_boxes, config.max_boxes,
             config.nms_threshold, config.once,
         )  # fmt: skip
-        loaded = load_detector(config.model, source, sizes, [weights.path(n) for n in lists])
+        files = [weights.path(n) for n in lists]
+        if config.backend == "detectron2":
+            from diptych.models.common.detectors_detectron2 import load
+
+            loaded = load(config.model, source, sizes, files)
+        else:
+            loaded = load_detector(config.model, source, sizes, files)
         self._detector = Detector(loaded, how, device)
 
     def process(self, batch: Batch) -> Output:

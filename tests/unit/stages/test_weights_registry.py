@@ -14,6 +14,7 @@ import pytest
 
 from diptych import weights, weights_transfer
 from diptych.exceptions import WeightsError
+from diptych.models.common.detector_list import DETECTORS
 from diptych.weights import WeightSpec, Wheel
 
 BODY = bytes(range(256)) * 4000
@@ -206,6 +207,62 @@ def test_random_weights() -> None:
             weights.random_seed(bad)
 
 
+def test_a_hash_nobody_publishes_is_that_of_the_first_download(entry: WeightSpec, server: Server) -> None:
+    free = replace(entry, sha256_prefix="", file="free.pkl")
+    weights.REGISTRY["m"] = free
+    assert weights.hash_text(free) == "none published"
+    file = weights.pull("m")[0]
+    assert weights.hash_text(free) == f"{SHA[:12]} (first download)" and weights.digest("m") == SHA
+    file.write_bytes(b"changed")
+    assert weights.state("m") == "corrupt"
+    server.script[:] = ["other"] * 10
+    with pytest.raises(WeightsError, match="first download was " + SHA):
+        weights.pull("m")
+    server.script.clear()
+    assert weights.pull("m")[0].read_bytes() == BODY  # the server has the first one again
+    file.unlink()
+    file.with_name("free.pkl.sha256").unlink()
+    server.script[:] = ["other"]
+    assert weights.pull("m")[0].read_bytes() == BODY[::-1]
+
+
+def test_a_mirror_is_asked_first(entry: WeightSpec, server: Server) -> None:
+    weights.REGISTRY["m"] = replace(entry, urls=("http://127.0.0.1:9/official.pth",))
+    weights.set_mirror(f"http://127.0.0.1:{server.server_address[1]}/weights/")
+    try:
+        assert weights.mirror(entry) == (f"http://127.0.0.1:{server.server_address[1]}/weights/m/{entry.file}",)
+        assert weights.pull("m")[0].read_bytes() == BODY
+        weights.path("m").unlink()
+        weights.REGISTRY["m"] = entry
+        server.script[:] = ["404"] * 4
+        assert weights.pull("m")[0].read_bytes() == BODY  # the mirror lacks it, the official address has it
+        server.script[:] = ["other"] * 10
+        weights.path("m").write_bytes(b"x")
+        with pytest.raises(WeightsError, match="expected " + SHA[:8]):
+            weights.pull("m")  # a mirror is believed no more than the official address
+    finally:
+        weights.set_mirror("")
+
+
+def test_an_air_gapped_folder_needs_no_network(entry: WeightSpec, tmp_path: Path) -> None:
+    weights.set_cache(tmp_path / "carried")
+    place = tmp_path / "carried" / "m" / entry.file
+    place.parent.mkdir(parents=True)
+    place.write_bytes(BODY)
+    assert weights.verify(["m"]) == {"m": "present"} and weights.path("m") == place and weights.digest("m") == SHA
+    place.write_bytes(b"damaged")
+    assert weights.verify(["m"]) == {"m": "corrupt"}
+
+
+def test_detectors_are_registered() -> None:
+    for entry in DETECTORS.values():
+        for name in entry.weights:
+            found = weights.spec(name)
+            assert found.urls and found.licence and found.purpose.startswith("regions"), name
+            assert not found.sha256 or len(found.sha256) == 64
+    assert weights.spec("bottom_up_attention_10_100").urls
+
+
 def test_the_registry_agrees_with_torchvision() -> None:
     models = pytest.importorskip("torchvision.models")
     for made in weights.REGISTRY.values():
@@ -214,7 +271,7 @@ def test_the_registry_agrees_with_torchvision() -> None:
             assert made.urls == (official.url,) and made.file == official.url.rpartition("/")[2]
             assert made.file.endswith(f"-{made.sha256_prefix}.pth")
         elif made.wheel is None:
-            assert not made.sha256 and made.urls  # nobody publishes a hash: that of the first download counts
+            assert made.urls and len(made.sha256) in (0, 64)  # without a published hash the first download's counts
         else:
             assert len(made.sha256) == 64 and made.size > 0
 

@@ -34,9 +34,21 @@ class DetectorEntry:
 
 
 _TORCHVISION = "diptych.models.common.detectors_torchvision:load"
+_ZOO = "diptych.models.common.rcnn_load:load"
+_GENOME = ("vg_objects", "vg_attributes")
 
 DETECTORS: dict[str, DetectorEntry] = {
     "fasterrcnn_resnet50_fpn_v2": DetectorEntry(f"{_TORCHVISION}_v2", 1024, ("fasterrcnn_resnet50_fpn_v2",)),
     "fasterrcnn_resnet50_fpn": DetectorEntry(f"{_TORCHVISION}_v1", 1024, ("fasterrcnn_resnet50_fpn",)),
+    "r50_fpn": DetectorEntry(f"{_ZOO}_r50_fpn", 1024, ("d2_r50_fpn",)),
+    "r101_fpn": DetectorEntry(f"{_ZOO}_r101_fpn", 1024, ("d2_r101_fpn",)),
+    "r50_c4": DetectorEntry(f"{_ZOO}_r50_c4", 2048, ("d2_r50_c4",)),
+    "r101_c4": DetectorEntry(f"{_ZOO}_r101_c4", 2048, ("d2_r101_c4",)),
+    "bottom_up_attention": DetectorEntry(
+        f"{_ZOO}_bottom_up", 2048, ("bottom_up_attention", *_GENOME), Sizes(600, 1000, 300), attributes=True
+    ),
+    "bottom_up_attention_d2": DetectorEntry(
+        f"{_ZOO}_bottom_up_d2", 2048, ("bottom_up_attention_d2", *_GENOME), Sizes(600, 1000, 1000), attributes=True
+    ),
 }
-"""By the name that ``regions.model`` takes."""
+"""By the name that ``regions.model`` takes. torchvision's; detectron2's model zoo (COCO); Visual Genome's."""

@@ -1,0 +1,201 @@
+"""The detectors in detectron2's layout: its figures, its checkpoints, boxes against NumPy, clear errors."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from diptych.exceptions import UsageError, WeightsError
+from diptych.models.common import detectors_detectron2, rcnn
+from diptych.models.common.detector_file import DetectorFile, read_detector, write_detector
+from diptych.models.common.detector_list import DETECTORS, Sizes
+from diptych.models.common.detectors import Detector, Loaded
+from diptych.models.common.rcnn import Rcnn
+from diptych.models.common.rcnn_boxes import anchors, decode, levels, propose
+from diptych.models.common.rcnn_load import SPECS, build, fill, load_named
+from diptych.models.common.selection import Selection
+from diptych.stages.regions import Regions, RegionsConfig
+
+sys.path.append(str(Path(__file__).parent))
+from detectron2_oracle import FIGURES, MOST, SMALL, THRESHOLD, VARIANTS, figures, picture
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, Rcnn]:
+    return {name: build(spec, 5, SMALL) for name, spec in VARIANTS.items()}
+
+
+def detector(network: Rcnn, selection: Selection | None = None, **more: Any) -> Detector:
+    names = tuple(str(n) for n in range(network.spec.classes + 1))
+    how = selection or Selection("threshold", THRESHOLD, most=MOST, once=False)
+    return Detector(Loaded(network, names, names[: network.spec.attribute_classes]), how, **more)
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_detectron2s_figures(networks: dict[str, Rcnn], name: str) -> None:
+    found = figures(detector(networks[name])([picture(200, 130)])[0])
+    stored = json.loads(FIGURES.read_text())[name]
+    assert found.keys() == stored.keys() and len(stored["labels"]) == MOST
+    for key, value in found.items():
+        np.testing.assert_allclose(value, stored[key], rtol=1e-4, atol=1e-3, err_msg=key)
+
+
+def test_boxes_against_numpy() -> None:
+    random = np.random.default_rng(0)
+    low = random.uniform(0, 50, (6, 2))
+    boxes = np.concatenate([low, low + random.uniform(1, 50, (6, 2))], axis=1).astype(np.float32)
+    deltas = random.normal(0, 2, (6, 8)).astype(np.float32)
+    deltas[0, 2] = 400.0  # bounded: a box grows at most 62.5 times
+    found = decode(torch.from_numpy(deltas), torch.from_numpy(boxes), (10.0, 10.0, 5.0, 5.0)).numpy()
+    for p in range(6):
+        for c in range(2):
+            x1, y1, x2, y2 = boxes[p].astype(np.float64)
+            dx, dy, dw, dh = deltas[p, 4 * c : 4 * c + 4].astype(np.float64) / [10, 10, 5, 5]
+            w, h = (x2 - x1) * min(np.exp(dw), 62.5), (y2 - y1) * min(np.exp(dh), 62.5)
+            cx, cy = (x1 + x2) / 2 + dx * (x2 - x1), (y1 + y2) / 2 + dy * (y2 - y1)
+            np.testing.assert_allclose(found[p, c], [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], rtol=1e-4)
+    places = anchors([torch.zeros(1, 1, 2, 3)], [16], [(32.0, 64.0)])[0].numpy()
+    assert places.shape == (2 * 3 * 6, 4)
+    area = (places[:, 2] - places[:, 0]) * (places[:, 3] - places[:, 1])
+    np.testing.assert_allclose(area.reshape(6, 6), np.tile([1024.0] * 3 + [4096.0] * 3, (6, 1)), rtol=1e-5)
+    centres = (places[::6, :2] + places[::6, 2:]) / 2
+    np.testing.assert_allclose(centres, [[0, 0], [16, 0], [32, 0], [0, 16], [16, 16], [32, 16]], atol=1e-5)
+    sides = torch.tensor([[0, 0, s, s] for s in (10.0, 111.9, 112.1, 223.9, 224.1, 449.0, 5000.0)])
+    assert levels(sides).tolist() == [0, 0, 1, 1, 2, 3, 3]
+
+
+def test_proposals_are_clipped_finite_and_per_level() -> None:
+    nan = float("nan")
+    first = torch.tensor([[-5.0, -5, 20, 20], [0, 0, 20, 20], [nan, 0, 5, 5], [30, 30, 30, 50]])
+    found = propose([first, first[:1]], [torch.tensor([3.0, 2, 9, 8]), torch.tensor([1.0])], (40, 40), 10, 10)
+    assert found.tolist() == [[0, 0, 20, 20]] * 2  # the second level's equal box stays, the first level's twin goes
+    assert len(propose([first], [torch.tensor([3.0, 2, 9, 8])], (40, 40), 2, 10)) == 0
+
+
+def test_res5_in_pieces(networks: dict[str, Rcnn], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = detector(networks["c4"])([picture(120, 90)])[0]
+    monkeypatch.setattr(rcnn, "_TOGETHER", 5)
+    pieces = detector(networks["c4"])([picture(120, 90)])[0]
+    np.testing.assert_array_equal(whole.labels, pieces.labels)
+    np.testing.assert_allclose(whole.features, pieces.features, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["c4", "fpn"])
+def test_neighbours_change_nothing(networks: dict[str, Rcnn], name: str) -> None:
+    """Alone and in a batch of mixed sizes: 1e-4 of the largest value, the same regions."""
+    pictures = [picture(*size, seed=n) for n, size in enumerate([(120, 90), (90, 120), (120, 90)])]
+    find = detector(networks[name], Selection("fixed", count=5))
+    together = find(pictures)
+    for n in (0, 2):
+        alone = find([pictures[n]])[0]
+        np.testing.assert_array_equal(alone.labels, together[n].labels)
+        for a, b in ((alone.boxes, together[n].boxes), (alone.features, together[n].features)):
+            assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
+
+
+def test_the_size_of_the_input_is_detectron2s(networks: dict[str, Rcnn]) -> None:
+    network = networks["fpn"]
+    for given, size in {(640, 480): (96, 128), (480, 640): (128, 96), (1000, 100): (16, 160), (7, 7): (96, 96)}.items():
+        assert network.input_size(*given) == size
+    made = network.prepare(picture(640, 480))
+    assert made.size == (96, 128) and made.pixels.shape == (3, 96, 128)
+    assert network.prepare(picture(50, 40)).pixels.shape[1:] == (96, 128)  # 96 x 120, padded
+    assert not network.fits(10_000, 10) and network.fits(5_000, 20)
+
+
+def as_zoo(state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    arrays: dict[str, Any] = {k: v.numpy() for k, v in state.items()}
+    arrays["proposal_generator.anchor_generator.cell_anchors.0"] = np.zeros((3, 4), np.float32)
+    arrays["pixel_mean"] = np.zeros((3, 1, 1), np.float32)
+    return {"model": arrays, "__author__": "Detectron2 Model Zoo"}
+
+
+@pytest.mark.parametrize("kind", ["pkl", "pth", "safetensors"])
+def test_checkpoints_of_every_kind(networks: dict[str, Rcnn], kind: str, tmp_path: Path) -> None:
+    network = networks["bottom_up"]
+    state, file = network.state_dict(), tmp_path / f"m.{kind}"
+    if kind == "pkl":
+        file.write_bytes(pickle.dumps(as_zoo(state)))
+    elif kind == "pth":
+        torch.save({"model": state, "iteration": 5}, file)
+    else:
+        write_detector(file, DetectorFile(state, "c4", ("a", "b"), ("x",), {"side": 64}))
+        read = read_detector(file)
+        assert (read.architecture, read.classes, read.attributes, read.settings) == (
+            "c4",
+            ("a", "b"),
+            ("x",),
+            {"side": 64},
+        )
+    made = fill(network.spec, read_detector(file).state, SMALL)
+    for key, value in made.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+def test_names_and_numbers_of_classes_come_from_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = VARIANTS["bottom_up"]
+    monkeypatch.setitem(SPECS, "small", replace(spec, classes=1600, attribute_classes=400))
+    torch.save(build(spec, 0, SMALL).state_dict(), tmp_path / "m.pth")
+    objects, attributes = tmp_path / "objects.txt", tmp_path / "attributes.txt"
+    objects.write_text("\n".join(["yolk", "Goal,goals", *(f"o{n}" for n in range(9))]))
+    attributes.write_text("\n".join(["gray,grey", *(f"a{n}" for n in range(6))]) + "\n")
+    made = load_named("small", tmp_path / "m.pth", SMALL, [objects, attributes])
+    assert made.names[:3] == ("__background__", "yolk", "goal") and len(made.names) == 12
+    assert made.attributes[0] == "gray" and len(made.attributes) == 7
+    assert load_named("r50_fpn", 0, SMALL).names[1:3] == ("person", "bicycle")
+
+
+def test_wrong_checkpoints_are_refused(networks: dict[str, Rcnn], tmp_path: Path) -> None:
+    state = networks["fpn"].state_dict()
+    torch.save(state, tmp_path / "fpn.pth")
+    with pytest.raises(WeightsError, match=r"is no R50-C4: .*choose the `model`"):
+        load_named("r50_c4", tmp_path / "fpn.pth", SMALL)
+    torch.save({"w": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="no detector in detectron2's layout"):
+        load_named("r50_fpn", tmp_path / "other.pth", SMALL)
+    for name, content, message in (
+        ("a.pth", b"not torch", "is refused"),
+        ("a.safetensors", b"\0" * 30, "no safetensors"),
+        ("a.pkl", pickle.dumps({"w": print}), "never executed"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(WeightsError, match=message):
+            read_detector(tmp_path / name)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="expected a dictionary of tensors"):
+        read_detector(tmp_path / "list.pth")
+    without = {k: v for k, v in state.items() if "running" not in k}  # statistics folded into weight and bias
+    assert torch.equal(
+        fill(VARIANTS["fpn"], without, SMALL).backbone.bottom_up.stem.conv1.norm.running_var, torch.ones(64)
+    )  # type: ignore[union-attr]
+
+
+def test_the_adapter_without_detectron2_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detectors_detectron2, "find_spec", lambda name: None)
+    stage = Regions(RegionsConfig.model_validate({"model": "r50_fpn", "weights": "random:0", "backend": "detectron2"}))
+    with pytest.raises(UsageError, match="pip install .*detectron2.git"):
+        stage.setup("cpu")
+    torchvisions = Regions(RegionsConfig.model_validate({"weights": "random:0", "backend": "detectron2"}))
+    with pytest.raises(UsageError, match="has no detector"):
+        torchvisions.setup("cpu")
+
+
+def test_settings() -> None:
+    with pytest.raises(ValidationError, match="known are .*bottom_up_attention"):
+        RegionsConfig.model_validate({"model": "yolo"})
+    genome = Regions(RegionsConfig.model_validate({"model": "bottom_up_attention"}))
+    assert genome.weight_names() == ("bottom_up_attention", "vg_objects", "vg_attributes")
+    assert genome.tensor_schema()["features"].shape == (None, 2048)
+    for name, entry in DETECTORS.items():
+        assert name in SPECS or name.startswith("fasterrcnn_"), name
+        assert entry.attributes == bool(name in SPECS and SPECS[name].attributes)
+    assert DETECTORS["bottom_up_attention"].sizes == Sizes(600, 1000, 300)
