@@ -8,7 +8,7 @@ document is made, because neither UTF-8 files nor Parquet can carry them.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from diptych.naming import digest_bytes
@@ -61,7 +61,8 @@ class Document:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the blob a snapshot names; its SHA-256 is the record's content hash."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
     def digest(self) -> str:
         """The content hash."""

@@ -21,6 +21,8 @@ from diptych.records import Found, clean_surrogates
 from diptych.sources.answers import Fetched, FetchMode
 from diptych.sources.base import Missed, Read, Source
 from diptych.sources.fetch import Fetcher
+from diptych.sources.hand import Orders
+from diptych.sources.hands import Hands, usual_count
 from diptych.sources.limits import Lanes
 from diptych.sources.local import LocalFiles
 from diptych.sources.settings import read_secrets
@@ -37,6 +39,14 @@ __all__ = ["Progress", "crawl"]
 _PICTURES_WAITING = 512
 _THREADS = 32
 _EVERY = 1.0
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """What does the requests: threads, and worker processes when one is too slow."""
+
+    threads: int
+    hands: int
 
 
 @dataclass(frozen=True)
@@ -64,14 +74,17 @@ def crawl(
     progress: Callable[[Progress], None] | None = None,
     environ: Mapping[str, str] | None = None,
     threads: int = _THREADS,
+    hands: int | None = None,
 ) -> CrawlReport:
     """Crawl all sources; what the log has is asked for with conditional requests.
 
     ``refresh`` asks for everything unconditionally; ``retry_failed`` asks only for what failed; ``offline`` sends
     no request and reads the stored pages again (after a change of the extractor). With ``only``, just these URLs are
     asked for; what the log knows of all others stands. ``environ`` holds the variables
-    that ``fetch.*_from`` keys name. Raises :class:`NothingCommitted` when a source's share of well-fetched URLs is
-    below its ``min_success`` (what was fetched stays in the log), :class:`Conflict` while another crawl runs.
+    that ``fetch.*_from`` keys name. At most ``threads`` requests are under way, in ``hands`` worker processes once one
+    process is too slow (default: one a core, at most four; fewer than two: none). Raises :class:`NothingCommitted` when
+    a source's share of well-fetched URLs is below its ``min_success`` (what was fetched stays in the log),
+    :class:`Conflict` while another crawl runs.
     """
     if sum((refresh, retry_failed, offline)) > 1:
         raise RecipeError("crawl: refresh, retry_failed and offline exclude each other; give one")
@@ -85,7 +98,8 @@ def crawl(
         source.check()
     transports = {source.name: _transport(source, environ or {}) for source in sources}
     with SignOfLife(store, f"crawl-{secrets.token_hex(6)}", "crawl"):
-        report = _run(store, sources, transports, mode, progress, threads, only)
+        pool = _Pool(threads, usual_count() if hands is None else hands)
+        report = _run(store, sources, transports, mode, progress, pool, only)
     _check_success(sources, report)
     return report
 
@@ -96,12 +110,12 @@ def _run(
     transports: Mapping[str, Transport | None],
     mode: FetchMode,
     progress: Callable[[Progress], None] | None,
-    threads: int,
+    pool: _Pool,
     only: Collection[str] | None,
 ) -> CrawlReport:
     """The crawl itself: to its end mark, or left to be continued."""
     journal = FetchLog(store.home).begin(mode if only is None else "only")
-    running = _Crawl(store, journal, mode, read_forgotten(store), progress, threads, only)
+    running = _Crawl(store, journal, mode, read_forgotten(store), progress, pool, only)
     try:
         for source in sources:
             running.source(source, transports[source.name])
@@ -158,13 +172,13 @@ class _Crawl:
         mode: FetchMode,
         forgotten: Forgotten,
         progress: Callable[[Progress], None] | None,
-        threads: int,
+        pool: _Pool,
         only: Collection[str] | None,
     ) -> None:
-        self.only = only
+        self.only, self.pool = only, pool
         self.store, self.journal, self.forgotten = store, journal, forgotten
         self.mode: FetchMode = mode
-        self.lanes = Lanes(threads)
+        self.lanes = Lanes(pool.threads)
         self.tally = Tally()
         self.started = time.monotonic()
         self.continued = False
@@ -179,6 +193,26 @@ class _Crawl:
 
     def source(self, source: Source, transport: Transport | None) -> None:
         """Crawl one source to its end."""
+        hands = self._hands(transport) if transport is not None else None
+        try:
+            self._records(source, transport, hands)
+        finally:
+            if hands is not None:
+                hands.close()
+
+    def _hands(self, transport: Transport) -> Hands:
+        threads = -(-self.pool.threads // max(1, self.pool.hands))
+        orders = Orders(
+            self.store.home.url,
+            transport.settings,
+            transport.secrets,
+            transport.own_hosts,
+            self.forgotten.hashes,
+            threads,
+        )
+        return Hands(orders, self.pool.hands, self.lanes.fail)
+
+    def _records(self, source: Source, transport: Transport | None, hands: Hands | None) -> None:
         folder = source.files()
         fetcher = Fetcher(
             self.store,
@@ -191,6 +225,7 @@ class _Crawl:
             forgotten=self.forgotten,
             on_row=self._count,
             only=self.only,
+            hands=hands,
         )
         for found in source.crawl(fetcher):
             if record_id(source.name, found.source_id) in self.forgotten or found.url in self.forgotten:

@@ -16,16 +16,19 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 from diptych.exceptions import DiptychError, SourceError
 from diptych.naming import digest_bytes
-from diptych.sources.answers import Fetched, FetchMode, Kind, retry_after, unfit
+from diptych.sources.answers import Fetched, FetchMode, Kind, retry_after
+from diptych.sources.asking import Reply, Request, ask
+from diptych.sources.hands import Hands
 from diptych.sources.limits import Lane, Lanes
 from diptych.sources.local import LocalFiles
-from diptych.sources.robots import RobotsRules, directives, forbidden, robots_url
+from diptych.sources.robots import RobotsRules, robots_url
 from diptych.sources.settings import FetchSettings
 from diptych.sources.sniff import looks_like_image
-from diptych.sources.transport import Answer, Failure, Transport
+from diptych.sources.transport import Transport
 from diptych.sources.urls import BadUrl, canonical_url, host_of, join_url, origin_of
 from diptych.storage.fetch_log import Attempt, Journal, LogIndex, RecordState, UrlState
 from diptych.storage.snapshot import Forgotten
@@ -33,12 +36,7 @@ from diptych.storage.store import Store
 
 __all__ = ["FetchMode", "Fetched", "Fetcher", "Kind"]
 
-_ACCEPT: dict[Kind, str] = {
-    "page": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.5",
-    "image": "image/*,*/*;q=0.5",
-}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_ROBOTS_BYTES = 512_000
 _HOST_RESTS = ("connect", "dns", "timeout", "tls")
 
 
@@ -72,8 +70,9 @@ class Fetcher:
         forgotten: Forgotten | None = None,
         on_row: Callable[[Attempt], None] | None = None,
         only: Collection[str] | None = None,
+        hands: Hands | None = None,
     ) -> None:
-        self._only = only
+        self._only, self._hands = only, hands
         self.store = store
         self.source = source
         self.mode: FetchMode = mode
@@ -177,7 +176,7 @@ class Fetcher:
         elif known is not None and known.sha256 == digest_bytes(data) and self._stored(known, "image") is not None:
             self._write(self._row(task, "not_modified", ""))
         else:
-            self._store(task, Answer(0, {}, data), "", "")
+            self._store(task, data)
 
     # --- from the log ------------------------------------------------------------------------------------
 
@@ -220,7 +219,7 @@ class Fetcher:
     # --- on the way --------------------------------------------------------------------------------------
 
     def _enqueue(self, task: _Task, after: float = 0.0) -> None:
-        self._lanes.submit(self._lane(task.current), lambda: self._step(task), after)
+        self._lanes.submit(self._lane(task.current), partial(self._step, task), after)
 
     def _lane(self, url: str) -> Lane:
         settings = self._transport.settings if self._transport is not None else None
@@ -228,28 +227,32 @@ class Fetcher:
             return self._lanes.lane("file:", 8)
         return self._lanes.lane(host_of(url), settings.per_host, settings.delay)
 
-    def _step(self, task: _Task) -> None:
-        """One request of a task; ends it, or queues its next step."""
+    def _step(self, task: _Task) -> bool:
+        """One request of a task; ends it, or queues its next step. True when another process has the request."""
         task.started = time.time()
         if task.current.startswith("file:"):
             self._look_at_file(task)
-            return
+            return False
         if self._transport is None:
             raise SourceError(f"source {self.source!r} fetches {task.url} but has no fetch settings")
         settings = self._transport.settings
         lane = self._lane(task.current)
         if lane.closed:
             self._settle(task, "failed_transient", lane.closed, text="the host rests in this crawl")
-            return
+            return False
         if task.kind not in ("robots", "api") and settings.robots and not self._may_ask(task, settings):
-            return
-        try:
-            answer = self._request(task, settings)
-        except Failure as failure:
-            self._failed(task, failure, lane, settings)
-            return
-        lane.failures = 0
-        self._answered(task, answer, lane, settings)
+            return False
+        request = Request(task.current, task.kind, self._conditional(task))
+
+        def then(reply: Reply) -> None:
+            self._replied(task, reply, lane, settings)
+            self._lanes.done(lane)
+
+        if self._hands is not None and self._hands.take(request, then):
+            return True
+        reply = ask(request, self._transport, self.store.blobs, self._forgotten)
+        self._replied(task, reply, lane, settings)
+        return False
 
     def _may_ask(self, task: _Task, settings: FetchSettings) -> bool:
         """False when the task was parked until robots.txt is there, or ended because it forbids."""
@@ -285,33 +288,40 @@ class Fetcher:
         for task in parked:
             self._enqueue(task)
 
-    def _request(self, task: _Task, settings: FetchSettings) -> Answer:
-        assert self._transport is not None
-        conditional: dict[str, str] = {}
+    def _conditional(self, task: _Task) -> dict[str, str]:
+        """Headers that let the server say that nothing changed, when the old bytes are there."""
         known = task.known
-        if known is not None and self.mode != "refresh" and task.current == known.final_url:
-            if (known.etag or known.last_modified) and self._stored(known, "image") is not None:
-                sent = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
-                conditional = {name: value for name, value in sent.items() if value and value.isprintable()}
-        limit = {"image": settings.max_image, "robots": _ROBOTS_BYTES}.get(task.kind, settings.max_page)
-        accept = _ACCEPT.get(task.kind, "*/*")
-        cut = task.kind == "robots"
-        return self._transport.get(task.current, host_of(task.current), limit, conditional, accept, cut)
+        if known is None or self.mode == "refresh" or task.current != known.final_url:
+            return {}
+        if not (known.etag or known.last_modified) or self._stored(known, "image") is None:
+            return {}
+        sent = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+        return {name: value for name, value in sent.items() if value and value.isprintable()}
 
-    def _failed(self, task: _Task, failure: Failure, lane: Lane, settings: FetchSettings) -> None:
-        if failure.code in _HOST_RESTS and not failure.connected:
+    def _replied(self, task: _Task, reply: Reply, lane: Lane, settings: FetchSettings) -> None:
+        """Go on with what a request came to."""
+        if reply.outcome == "failed_transient" or not reply.connected:
+            self._failed(task, reply, lane, settings)
+            return
+        lane.failures = 0
+        if reply.outcome == "ok":
+            self._keep(task, reply)
+        elif reply.outcome:
+            self._settle(task, reply.outcome, reply.code, status=reply.status, text=reply.text)
+        else:
+            self._answered(task, reply, lane, settings)
+
+    def _failed(self, task: _Task, reply: Reply, lane: Lane, settings: FetchSettings) -> None:
+        if reply.code in _HOST_RESTS and not reply.connected:
             lane.failures += 1
             if lane.failures >= settings.host_failures:
                 lane.closed = "host_down"
-        if failure.code == "timeout":
+        if reply.code == "timeout":
             self._lanes.hold(lane, settings.timeout)
-        outcome = "failed_transient" if failure.transient else "failed_permanent"
-        if failure.code == "private_address":
-            outcome = "refused"
-        if failure.transient and task.attempt <= settings.retries and not lane.closed:
-            self._retry(task, failure.code, failure.text, failure.status, settings)
+        if reply.outcome == "failed_transient" and task.attempt <= settings.retries and not lane.closed:
+            self._retry(task, reply.code, reply.text, reply.status, settings)
         else:
-            self._settle(task, outcome, failure.code, status=failure.status, text=failure.text)
+            self._settle(task, reply.outcome, reply.code, status=reply.status, text=reply.text)
 
     def _retry(
         self, task: _Task, code: str, text: str, status: int, settings: FetchSettings, at_least: float = 0.0
@@ -323,15 +333,14 @@ class Fetcher:
         task.current, task.hops = task.url, ()
         self._enqueue(task, max(pause, at_least, 0.001))
 
-    def _answered(self, task: _Task, answer: Answer, lane: Lane, settings: FetchSettings) -> None:
+    def _answered(self, task: _Task, answer: Reply, lane: Lane, settings: FetchSettings) -> None:
+        """A status other than success."""
         status = answer.status
         code = f"http_{status}"
         if status in _REDIRECTS:
             self._redirect(task, answer, settings)
         elif status == 304 and task.known is not None and task.known.sha256:
             self._settle_known(task, answer)
-        elif 200 <= status < 300:
-            self._keep(task, answer, settings)
         elif status in (404, 410):
             self._settle(task, "gone", code, status=status)
         elif status in (408, 425, 429) or status >= 500:
@@ -349,7 +358,7 @@ class Fetcher:
         else:
             self._settle(task, "failed_permanent", code, status=status)
 
-    def _redirect(self, task: _Task, answer: Answer, settings: FetchSettings) -> None:
+    def _redirect(self, task: _Task, answer: Reply, settings: FetchSettings) -> None:
         status = answer.status
         location = answer.headers.get("location", "")
         task.hops = (*task.hops, task.current)
@@ -371,41 +380,35 @@ class Fetcher:
 
     # --- the end of a task -------------------------------------------------------------------------------
 
-    def _keep(self, task: _Task, answer: Answer, settings: FetchSettings) -> None:
-        """Check a body and store it."""
-        content_type = answer.headers.get("content-type", "").lower()
-        tag = answer.headers.get("x-robots-tag", "")
-        if task.kind in ("page", "image"):
-            found = directives([tag], settings.agent) if tag else frozenset()
-            if code := forbidden(found, settings.respect, task.kind == "image"):
-                self._settle(task, "refused", code, status=answer.status, text=f"X-Robots-Tag: {tag}")
-                return
-        if code := unfit(task.kind, answer.body, content_type):
-            self._settle(task, "failed_permanent", code, status=answer.status, text=f"Content-Type {content_type}")
-            return
-        self._store(task, answer, content_type, tag)
-
-    def _store(self, task: _Task, answer: Answer, content_type: str, tag: str) -> None:
-        if self._forgotten.hashes and digest_bytes(answer.body) in self._forgotten:
-            self._settle(task, "refused", "forgotten", status=answer.status)
-            return
-        sha256 = self.store.blobs.put(answer.body)
+    def _keep(self, task: _Task, reply: Reply) -> None:
+        """Log a body that is stored."""
+        headers = reply.headers
+        content_type, tag = headers.get("content-type", "").lower(), headers.get("x-robots-tag", "")
         row = replace(
-            self._row(task, "ok", "", status=answer.status, text=tag),
-            bytes=len(answer.body),
-            sha256=sha256,
-            etag=answer.headers.get("etag", ""),
-            last_modified=answer.headers.get("last-modified", ""),
+            self._row(task, "ok", "", status=reply.status, text=tag),
+            bytes=reply.size,
+            sha256=reply.sha256,
+            etag=headers.get("etag", ""),
+            last_modified=headers.get("last-modified", ""),
             content_type=content_type,
         )
         self._write(row)
-        data = None if task.kind == "image" else answer.body
+        data = None if task.kind == "image" else reply.body
         fetched = Fetched(
-            task.url, task.current, "ok", "", answer.status, sha256, len(answer.body), content_type, tag, data
+            task.url, task.current, "ok", "", reply.status, reply.sha256, reply.size, content_type, tag, data
         )
         task.future.set_result(fetched)
 
-    def _settle_known(self, task: _Task, answer: Answer) -> None:
+    def _store(self, task: _Task, data: bytes, fingerprint: str = "") -> None:
+        """Keep the bytes of a local file, unless they must never come back."""
+        sha256 = digest_bytes(data)
+        if sha256 in self._forgotten:
+            self._settle(task, "refused", "forgotten")
+            return
+        self.store.blobs.put(data, sha256)
+        self._keep(task, Reply("ok", headers={"etag": fingerprint}, sha256=sha256, size=len(data), body=data))
+
+    def _settle_known(self, task: _Task, answer: Reply) -> None:
         """304: the stored bytes are good."""
         assert task.known is not None
         note = answer.headers.get("x-robots-tag", "") or task.known.note
@@ -432,7 +435,7 @@ class Fetcher:
         if looked.outcome != "ok":
             self._settle(task, looked.outcome, looked.code, text=looked.text)
             return
-        self._store(task, Answer(0, {"etag": looked.fingerprint}, looked.data), "", "")
+        self._store(task, looked.data, looked.fingerprint)
 
     def _settle(self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "") -> None:
         self._write(self._row(task, outcome, code, status=status, text=text))

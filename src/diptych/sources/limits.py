@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["Lane", "Lanes"]
 
-Job = Callable[[], None]
+Job = Callable[[], bool]
+"""One step of a task; True when it goes on elsewhere and :meth:`Lanes.done` tells its end."""
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Lane:
 
 
 class Lanes:
-    """``threads`` workers over all lanes; jobs must not raise (the first that does stops everything)."""
+    """``threads`` workers over all lanes, and as many jobs under way; the first job that raises stops everything."""
 
     def __init__(self, threads: int) -> None:
         self._changed = threading.Condition()
@@ -45,6 +46,7 @@ class Lanes:
         self._later: list[tuple[float, int, Lane, Job | None]] = []
         self._count = itertools.count()
         self._stopped = False
+        self._room = threads
         self.error: BaseException | None = None
         self._threads = [threading.Thread(target=self._work, name=f"fetch-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -90,6 +92,21 @@ class Lanes:
                 lane.ready_at = max(lane.ready_at, time.monotonic() + delay)
             lane.parallel = 1
 
+    def done(self, lane: Lane) -> None:
+        """A job that went on elsewhere has ended: its place is free."""
+        with self._changed:
+            lane.active -= 1
+            self._room += 1
+            self._offer(lane)
+            self._changed.notify()
+
+    def fail(self, error: BaseException) -> None:
+        """Stop everything; the caller of the crawl is told at his next wait."""
+        with self._changed:
+            self.error = self.error or error
+            self._stopped = True
+            self._changed.notify_all()
+
     def close(self, patience: float | None = None) -> None:
         """Stop; waiting jobs are dropped, running ones are waited for, at most ``patience`` seconds."""
         with self._changed:
@@ -116,7 +133,7 @@ class Lanes:
                 else:
                     lane.pending.appendleft(later)
                 self._offer(lane)
-            if self._offers and self._offers[0][0] <= now:
+            if self._room and self._offers and self._offers[0][0] <= now:
                 _, _, lane = heapq.heappop(self._offers)
                 lane.offered = False
                 if lane.ready_at > now or lane.active >= lane.parallel:
@@ -124,10 +141,12 @@ class Lanes:
                     continue
                 job = lane.pending.popleft()
                 lane.active += 1
+                self._room -= 1
                 lane.ready_at = now + lane.delay
                 self._offer(lane)
                 return lane, job
-            ends = [heap[0][0] for heap in (self._offers, self._later) if heap]
+            heaps = (self._offers, self._later) if self._room else (self._later,)
+            ends = [heap[0][0] for heap in heaps if heap]
             self._changed.wait(min(ends) - now if ends else None)
         return None
 
@@ -139,13 +158,9 @@ class Lanes:
                 return
             lane, job = taken
             try:
-                job()
-            except BaseException as error:  # kept for the caller, who is told at his next wait
-                with self._changed:
-                    self.error = self.error or error
-                    self._stopped = True
-                    self._changed.notify_all()
+                elsewhere = job()
+            except BaseException as error:
+                self.fail(error)
                 return
-            with self._changed:
-                lane.active -= 1
-                self._offer(lane)
+            if not elsewhere:
+                self.done(lane)

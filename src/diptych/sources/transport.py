@@ -168,8 +168,8 @@ class Transport:
 
     def __init__(self, settings: FetchSettings, secrets: Secrets, own_hosts: frozenset[str]) -> None:
         self.settings = settings
-        self._secrets = secrets
-        self._own_hosts = own_hosts
+        self.secrets = secrets
+        self.own_hosts = own_hosts
         self._agent = user_agent(settings)
         # A proxy resolves and connects by itself: its own address may be private, and peers cannot be checked.
         self._proxies = {"http": secrets.proxy, "https": secrets.proxy} if secrets.proxy else {}
@@ -194,8 +194,8 @@ class Transport:
     ) -> Answer:
         """One GET; :class:`Failure` for everything but a whole answer. ``cut`` keeps the start of a longer body."""
         headers = {"User-Agent": self._agent, "Accept": accept, "Accept-Encoding": "gzip, deflate", **conditional}
-        if host in self._own_hosts:
-            headers.update(self._secrets.headers)
+        if host in self.own_hosts:
+            headers.update(self.secrets.headers)
         exchange = _WATCHDOG.begin(self.settings.total_time)
         response: requests.Response | None = None
         try:
@@ -251,7 +251,7 @@ class Transport:
     def _prepare(self, url: str, headers: dict[str, str]) -> requests.PreparedRequest:
         """The request for a canonical address."""
         host = urlsplit(url).hostname or ""
-        if self._secrets.proxy and not self.settings.allow_private and _is_inner_literal(host):
+        if self.secrets.proxy and not self.settings.allow_private and _is_inner_literal(host):
             raise PrivateAddress(f"{host} is a private address")
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url = "GET", url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import re
@@ -22,6 +23,7 @@ class BadUrl(SourceError):
     """An address that no request can be made from; the text says why."""
 
 
+@functools.lru_cache(4096)
 def canonical_url(url: str) -> str:
     """One spelling of an http(s) address: two spellings of one page are one record.
 

@@ -30,9 +30,9 @@ class Blobs:
     def __init__(self, home: Root) -> None:
         self._home = home
 
-    def put(self, data: bytes) -> str:
-        """Store bytes unless they are there whole; returns their SHA-256."""
-        sha256 = digest_bytes(data)
+    def put(self, data: bytes, sha256: str = "") -> str:
+        """Store bytes unless they are there whole; returns their SHA-256 (computed unless the caller did)."""
+        sha256 = sha256 or digest_bytes(data)
         path = blob_path(sha256)
         try:
             if self._home.size(path) == len(data):

@@ -26,7 +26,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,7 +108,8 @@ _KINDS: dict[str, type[Row]] = {"attempt": Attempt, "document": DocumentRow, "ma
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 _FIELDS = {name: {f.name for f in fields(kind)} for name, kind in _KINDS.items()}
-_DEFAULTS = {kind: {f.name: f.default for f in fields(kind) if f.default is not MISSING} for kind in _KINDS.values()}
+_DEFAULTS = {kind: [(f.name, f.default) for f in fields(kind)] for kind in _KINDS.values()}
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 SCHEMA = pa.schema(
     {"row": pa.string()} | {f.name: _TYPES[str(f.type)] for kind in _KINDS.values() for f in fields(kind)}
 )
@@ -208,14 +209,13 @@ class LogIndex:
         self._db.execute(f"CREATE TABLE records ({_columns(RecordState)}, PRIMARY KEY (record)) WITHOUT ROWID")
         self._db.execute("CREATE INDEX by_source ON records (source, source_id)")
         self._db.execute("CREATE TABLE sources (source PRIMARY KEY, crawl)")
+        self._db.execute("BEGIN")  # never committed: the table is this object's alone, and a statement costs less in it
 
     def apply(self, rows: Iterable[Row]) -> None:
         """Take rows in, in the order they were written."""
         with self._lock:
-            self._db.execute("BEGIN")
             for row in rows:
                 self._apply(row)
-            self._db.execute("COMMIT")
 
     def _apply(self, row: Row) -> None:
         if isinstance(row, Attempt):
@@ -373,9 +373,8 @@ class FetchLog:
         for crawl in self.crawls():
             index.apply(self.rows(crawl))
         for crawl in self.unfinished():
-            rows = list(self.rows(crawl))
-            if unfinished or any(isinstance(row, Mark) and row.mark == "end" for row in rows):
-                index.apply(rows)
+            if unfinished or any(isinstance(row, Mark) and row.mark == "end" for row in self.rows(crawl)):
+                index.apply(self.rows(crawl))
         return index
 
     def begin(self, mode: str = "") -> Journal:
@@ -426,7 +425,7 @@ class FetchLog:
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
             batch: list[dict[str, object]] = []
             for row in read_journal(path):
-                batch.append({"row": _NAMES[type(row)], **asdict(row)})
+                batch.append(_values(row))
                 if len(batch) == 8192:
                     writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
                     batch = []
@@ -436,12 +435,20 @@ class FetchLog:
         path.unlink(missing_ok=True)
 
 
+def _values(row: Row) -> dict[str, object]:
+    """A row as columns; ``dataclasses.asdict`` copies every string and takes longer than writing them."""
+    kind = type(row)
+    return {"row": _NAMES[kind], **{name: getattr(row, name) for name, _ in _DEFAULTS[kind]}}
+
+
 def encode_row(row: Row) -> bytes:
     """One line of a journal: the row's kind and every field that has not its default."""
-    defaults = _DEFAULTS[type(row)]
-    values = {name: value for name, value in asdict(row).items() if name not in defaults or value != defaults[name]}
-    text = json.dumps({"row": _NAMES[type(row)], **values}, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace") + b"\n"
+    values: dict[str, object] = {"row": _NAMES[type(row)]}
+    for name, default in _DEFAULTS[type(row)]:
+        value = getattr(row, name)
+        if value != default:
+            values[name] = value
+    return _ENCODE(values).encode("utf-8", "replace") + b"\n"
 
 
 def _from_values(values: dict[str, object]) -> Row:
