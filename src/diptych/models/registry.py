@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "find_task"]
 
 MODELS: dict[str, str] = {
+    "ananet": "diptych.models.ananet.task:AnANetTask",
     "gap": "diptych.models.gap.task:GapTask",
 }
 """Name to ``module:Class``."""

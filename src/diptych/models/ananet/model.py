@@ -13,13 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.models.ananet.batch import AnANetBatch
+from diptych.models.ananet.config import GlobalFeature
 from diptych.models.common.masking import length_mask, masked_mean, masked_softmax
 from diptych.models.common.recurrent import run_padded
 
-__all__ = ["AnANet", "AnANetOutput", "AnANetSizes", "GlobalFeature"]
-
-GlobalFeature = Literal["inv_image", "inv_text", "var_image", "var_text", "image", "text"]
-"""A part of r_g; Table VI compares combinations."""
+__all__ = ["AnANet", "AnANetOutput", "AnANetSizes"]
 
 
 @dataclass(frozen=True)

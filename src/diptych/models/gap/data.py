@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from diptych.models.common.text_rows import TextField, items_of
 from diptych.models.gap.batch import UNK, GapBatch, text_batch
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
 
@@ -18,16 +19,9 @@ LABELS = ("pair_votes.cmi", "pair_votes.sc")
 
 def sentences_of(sample: Mapping[str, Any], config: GapConfig) -> list[list[str]]:
     """The lower-case tokens of the pair's text by sentence: those of its article, and (or) those of its caption."""
-    items: Sequence[Mapping[str, Any]] = sample["sentences.items"] or ()
-    found = []
-    if config.text in ("text", "both"):
-        found += [item for item in items if item["field"] == "text"]
-    if config.text in ("caption", "both"):
-        caption = sample["pairs.caption"] or ""
-        own = [i for i in items if i["field"] == "caption" and caption[i["start"] : i["end"]] == i["text"]]
-        first = own[0]["paragraph"] if own else 0  # of two pairs with one caption, the first's sentences
-        found += [item for item in own if item["paragraph"] == first]
-    return [[token.lower() for token in item["tokens"]] for item in found]
+    fields: tuple[TextField, ...] = ("text", "caption") if config.text == "both" else (config.text,)
+    items = [item for field in fields for item in items_of(sample, field)]
+    return [[token.lower() for token in item["tokens"]] for item in items]
 
 
 def level(value: float | None, levels: Sequence[float]) -> int:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from diptych.exceptions import UsageError
 from diptych.metrics.classes import class_scores
+from diptych.models.common.word_vectors import word_vectors
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
 from diptych.training.config import Plain
 from diptych.training.phase import Monitor, Optimiser, Phase, Schedule, Stream
@@ -126,24 +126,17 @@ class GapTask(Task):
     @classmethod
     def prepare(cls, version: Version, config: GapConfig) -> State:
         """Words, their vectors, sizes of the image feature and of the pixels."""
-        table = version.table(cls.tables(config)[0])
         arrays = {}
         if config.vectors == "word2vec":
-            vectors = np.array(table["vector"].to_pylist(), np.float32).reshape(table.num_rows, -1)
-            if vectors.shape[1] != config.word:
-                raise UsageError(
-                    f"word2vec of {version!r} has {vectors.shape[1]} numbers a word, the configuration wants "
-                    f"word: {config.word}; set it, or word2vec: {{size: {config.word}}} in the recipe"
-                )
-            arrays["vectors"] = vectors
+            words, arrays["vectors"] = word_vectors(version, config.vectors, config.word)
+        else:
+            words = version.table("vocabulary")["word"].to_pylist()
         stage, _, column = config.image_feature.partition(".")
         shape = version.manifest.stage(stage).tensors[column].shape
         side = 0
         if config.autoencoder_epochs:
             side = int(version.manifest.stage("pixels").tensors["pixels"].shape[0] or 0)
-        return State(
-            arrays, {"words": [*SPECIAL, *table["word"].to_pylist()], "image": int(shape[-1] or 0), "pixels": side}
-        )
+        return State(arrays, {"words": [*SPECIAL, *words], "image": int(shape[-1] or 0), "pixels": side})
 
     def build(self) -> nn.Module:
         """The three networks over one encoder."""
