@@ -89,11 +89,11 @@ def _submit(context: BuildContext, steps: Sequence[Step], done: Mapping[str, Don
     graph, plain = graph_of(context.recipe, context.build), context.to_json()
     futures = []
     for step in steps:
-        stage = graph[step.name].stage
+        stage = graph[step.names[0]].stage
         task = extract if stage is not None and stage.accelerator else annotate
-        named = task.with_options(task_run_name=f"{step.name} {step.group}")
-        futures.append(named.submit(step.kind, plain, step.name, step.group, done))
-    return [f.result() for f in futures]
+        named = task.with_options(task_run_name=f"{' + '.join(step.names)} {step.group}")
+        futures.append(named.submit(step.kind, plain, step.names, step.group, done))
+    return [progress for f in futures for progress in f.result()]
 
 
 def _table(report: BuildReport) -> None:

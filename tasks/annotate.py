@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import task
@@ -15,6 +15,8 @@ __all__ = ["annotate"]
 
 
 @task(name="annotate", retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
-def annotate(kind: str, context: Mapping[str, Any], name: str, group: int, done: Mapping[str, Done]) -> Progress:
+def annotate(
+    kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]
+) -> list[Progress]:
     """One CPU stage, or a fit's partials, over one group of shards."""
-    return compute_step(kind, context, name, group, done)
+    return compute_step(kind, context, names, group, done)

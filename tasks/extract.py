@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import task
@@ -17,6 +17,8 @@ __all__ = ["extract"]
 @task(
     name="extract", tags=["accelerator"], retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False
 )
-def extract(kind: str, context: Mapping[str, Any], name: str, group: int, done: Mapping[str, Done]) -> Progress:
-    """One accelerator stage over one group of shards."""
-    return compute_step(kind, context, name, group, done)
+def extract(
+    kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]
+) -> list[Progress]:
+    """Accelerator stages that share their pictures, over one group of shards."""
+    return compute_step(kind, context, names, group, done)

@@ -106,6 +106,8 @@ class Batch:
     stage: Stage
     kept: tuple[bool, ...] = ()
     """Of a gate: rows that a person decided to keep. They need every value whatever the rules say; empty: none."""
+    prepared: Sequence[Any] | None = None
+    """What ``prepare`` made of each row; None when it was not called."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -117,7 +119,12 @@ class Batch:
         """The batch of some of these rows, in the order given."""
         columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
         kept = tuple(self.kept[i] for i in rows) if self.kept else ()
-        return Batch(tuple(self.keys[i] for i in rows), columns, self.stage, kept)
+        prepared = None if self.prepared is None else [self.prepared[i] for i in rows]
+        return Batch(tuple(self.keys[i] for i in rows), columns, self.stage, kept, prepared)
+
+    def ready(self) -> Sequence[Any]:
+        """What ``prepare`` makes of each row: made while another batch was computed, or else now."""
+        return self.prepared if self.prepared is not None else self.stage.prepare(self)
 
     def output(self) -> Output:
         """An empty output for exactly these rows."""
@@ -245,6 +252,13 @@ class Stage(ABC):
 
     def setup(self, device: str) -> None:  # noqa: B027 - optional to override
         """Load what ``process`` needs (heavy imports, weights), once per process; ``device`` as torch names it."""
+
+    def prepare(self, batch: Batch) -> Sequence[Any]:
+        """One value a row that ``process`` then finds in ``batch.ready()``: pictures decoded and resized, say.
+
+        Called after ``setup``, in another thread, while ``process`` works on the batch before.
+        """
+        raise NotImplementedError(f"stage {self.name} prepares nothing")
 
     @abstractmethod
     def process(self, batch: Batch) -> Output:

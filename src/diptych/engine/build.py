@@ -107,14 +107,14 @@ def run_here(context: BuildContext, watcher: Watcher) -> Callable[[Sequence[Step
         found = []
         seen: set[str] = set()
         for step in steps:
-            if step.name not in seen:
-                seen.add(step.name)
-                watcher.started(step.name, len(groups(context.shards)))
+            for name in step.names:
+                if name not in seen:
+                    seen.add(name)
+                    watcher.started(name, len(groups(context.shards)))
             if step.kind == "fit":
-                found.append(run_fit_group(context, step.name, step.group, done))
+                found.append(run_fit_group(context, step.names[0], step.group, done))
             else:
-                name = step.name
-                found.append(run_group(context, name, step.group, done, lambda n, s=name: watcher.rows(s, n)))
+                found += run_group(context, step.names, step.group, done, watcher.rows)
         return found
 
     return run

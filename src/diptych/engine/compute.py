@@ -1,11 +1,15 @@
-"""One stage over one shard: reuse every row whose inputs are as they were, compute the others, write one segment."""
+"""One stage over one shard: reuse every row whose inputs are as they were, compute the others, write one segment.
+
+Three things happen at once, with two batches between them: inputs are read and prepared (pictures decoded), a batch is
+computed, outputs are written. Files of rows are independent of it, because each of the three keeps the rows' order.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -25,9 +29,11 @@ from diptych.storage.rows import ROWS_SCHEMA, Counts
 from diptych.storage.segments import SegmentRef, SegmentWriter, find_segments, read_segment
 from diptych.storage.store import Store
 
-__all__ = ["PartResult", "Row", "ShardPlan", "Shortfall", "compute_part", "plan_part", "stage_entry"]
+__all__ = ["PartResult", "Row", "ShardPlan", "Shortfall", "computing_part", "plan_part", "stage_entry"]
 
 NOT_SELECTED = "not_selected"
+AHEAD = 2
+"""Batches that are prepared before their turn, and outputs that wait to be written."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,7 @@ def _reusable(status: str, context: BuildContext) -> bool:
     return not (status == Status.FAILED_PERMANENT and context.options.retry == "failed")
 
 
-def compute_part(
+def computing_part(
     context: BuildContext,
     view: ShardView,
     node: Node,
@@ -190,14 +196,19 @@ def compute_part(
     bench: Workbench,
     fits: Callable[[], Mapping[str, pa.Table]],
     pool: ThreadPoolExecutor,
+    ahead: ThreadPoolExecutor,
     *,
     changed: Mapping[str, frozenset[str]],
     compute: bool = True,
-    on_rows: Callable[[int], None] = lambda n: None,
-) -> PartResult | Shortfall:
-    """The shard's part. With ``compute=False`` nothing is computed; a :class:`Shortfall` when rows are then missing."""
+) -> Generator[int, None, PartResult | Shortfall]:
+    """Computes the shard's part, yielding after the plan (0) and after each batch its number of rows.
+
+    With ``compute=False`` nothing is computed; a :class:`Shortfall` when rows are then missing. ``pool`` reads blobs,
+    ``ahead`` is the one thread that reads from ``view`` while this is suspended.
+    """
     started = time.monotonic()
     plan = plan_part(context, view, node, key, shard, parents, retired, changed)
+    yield 0
     if plan.missing and not compute:
         return Shortfall(len(plan.keys), len(plan.missing))
     before = dict(plan.found)
@@ -223,9 +234,15 @@ def compute_part(
             meta=meta,
         )
         try:
-            for output, hashes in _outputs(context, view, node, key, plan, bench, fits, pool):
-                writer.append(output, hashes)
-                on_rows(len(output.keys))
+            with ThreadPoolExecutor(1, thread_name_prefix="writer") as writing:
+                waiting: deque[Future[None]] = deque()
+                for output, hashes in _outputs(context, view, node, key, plan, bench, fits, pool, ahead):
+                    waiting.append(writing.submit(writer.append, output, hashes))
+                    if len(waiting) > AHEAD:
+                        waiting.popleft().result()
+                    yield len(output.keys)
+                for future in waiting:
+                    future.result()
             done = writer.close()
         except BaseException:
             writer.abort()
@@ -252,8 +269,9 @@ def _outputs(
     bench: Workbench,
     fits: Callable[[], Mapping[str, pa.Table]],
     pool: ThreadPoolExecutor,
+    ahead: ThreadPoolExecutor,
 ) -> Iterator[tuple[Output, list[bytes]]]:
-    """Outputs of the missing rows; the next batch's inputs are read while one is computed."""
+    """Outputs of the missing rows; the next batches are read and prepared while one is computed."""
     assert node.stage is not None
     stage = node.stage
     settled = [i for i in plan.missing if plan.keys[i] in plan.settled]
@@ -267,17 +285,31 @@ def _outputs(
 
     def load(rows: Sequence[int]) -> Batch:
         keys = tuple(plan.keys[i] for i in rows)
-        return Batch(keys, view.columns(node, keys, pool), stage, tuple(view.keeps(node, key) for key in keys))
+        kept = tuple(view.keeps(node, key) for key in keys)
+        batch = Batch(keys, view.columns(node, keys, pool), stage, kept)
+        return bench.prepare(node, key, context.options.device, fits, batch)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="inputs") as ahead:
-        coming = ahead.submit(load, batches[0]) if batches else None
-        for n, rows in enumerate(batches):
-            assert coming is not None
-            batch = coming.result()
-            coming = ahead.submit(load, batches[n + 1]) if n + 1 < len(batches) else None
+    left = iter(batches)
+    coming: deque[tuple[list[int], Future[Batch]]] = deque()
+
+    def ask() -> None:
+        rows = next(left, None)
+        if rows is not None:
+            coming.append((rows, ahead.submit(load, rows)))
+
+    try:
+        for _ in range(AHEAD):
+            ask()
+        while coming:
+            ask()
+            rows, future = coming.popleft()
+            batch = future.result()
             output = bench.process(node, key, context.options.device, fits, batch)
             output.keep(batch.kept)
             yield output, [plan.hashes[i] for i in rows]
+    finally:
+        for _, future in coming:
+            future.cancel()
 
 
 def _assemble(store: Store, shard: int, plan: ShardPlan) -> Part:

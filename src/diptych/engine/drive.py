@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diptych.engine.context import BuildContext, Done, Progress, graph_of
+from diptych.engine.graph import Node
 from diptych.engine.steps import merge_fit, node_key, pinned_result
 from diptych.exceptions import NothingCommitted
 from diptych.recipe import parse_recipe
@@ -21,10 +22,10 @@ __all__ = ["Finished", "Step", "check_failures", "drive", "merged"]
 
 @dataclass(frozen=True)
 class Step:
-    """One stage or fit over one group of shards."""
+    """One fit, one stage, or stages that look at the same pictures, over one group of shards."""
 
     kind: Literal["stage", "fit"]
-    name: str
+    names: tuple[str, ...]
     group: int
 
 
@@ -64,9 +65,7 @@ def drive(context: BuildContext, run: RunWave, on_done: Callable[[Progress], Non
                 progress[node.name] = Progress(node.name, -1, "", kind="fit")
             else:
                 waiting.append(node)
-        steps = [
-            Step("fit" if n.fit else "stage", n.name, g) for n in waiting for g in range(len(groups(context.shards)))
-        ]
+        steps = [Step(kind, names, g) for kind, names in _together(waiting) for g in range(len(groups(context.shards)))]
         results = run(steps, dict(done)) if steps else []
         for node in waiting:
             own = sorted((p for p in results if p.name == node.name), key=lambda p: p.group)
@@ -82,6 +81,18 @@ def drive(context: BuildContext, run: RunWave, on_done: Callable[[Progress], Non
             on_done(total)
             check_failures(context, total)
     return Finished(done, progress, tuple(sorted(incomplete | stuck)))
+
+
+def _together(nodes: Sequence[Node]) -> list[tuple[Literal["stage", "fit"], tuple[str, ...]]]:
+    """Kind and names of the steps: accelerator stages that read pictures form one, which decodes them once."""
+    vision = [n.name for n in nodes if n.stage and n.stage.accelerator and "images.bytes" in n.stage.inputs]
+    found: list[tuple[Literal["stage", "fit"], tuple[str, ...]]] = []
+    for node in nodes:
+        if node.name not in vision:
+            found.append(("fit" if node.fit else "stage", (node.name,)))
+        elif node.name == vision[0]:
+            found.append(("stage", tuple(vision)))
+    return found
 
 
 def merged(parts: Sequence[Progress]) -> Progress:

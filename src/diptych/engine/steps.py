@@ -1,6 +1,6 @@
 """The steps of a build, each a plain function over plain values: a Prefect task, a Ray task or a loop calls them.
 
-``run_group`` computes one stage over one group of shards, ``run_fit_group`` a fit's partials, ``merge_fit``
+``run_group`` computes stages over one group of shards, ``run_fit_group`` a fit's partials, ``merge_fit``
 its result. What was finished before is named by :class:`~diptych.engine.context.Done`.
 """
 
@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 import pyarrow as pa
 
-from diptych.engine.compute import PartResult, compute_part
+from diptych.engine.compute import PartResult, Shortfall, computing_part
 from diptych.engine.context import BuildContext, Done, Progress, graph_of
 from diptych.engine.fitting import fit_partial, merge_partials, read_partials, write_partials
 from diptych.engine.graph import Graph, Node
 from diptych.engine.view import FitResult, ShardView
 from diptych.engine.workbench import Workbench
+from diptych.stages.pool import sharing
 from diptych.storage.manifest import Manifest
 from diptych.storage.parts import Part, groups, read_chunk, write_chunk
 from diptych.storage.snapshot import read_snapshot
@@ -125,77 +129,135 @@ def _needed(graph: Graph, node: Node, done: Mapping[str, Done]) -> dict[str, Don
     return {name: done[name] for name in wanted if name in done}
 
 
+@dataclass
+class _Work:
+    """One stage of a group on its way: what it starts from, and what was counted so far."""
+
+    node: Node
+    needed: dict[str, Done]
+    key: str
+    parents: dict[int, list[Part]]
+    parts: list[Part] = field(default_factory=list)
+    totals: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    compared: list[tuple[str, str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, result: PartResult | Shortfall) -> None:
+        """Count one shard."""
+        if not isinstance(result, PartResult):
+            self.totals.update(missing=result.missing, reused=result.rows - result.missing, rows=result.rows)
+            return
+        self.parts.append(result.part)
+        self.counts.update(result.part.counts.as_dict())
+        self.codes.update(result.codes)
+        self.compared += result.compared
+        self.totals.update(
+            rows=result.part.counts.total, computed=result.computed, reused=result.reused,
+            written=result.bytes_written, bytes=result.part.bytes,
+        )  # fmt: skip
+
+    def progress(self, store: Store, group: int) -> Progress:
+        """What happened to the group."""
+        totals = self.totals
+        return Progress(
+            name=self.node.name,
+            group=group,
+            chunk=write_chunk(store, self.parts) if self.parts else "",
+            rows=totals["rows"],
+            computed=totals["computed"],
+            reused=totals["reused"],
+            counts=dict(self.counts),
+            codes=dict(self.codes),
+            bytes_written=totals["written"],
+            bytes_total=totals["bytes"],
+            seconds=self.seconds,
+            compared=tuple(self.compared),
+            missing=totals["missing"],
+            unknown=totals["unknown"],
+        )
+
+
 def run_group(
     context: BuildContext,
-    name: str,
+    names: Sequence[str],
     group: int,
     done: Mapping[str, Done],
-    on_rows: Callable[[int], None] = lambda n: None,
-) -> Progress:
-    """One stage over one group of shards: its parts written, its chunk named."""
-    started = time.monotonic()
+    on_rows: Callable[[str, int], None] = lambda name, n: None,
+) -> list[Progress]:
+    """Stages of one wave over one group of shards: their parts written, their chunks named.
+
+    Several stages go through a shard side by side, so that each picture is decoded once for all of them.
+    """
     store, graph = context.store(), graph_of(context.recipe, context.build)
-    node = graph[name]
-    needed = _needed(graph, node, done)
-    key = node_key(graph, node, done)
-    parents = _parent_parts(store, context, node, key, groups(context.shards)[group])
+    shards, options = groups(context.shards)[group], context.options
     retired = frozenset(store.log.retired().segments)
-    parts: list[Part] = []
-    totals: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    codes: Counter[str] = Counter()
-    compared: list[tuple[str, str, str]] = []
-    options = context.options
+    works = [_work(context, store, graph, graph[name], shards, done) for name in names]
+    _BENCH.room_for(len(works))
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="blobs"))
+        ahead = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
+        if len(works) > 1:
+            stack.enter_context(sharing())
+        for shard in shards:
+            running: list[tuple[_Work, Generator[int, None, PartResult | Shortfall]]] = []
+            for work in works:
+                name = work.node.name
+                view = _view(context, store, graph, shard, work.needed)
+                if view is None:
+                    work.totals["unknown"] += 1
+                    continue
+                compute = (not options.only_shards or shard in options.only_shards) and (
+                    not options.only_stages or name in options.only_stages
+                )
+                part = computing_part(
+                    context, view, work.node, work.key, shard, work.parents[shard], retired, _BENCH,
+                    partial(_fits, store, graph, work.node, done), pool, ahead,
+                    changed={n: frozenset(d.changed) for n, d in work.needed.items() if d.changed},
+                    compute=compute and not options.dry,
+                )  # fmt: skip
+                running.append((work, part))
+            _side_by_side(running, on_rows)
+    return [work.progress(store, group) for work in works]
 
-    def fits() -> Mapping[str, pa.Table]:
-        unkeyed = [p for p in node.producers if graph[p].fit and graph.key_of(p) is None]
-        return {p: store.lists.get(done[p].result) for p in unkeyed}
 
-    with ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="blobs") as pool:
-        for shard in groups(context.shards)[group]:
-            compute = (not options.only_shards or shard in options.only_shards) and (
-                not options.only_stages or name in options.only_stages
-            )
-            view = _view(context, store, graph, shard, needed)
-            if view is None:
-                totals["unknown"] += 1
-                continue
-            result = compute_part(
-                context, view, node, key, shard, parents[shard], retired, _BENCH, fits, pool,
-                changed={n: frozenset(d.changed) for n, d in needed.items() if d.changed},
-                compute=compute and not options.dry,
-                on_rows=on_rows,
-            )  # fmt: skip
-            if not isinstance(result, PartResult):
-                totals.update(missing=result.missing, reused=result.rows - result.missing, rows=result.rows)
-                continue
-            parts.append(result.part)
-            counts.update(result.part.counts.as_dict())
-            codes.update(result.codes)
-            compared += result.compared
-            totals.update(
-                rows=result.part.counts.total,
-                computed=result.computed,
-                reused=result.reused,
-                written=result.bytes_written,
-            )
-            totals["bytes"] += result.part.bytes
-    return Progress(
-        name=name,
-        group=group,
-        chunk=write_chunk(store, parts) if parts else "",
-        rows=totals["rows"],
-        computed=totals["computed"],
-        reused=totals["reused"],
-        counts=dict(counts),
-        codes=dict(codes),
-        bytes_written=totals["written"],
-        bytes_total=totals["bytes"],
-        seconds=time.monotonic() - started,
-        compared=tuple(compared),
-        missing=totals["missing"],
-        unknown=totals["unknown"],
-    )
+def _work(
+    context: BuildContext, store: Store, graph: Graph, node: Node, shards: range, done: Mapping[str, Done]
+) -> _Work:
+    key = node_key(graph, node, done)
+    return _Work(node, _needed(graph, node, done), key, _parent_parts(store, context, node, key, shards))
+
+
+def _fits(store: Store, graph: Graph, node: Node, done: Mapping[str, Done]) -> Mapping[str, pa.Table]:
+    """Tables of the unkeyed fits that a stage reads."""
+    unkeyed = [p for p in node.producers if graph[p].fit and graph.key_of(p) is None]
+    return {p: store.lists.get(done[p].result) for p in unkeyed}
+
+
+def _side_by_side(
+    running: list[tuple[_Work, Generator[int, None, PartResult | Shortfall]]], on_rows: Callable[[str, int], None]
+) -> None:
+    """Advance the stages of one shard in turn, always the one that is behind; plans are made before anything runs."""
+    rows = {work.node.name: -1 for work, _ in running}
+    try:
+        while running:
+            work, part = min(running, key=lambda r: rows[r[0].node.name])
+            started = time.monotonic()
+            try:
+                made = next(part)
+            except StopIteration as end:
+                work.add(end.value)
+                running.remove((work, part))
+            else:
+                rows[work.node.name] = max(rows[work.node.name], 0) + made
+                if made:
+                    on_rows(work.node.name, made)
+            finally:
+                work.seconds += time.monotonic() - started
+    finally:
+        for _, part in running:
+            part.close()
 
 
 def run_fit_group(context: BuildContext, name: str, group: int, done: Mapping[str, Done]) -> Progress:

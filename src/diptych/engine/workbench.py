@@ -1,10 +1,15 @@
-"""Stages that are set up and stay so while a process runs: weights are loaded once, not once a shard."""
+"""Stages that are set up and stay so while a process runs: weights are loaded once, not once a shard.
+
+When an accelerator's memory runs out the batch is halved, and the stage takes no larger one from then on.
+"""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +25,8 @@ class _Ready:
     stage: Stage
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
+    most: int = 0
+    """Rows at once since memory ran out; 0 while it has not."""
 
 
 class Workbench:
@@ -30,6 +37,26 @@ class Workbench:
         self._ready: dict[tuple[str, str], _Ready] = {}
         self._lock = threading.Lock()
 
+    def prepare(
+        self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]], batch: Batch
+    ) -> Batch:
+        """The batch with what its stage prepares ahead; as it is when the stage prepares nothing, or fails to:
+        ``process`` then finds the row that is to blame.
+        """
+        assert node.stage is not None
+        if type(node.stage).prepare is Stage.prepare:
+            return batch
+        ready = self._take(node, key, device, fits)
+        try:
+            return replace(batch, prepared=ready.stage.prepare(batch))
+        except (DiptychError, MemoryError, ImportError):
+            raise
+        except Exception:
+            return batch
+        finally:
+            with self._lock:
+                ready.users -= 1
+
     def process(
         self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]], batch: Batch
     ) -> Output:
@@ -37,7 +64,7 @@ class Workbench:
         ready = self._take(node, key, device, fits)
         try:
             with ready.lock:
-                return _process(ready.stage, batch)
+                return _process(ready, batch)
         finally:
             with self._lock:
                 ready.users -= 1
@@ -58,6 +85,10 @@ class Workbench:
             ready.users += 1
             return ready
 
+    def room_for(self, stages: int) -> None:
+        """Keep at least this many loaded: those that run side by side."""
+        self.keep = max(self.keep, stages)
+
     def close(self) -> None:
         """Release every stage."""
         with self._lock:
@@ -66,28 +97,56 @@ class Workbench:
             self._ready.clear()
 
 
-def _process(stage: Stage, batch: Batch) -> Output:
+@dataclass(frozen=True)
+class _Failure:
+    """What went wrong, without the traceback: that would hold the batch's tensors."""
+
+    name: str
+    text: str
+    transient: bool
+
+    @property
+    def memory(self) -> bool:
+        return self.name == "OutOfMemoryError"
+
+
+def _process(ready: _Ready, batch: Batch) -> Output:
+    """In pieces of at most ``ready.most`` rows; a piece that fails is halved down to the rows that fail alone."""
+    if ready.most and len(batch) > ready.most:
+        return _halves(ready, batch)
+    stage = ready.stage
     try:
         output = stage.process(batch)
     except (DiptychError, MemoryError, ImportError):
         raise
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":
-            raise
-        if len(batch) == 1:
-            output = batch.output()
-            transient = isinstance(error, OSError)
-            output.fail(0, f"exception:{type(error).__name__}", str(error)[:2000], transient=transient)
-            return output
-        half = len(batch) // 2
-        first = _process(stage, batch.select(range(half)))
-        return _joined(batch, first, _process(stage, batch.select(range(half, len(batch)))))
-    output.check(stage.name)
-    return output
-
-
-def _joined(batch: Batch, first: Output, second: Output) -> Output:
+        failure = _Failure(type(error).__name__, str(error)[:2000], isinstance(error, OSError))
+    else:
+        output.check(stage.name)
+        return output
+    if failure.memory:
+        _free_memory()
+        ready.most = max(1, len(batch) // 2)
+    if len(batch) > 1:
+        return _halves(ready, batch)
     output = batch.output()
-    output.take(0, first)
-    output.take(len(first.keys), second)
+    if failure.memory:
+        output.fail(0, "out_of_memory", failure.text, transient=True)
+    else:
+        output.fail(0, f"exception:{failure.name}", failure.text, transient=failure.transient)
     return output
+
+
+def _halves(ready: _Ready, batch: Batch) -> Output:
+    half = len(batch) // 2
+    output = batch.output()
+    output.take(0, _process(ready, batch.select(range(half))))
+    output.take(half, _process(ready, batch.select(range(half, len(batch)))))
+    return output
+
+
+def _free_memory() -> None:
+    """Give the accelerator's cached blocks back before the smaller attempt."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

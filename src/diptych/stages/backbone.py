@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,9 @@ from pydantic import Field
 from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused, decode
+from diptych.models.common.precision import Precision, inference, placed, to_device
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
+from diptych.stages.pixels_input import accepted, half
 from diptych.stages.pool import mapped
 
 __all__ = ["Backbone", "BackboneConfig"]
@@ -27,6 +29,7 @@ class BackboneConfig(StageConfig):
     side: int | None = Field(None, ge=32, le=2048, description="input side in pixels; None: the model's own")
     crop: Literal["center", "stretch"] = Field("center", description="the middle square, or the whole picture")
     grid: bool = Field(False, description="also keep the map before pooling, row by row from the top left")
+    precision: Precision = Field("float32", description="half precision is faster on a GPU and changes values a little")
 
 
 class Backbone(Stage):
@@ -75,22 +78,22 @@ class Backbone(Stage):
         source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         self._device = device
         self._prepare = preprocessing(self.config.model)
-        self._network = build(self.config.model, source).to(device)
+        self._network = placed(build(self.config.model, source), device, self.config.precision)
+
+    def prepare(self, batch: Batch) -> Sequence[Any]:
+        """Decode, at a scale where that is enough, and resize in a pool of threads."""
+        return mapped(self._pixels, batch["images.bytes"])
 
     def process(self, batch: Batch) -> Output:
-        """Decode in a pool of threads, one forward pass for the rows that decode."""
+        """One forward pass for the rows that have a picture."""
         out = batch.output()
-        prepared = mapped(self._pixels, batch["images.bytes"])
-        good = {row: value for row, value in enumerate(prepared) if not isinstance(value, ImageRefused)}
-        for row, value in enumerate(prepared):
-            if isinstance(value, ImageRefused):
-                out.fail(row, value.code, str(value))
+        good = accepted(out, batch.ready())
         if good:
             for row, cells in zip(good, self._forward(np.stack(list(good.values()))), strict=True):
                 pooled = cells.mean(axis=0, dtype=np.float32)
-                values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": _half(pooled)}
+                values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": half(pooled)}
                 if self.config.grid:
-                    values["grid"] = _half(cells)
+                    values["grid"] = half(cells)
                 out.set(row, **values)
         return out
 
@@ -105,18 +108,11 @@ class Backbone(Stage):
 
     def _forward(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (N, cells, channels)."""
-        import torch
-
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            x_nchw = torch.from_numpy(pixels).to(self._device, memory_format=torch.channels_last)
+        with inference(self._device, self.config.precision):
+            x_nchw = to_device(pixels, self._device, channels_last=True)
             maps = self._network(x_nchw).float().permute(0, 2, 3, 1)
             return maps.reshape(len(pixels), -1, maps.shape[-1]).cpu().numpy()
 
     def close(self) -> None:
         """Forget the network."""
         vars(self).pop("_network", None)
-
-
-def _half(values: np.ndarray) -> np.ndarray:
-    """float16; what lies beyond its range becomes the largest finite value."""
-    return np.clip(values, -65504, 65504).astype(np.float16)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,9 @@ from pydantic import Field
 
 from diptych import weights
 from diptych.exceptions import MissingExtra
+from diptych.models.common.precision import Precision, inference, placed, to_device
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
-from diptych.stages.pixels_input import decoded, half, normalised, stretched
+from diptych.stages.pixels_input import accepted, decoded, half, normalised, stretched
 
 __all__ = ["Grid", "GridConfig"]
 
@@ -25,6 +26,7 @@ class GridConfig(StageConfig):
     weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
     side: int = Field(224, ge=32, le=1024, description="the picture is resized to this square, its aspect not kept")
     fc7: bool = Field(False, description="also keep fc7 of the whole picture, 4096 values after the ReLU")
+    precision: Precision = Field("float32", description="half precision is faster on a GPU and changes values a little")
 
 
 class Grid(Stage):
@@ -61,13 +63,17 @@ class Grid(Stage):
         name = self.weight_names()[0]
         source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         self._device = device
-        self._network = vgg(self.config.model, source, fc7=self.config.fc7).to(device)
+        self._network = placed(vgg(self.config.model, source, fc7=self.config.fc7), device, self.config.precision)
+
+    def prepare(self, batch: Batch) -> Sequence[Any]:
+        """Decode and resize in a pool of threads."""
+        side = self.config.side
+        return decoded(batch["images.bytes"], lambda image: normalised(stretched(image, side)))
 
     def process(self, batch: Batch) -> Output:
-        """Decode in a pool of threads, one forward pass for the rows that decode."""
+        """One forward pass for the rows that have a picture."""
         out = batch.output()
-        side = self.config.side
-        good = decoded(out, batch["images.bytes"], lambda image: normalised(stretched(image, side)))
+        good = accepted(out, batch.ready())
         if not good:
             return out
         grids, fc7 = self._forward(np.stack(list(good.values())))
@@ -82,12 +88,11 @@ class Grid(Stage):
 
     def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """float32 (N, cells, 512) and (N, 4096)."""
-        import torch
-
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            grids, fc7 = self._network(torch.from_numpy(pixels).to(self._device))
-            cells = grids.flatten(2).transpose(1, 2)
-            return cells.cpu().numpy(), None if fc7 is None else fc7.cpu().numpy()
+        precision = self.config.precision
+        with inference(self._device, precision):
+            grids, fc7 = self._network(to_device(pixels, self._device, channels_last=precision != "float32"))
+            cells = grids.float().flatten(2).transpose(1, 2)
+            return cells.cpu().numpy(), None if fc7 is None else fc7.float().cpu().numpy()
 
     def close(self) -> None:
         """Forget the network."""

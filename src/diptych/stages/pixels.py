@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
-from diptych.stages.pixels_input import centred, decoded, stretched
+from diptych.stages.pixels_input import accepted, centred, decoded, stretched
 
 __all__ = ["Pixels", "PixelsConfig"]
 
@@ -44,10 +44,14 @@ class Pixels(Stage):
         """``pixels`` (side, side, 3), rows from the top, RGB."""
         return {"pixels": Tensor("uint8", (self.config.side, self.config.side, 3))}
 
-    def process(self, batch: Batch) -> Output:
+    def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode and resize in a pool of threads."""
+        return decoded(batch["images.bytes"], self._prepared)
+
+    def process(self, batch: Batch) -> Output:
+        """Those that have a picture."""
         out = batch.output()
-        for row, (width, height, pixels) in decoded(out, batch["images.bytes"], self._prepared).items():
+        for row, (width, height, pixels) in accepted(out, batch.ready()).items():
             out.set(row, width=width, height=height, pixels=pixels)
         return out
 

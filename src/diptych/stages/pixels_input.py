@@ -13,11 +13,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from diptych.imaging import ImageRefused, decode
+from diptych.imaging import ImageRefused
 from diptych.stage import Output
-from diptych.stages.pool import mapped
+from diptych.stages.pool import decoded_once, mapped
 
-__all__ = ["centred", "decoded", "half", "normalised", "stretched"]
+__all__ = ["accepted", "centred", "decoded", "half", "normalised", "stretched"]
 
 Prepared = TypeVar("Prepared")
 _LONGEST = 16
@@ -63,21 +63,24 @@ def half(values: np.ndarray) -> np.ndarray:
     return np.clip(values, -65504, 65504).astype(np.float16)
 
 
-def decoded(
-    out: Output, data: Sequence[bytes | None], prepare: Callable[[Image.Image], Prepared]
-) -> dict[int, Prepared]:
-    """Each row's picture through ``prepare``, in a pool of threads; rows without a picture fail in ``out``."""
+def decoded(data: Sequence[bytes | None], prepare: Callable[[Image.Image], Prepared]) -> list[Prepared | ImageRefused]:
+    """Each row's picture through ``prepare``, in a pool of threads; of stages side by side the first one decodes."""
 
     def one(file: bytes | None) -> Prepared | ImageRefused:
         try:
             if file is None:
                 raise ImageRefused("not_an_image", "no bytes")
-            return prepare(decode(file))
+            return prepare(decoded_once(file))
         except ImageRefused as error:
             return error
 
+    return mapped(one, data)
+
+
+def accepted(out: Output, rows: Sequence[Prepared | ImageRefused]) -> dict[int, Prepared]:
+    """Those of ``rows`` that have a picture; the others fail in ``out``."""
     found: dict[int, Prepared] = {}
-    for row, value in enumerate(mapped(one, data)):
+    for row, value in enumerate(rows):
         if isinstance(value, ImageRefused):
             out.fail(row, value.code, str(value))
         else:

@@ -1,17 +1,29 @@
-"""One pool of threads a process for decoding: Pillow releases the interpreter lock while it decodes."""
+"""One pool of threads a process for decoding, and the pictures that several stages of a build share.
+
+Pillow releases the interpreter lock while it decodes.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import TypeVar
 
-__all__ = ["mapped"]
+from PIL import Image
+
+from diptych.imaging import ImageRefused, decode
+
+__all__ = ["decoded_once", "mapped", "sharing"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+SHARED_BYTES = 256 << 20
+"""Decoded pictures kept for the other stages: some 280 of 640x480."""
 
 
 def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -25,4 +37,61 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
 def _pool(process: int) -> ThreadPoolExecutor:
     """Keyed by process id, because threads do not survive a fork."""
     del process
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="decode")
+
+
+class _Pictures:
+    """The last decoded pictures by their file's bytes; empty while no stages run side by side."""
+
+    def __init__(self) -> None:
+        self.users = self.bytes = self.decoded = 0
+        self.lock = Lock()
+        self.kept: OrderedDict[bytes, Image.Image | ImageRefused] = OrderedDict()
+
+    def get(self, data: bytes) -> Image.Image | ImageRefused:
+        with self.lock:
+            if data in self.kept:
+                self.kept.move_to_end(data)
+                return self.kept[data]
+        try:
+            found: Image.Image | ImageRefused = decode(data)
+        except ImageRefused as error:
+            found = error
+        with self.lock:
+            self.decoded += 1
+            if self.users and data not in self.kept:
+                self.kept[data] = found
+                self.bytes += _size(data, found)
+                while self.bytes > SHARED_BYTES:
+                    self.bytes -= _size(*self.kept.popitem(last=False))
+        return found
+
+
+_PICTURES = _Pictures()
+
+
+def _size(data: bytes, found: Image.Image | ImageRefused) -> int:
+    return len(data) + (3 * found.width * found.height if isinstance(found, Image.Image) else 0)
+
+
+def decoded_once(data: bytes) -> Image.Image:
+    """The picture at full size, not to be changed: of stages that run side by side only the first decodes it."""
+    found = _PICTURES.get(data)
+    if isinstance(found, ImageRefused):
+        raise ImageRefused(found.code, str(found).removeprefix(f"{found.code}: "), found.value, found.limit)
+    return found
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Keep decoded pictures while this is entered by anyone."""
+    with _PICTURES.lock:
+        _PICTURES.users += 1
+    try:
+        yield
+    finally:
+        with _PICTURES.lock:
+            _PICTURES.users -= 1
+            if not _PICTURES.users:
+                _PICTURES.kept.clear()
+                _PICTURES.bytes = 0

@@ -7,7 +7,7 @@ attribute head. A picture in which nothing is found is ok and has empty lists.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
-from diptych.stages.pixels_input import decoded, half, stretched
+from diptych.stages.pixels_input import accepted, decoded, half, stretched
 
 __all__ = ["Regions", "RegionsConfig"]
 
@@ -131,10 +131,14 @@ class Regions(Stage):
             loaded = load_detector(config.model, source, sizes, files)
         self._detector = Detector(loaded, how, device)
 
+    def prepare(self, batch: Batch) -> Sequence[Any]:
+        """Decode in a pool of threads."""
+        return decoded(batch["images.bytes"], self._prepared)
+
     def process(self, batch: Batch) -> Output:
-        """Decode in a pool of threads; pictures of one padded size share a forward pass."""
+        """Pictures of one padded size share a forward pass."""
         out = batch.output()
-        good = decoded(out, batch["images.bytes"], self._prepared)
+        good = accepted(out, batch.ready())
         for row, (width, height, picture) in list(good.items()):
             if not self._detector.network.fits(picture.shape[1], picture.shape[0]):
                 out.fail(row, "too_narrow", f"{width}x{height}: resized for the detector, no pixel is left")
