@@ -31,6 +31,8 @@ TEXT = b"<p>" + b"The quick brown fox jumps over the lazy dog and says so. " * 8
 PAGE = b"<html><head><title>T</title></head><body><article>" + TEXT + b"</article></body></html>"
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256))
 TOTAL, LIMIT = 1.2, 300_000
+PATIENT = {"timeout": 30.0, "total_time": 60.0}
+"""For answers that are wrong but whole: a loaded machine may take its time, the reason stays the same."""
 
 
 def raw(*pieces: bytes, pause: float = 0.0, again: bytes = b"") -> Reply:
@@ -241,7 +243,8 @@ def run(store: Store, tmp_path: Path, **settings: Any) -> tuple[dict[str, Attemp
     log = FetchLog(store.home)
     rows = list(log.rows(log.crawls()[-1]))
     attempts = {row.url: row for row in rows if isinstance(row, Attempt) and row.settled}
-    slow = [(r.url, r.seconds) for r in rows if isinstance(r, Attempt) and r.seconds > TOTAL + 2.5]
+    late = fetch["total_time"] + 2.5
+    slow = [(r.url, r.seconds) for r in rows if isinstance(r, Attempt) and r.seconds > late]
     assert not slow, "nothing hangs past its limit"
     documents = {row.url: row.code or "*" for row in rows if isinstance(row, DocumentRow)}
     assert cut_snapshot(store, [source]).rows >= 1
@@ -250,9 +253,7 @@ def run(store: Store, tmp_path: Path, **settings: Any) -> tuple[dict[str, Attemp
 
 def check(cases: dict[str, tuple[Reply, str]], urls: dict[str, str], found: dict[str, str]) -> None:
     wrong = {name: found.get(urls[name], "no reason") for name, (_, may) in cases.items()}
-    # On a loaded machine any answer may come too late, and one that closes with bytes unread resets the connection.
-    late = {"timeout", "bad_response", "broken_body"}
-    wrong = {name: code for name, code in wrong.items() if code not in {*cases[name][1].split(), *late}}
+    wrong = {name: code for name, code in wrong.items() if code not in cases[name][1].split()}
     assert not wrong, wrong
 
 
@@ -269,29 +270,45 @@ def test_forty_and_more() -> None:
     assert sum(map(len, (PAGES, BODIES, IMAGES, SITEMAPS, ROBOTS))) >= 40
 
 
+def test_those_that_keep_us_waiting(store: Store, tmp_path: Path, server: Any) -> None:
+    pages, images = ({n: c for n, c in cases.items() if is_slow(c)} for cases in (PAGES, IMAGES))
+    urls, pictures = place(server, pages, "p"), place(server, images, "i", ".jpg")
+    server.routes["/good"] = html(TEXT + b"".join(b"<img src=%s>" % url.encode() for url in pictures.values()))
+    start = [*urls.values(), f"{server.url}/good"]
+    attempts, documents, seconds, report = run(store, tmp_path, start=start)
+    check(pages, urls, documents)
+    check(images, pictures, {url: row.code for url, row in attempts.items()})
+    assert documents[f"{server.url}/good"] == "*" and seconds < 25 and report.reasons
+
+
+def is_slow(case: tuple[Reply, str]) -> bool:
+    return "timeout" in case[1]
+
+
 def test_pages_and_pictures(store: Store, tmp_path: Path, server: Any) -> None:
-    urls = place(server, PAGES, "p")
+    pages, images = ({n: c for n, c in cases.items() if not is_slow(c)} for cases in (PAGES, IMAGES))
+    urls = place(server, pages, "p")
     for n in range(60):
         server.routes[f"/on/{n}"] = to(b"/on/%d" % (n + 1))
     back = urls["redirect to and fro"].removeprefix(server.url)
     server.routes["/fro"] = to(back.encode())
     itself = urls["redirect to itself"].removeprefix(server.url)
     server.routes[itself] = to(itself.encode())
-    pictures = place(server, IMAGES, "i", ".jpg")
+    pictures = place(server, images, "i", ".jpg")
     server.routes["/good"] = html(TEXT + b"".join(b"<img src=%s>" % url.encode() for url in pictures.values()))
     start = [*urls.values(), f"{server.url}/good"]
-    attempts, documents, seconds, report = run(store, tmp_path, start=start)
-    check(PAGES, urls, documents)
-    check(IMAGES, pictures, {url: row.code for url, row in attempts.items()})
-    assert documents[f"{server.url}/good"] == "*" and seconds < 25 and report.reasons
-    again = run(store, tmp_path, start=start)[1]  # now with whatever ETags and dates came
-    check(PAGES, urls, again)
+    attempts, documents, _, report = run(store, tmp_path, start=start, fetch=PATIENT)
+    check(pages, urls, documents)
+    check(images, pictures, {url: row.code for url, row in attempts.items()})
+    assert documents[f"{server.url}/good"] == "*" and report.reasons
+    again = run(store, tmp_path, start=start, fetch=PATIENT)[1]  # now with whatever ETags and dates came
+    check(pages, urls, again)
 
 
 def test_what_pages_hold(store: Store, tmp_path: Path, server: Any) -> None:
     urls = place(server, BODIES, "b")
     started = time.process_time()
-    _, documents, seconds, _ = run(store, tmp_path, start=list(urls.values()))
+    _, documents, seconds, _ = run(store, tmp_path, start=list(urls.values()), fetch=PATIENT)
     check(BODIES, urls, documents)
     assert seconds < 30 and time.process_time() - started < 20
 
@@ -302,7 +319,7 @@ def test_sitemaps(store: Store, tmp_path: Path, server: Any, monkeypatch: pytest
     for n in range(100):
         server.routes[f"/s/{n}"] = sized(SITEMAP % (b"/s/%d" % (n + 1)))
     server.routes["/good"] = html(TEXT)
-    found = run(store, tmp_path, sitemaps=list(urls.values()), start=[f"{server.url}/good"])
+    found = run(store, tmp_path, sitemaps=list(urls.values()), start=[f"{server.url}/good"], fetch=PATIENT)
     assert found[1].pop(f"{server.url}/good") == "*" and found[2] < 10
     assert all(reason.startswith("http_404") and len(url) < 100 for url, reason in found[1].items()), (
         "&a11; as it stands"
@@ -312,15 +329,17 @@ def test_sitemaps(store: Store, tmp_path: Path, server: Any, monkeypatch: pytest
 
 
 def test_robots(store: Store, tmp_path: Path, make: Callable[[], Any]) -> None:
-    urls = {}
-    for name, (reply, _) in ROBOTS.items():
-        origin = make()
-        path = "/" + "a" * 60
-        origin.routes |= {"/robots.txt": reply, path: html(TEXT)}
-        urls[name] = origin.url + path
-    _, documents, seconds, _ = run(store, tmp_path, start=list(urls.values()))
-    check(ROBOTS, urls, documents)
-    assert seconds < 15
+    for slow in (False, True):
+        cases = {name: case for name, case in ROBOTS.items() if ("drops" in name) == slow}
+        urls = {}
+        for name, (reply, _) in cases.items():
+            origin = make()
+            path = "/" + "a" * 60
+            origin.routes |= {"/robots.txt": reply, path: html(TEXT)}
+            urls[name] = origin.url + path
+        _, documents, seconds, _ = run(store, tmp_path, start=list(urls.values()), fetch={} if slow else PATIENT)
+        check(cases, urls, documents)
+        assert seconds < 15
 
 
 def test_ways_inside(store: Store, tmp_path: Path, server: Any, make: Callable[[], Any], monkeypatch: Any) -> None:
