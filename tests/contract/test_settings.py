@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CANDIDATES: tuple[Any, ...] = (
     True, False, 1, 2, 3, 65, 96, 0.25, 0.5, 0.75, (), ("en",), ("title",), ((1, 2),), "x", "random:1", "stretch",
     "min", "paddle", "resnet18", "minilm", "whole", "none", (1,), str(ROOT / "pyproject.toml"), "vgg16", "center",
-    "fixed", "fasterrcnn_resnet50_fpn", "bfloat16", "detectron2", "first",
+    "fixed", "fasterrcnn_resnet50_fpn", "bfloat16", "detectron2", "first", "strip", "{} there",
 )  # fmt: skip
-DERIVED = {"models_sha256", "folder_sha256", "filter_list_sha256", "file_sha256"}
+DERIVED = {"models_sha256", "folder_sha256", "names_sha256", "filter_list_sha256", "file_sha256"}
 """Filled in from files, never set by hand."""
 
 
@@ -59,7 +59,7 @@ def test_every_setting_enters_the_fingerprint(name: str) -> None:
     default = digest(work, work.Config())
     assert default == digest(work, work.Config()) != digest(work, work.Config(), version=work.version + 1)
     for field in work.Config.model_fields:
-        if field in DERIVED | {"dev", "test", "detection_dir", "recognition_dir", "folder"}:
+        if field in DERIVED | {"dev", "test", "detection_dir", "recognition_dir", "folder", "names_file"}:
             continue
         made = changed(work.Config, field)
         assert made is not None, f"no candidate changes {name}.{field}; add one"
@@ -131,5 +131,5 @@ def test_fits_declare_themselves(name: str) -> None:
     module = sys.modules[fit.__module__]
     assert FITS[name] == f"{module.__name__}:{fit.__name__}" and fit.name == name and module.__doc__ and fit.__doc__
     assert (fit.outputs.names[0] == "key") == (fit.key is not None)
-    assert fit.on == "train" or name in ("near_duplicates", "splits")
+    assert fit.on == "train" or name in ("near_duplicates", "near_duplicate_texts", "splits")
     assert all(f.description for f in fit.Config.model_fields.values()), "every setting says what it does"

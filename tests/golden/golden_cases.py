@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diptych.naming import digest_bytes, pair_key, record_id
+from diptych.stages.minhash import signature
 from diptych.stages.perceptual import phash, thumbnail, window_hashes
 
 __all__ = ["FIT_CASES", "STAGE_CASES", "Case", "FitCase"]
@@ -131,7 +132,30 @@ STAGE_CASES: dict[str, Case] = {
         },
         bad={"pairs.url": "https://ads.doubleclick.net/x.gif"},
     ),
-    "sentences": Case(tuple(_R[:5]), {**_documents(*_TEXTS), "pairs.caption": list(_CAPTIONS)}),
+    "clean_documents": Case(
+        tuple(_R[:3]),
+        {
+            "near_duplicate_texts.group": [_R[0], _R[0], _R[2]],
+            "near_duplicate_texts.duplicate_of": [None, _R[0], None],
+            "near_duplicate_texts.similarity": [None, 0.9, None],
+        },
+        bad={
+            "near_duplicate_texts.group": _R[0],
+            "near_duplicate_texts.duplicate_of": _R[2],
+            "near_duplicate_texts.similarity": 0.8,
+        },
+    ),
+    "sentences": Case(
+        tuple(_R[:5]),
+        {
+            **_documents(*_TEXTS),
+            "documents.keyphrases": [["bridge"], [], [], [], None],
+            "documents.source": ["news", "news", "posts", "posts", "posts"],
+            "documents.subset": ["", "", "", "uk", "uk"],
+            "pairs.caption": [*_CAPTIONS[:4], ["Grey #Harbour by @ann, see www.a.uk/grey."]],
+        },
+        {"hashtags": "keyphrases", "mentions": "strip", "addresses": "strip", "british": ["uk"]},
+    ),
     "backbone": Case(*_images(PICTURES), {"side": 64, "grid": True}, bad={"images.bytes": b"GIF89a broken"}),
     "ocr": Case(("text", "blank", "texture"), {"images.bytes": BANNERS}, bad={"images.bytes": b"\x89PNG broken"}),
     "pixels": Case(*_images(PICTURES[:3]), {"side": 24}, bad={"images.bytes": b"GIF89a broken"}),
@@ -218,6 +242,7 @@ STAGE_CASES |= {
         {"answers": "tests/golden/entities", "token_variable": "NO_TOKEN_NEEDED", "top": 2, "min_score": 0.25},
         bad={"images.bytes": b"<html>"},
     ),
+    "entity_zero_shot": Case(*_images(PICTURES[:2])),
     "entity_labels": Case(
         ("scene", "none", "one"),
         {
@@ -253,6 +278,14 @@ _FIELDS = [
 ]
 FIT_CASES: dict[str, FitCase] = {
     "near_duplicates": _near(),
+    "near_duplicate_texts": FitCase(
+        tuple(_R[:4]),
+        {
+            "clean_text.minhash": [signature(f"{EN} {end}".split()) for end in ("", "Again", "")] + [signature(["a"])],
+            "clean_text.words": [21, 22, 21, 1],
+            "clean_text.characters": [120, 126, 120, 1],
+        },
+    ),
     "splits": FitCase(
         tuple(_R[:6]),
         {

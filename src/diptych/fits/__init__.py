@@ -2,6 +2,7 @@
 
 FITS: dict[str, str] = {
     "near_duplicates": "diptych.fits.near_duplicates:NearDuplicates",
+    "near_duplicate_texts": "diptych.fits.near_duplicate_texts:NearDuplicateTexts",
     "splits": "diptych.fits.splits:Splits",
     "word_counts": "diptych.fits.word_counts:WordCounts",
     "vocabulary": "diptych.fits.vocabulary:Vocabulary",

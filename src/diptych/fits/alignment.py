@@ -52,7 +52,7 @@ def _decide(first: np.ndarray, second: np.ndarray, least: float, most_chroma: fl
     alike = _alike(a, b, needed)
     for crop in _CROPS[1:]:
         alike |= _alike(_enlarged(a, crop), b, needed) | _alike(a, _enlarged(b, crop), needed)
-    return alike & (colour_free | (colour <= most_chroma * 2 * CHROMA_SIDE**2))
+    return np.asarray(alike & (colour_free | (colour <= most_chroma * 2 * CHROMA_SIDE**2)))
 
 
 def _colourless(thumbnails: np.ndarray) -> np.ndarray:

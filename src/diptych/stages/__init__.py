@@ -3,6 +3,7 @@
 STAGES: dict[str, str] = {
     "clean": "diptych.stages.clean:Clean",
     "clean_text": "diptych.stages.clean_text:CleanText",
+    "clean_documents": "diptych.stages.clean_documents:CleanDocuments",
     "clean_pairs": "diptych.stages.clean_pairs:CleanPairs",
     "sentences": "diptych.stages.sentences:Sentences",
     "bert": "diptych.stages.bert:Bert",
@@ -19,5 +20,6 @@ STAGES: dict[str, str] = {
     "pair_votes": "diptych.stages.votes:PairVotes",
     "best_image": "diptych.stages.votes_best_image:BestImage",
     "entities": "diptych.stages.entities:Entities",
+    "entity_zero_shot": "diptych.stages.entities_zero_shot:EntityZeroShot",
     "entity_labels": "diptych.stages.entities_labels:EntityLabels",
 }

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from diptych.stage import Batch, Output, RowState, Stage, StageConfig, Status
 from diptych.stages.language import HAN, LanguageGuess, LanguageGuesser
+from diptych.stages.minhash import signature
 
 __all__ = ["CleanText", "CleanTextConfig", "boilerplate_share"]
 
@@ -56,7 +57,7 @@ class CleanTextConfig(StageConfig):
 class CleanText(Stage):
     """Applies the text rules to every fetched document."""
 
-    name, version = "clean_text", 1
+    name, version = "clean_text", 2
     key = "document"
     inputs = ("documents.title", "documents.text", "documents.summary", "documents.language")
     outputs = pa.schema(
@@ -67,6 +68,7 @@ class CleanText(Stage):
             pa.field("words", pa.int64(), metadata={"doc": "a Chinese character counts as one"}),
             pa.field("paragraphs", pa.int32(), metadata={"doc": "non-empty lines of the text"}),
             pa.field("boilerplate", pa.float64(), metadata={"doc": "share of the text in boilerplate lines"}),
+            pa.field("minhash", pa.binary(), metadata={"doc": "of lower-case words in threes: 125 uint32"}),
         ]
     )
     Config = CleanTextConfig
@@ -88,14 +90,16 @@ class CleanText(Stage):
             whole = "\n".join(part for part in (title, text, summary) if part)
             guess = self._language(whole, batch["documents.language"][row] or "")
             share = boilerplate_share(text)
+            words = _WORD.findall(whole.lower())
             out.set(
                 row,
                 language=guess.code,
                 confidence=guess.confidence,
                 characters=len(whole),
-                words=len(_WORD.findall(whole)),
+                words=len(words),
                 paragraphs=sum(1 for line in text.split("\n") if line),
                 boilerplate=share,
+                minhash=signature(words),
             )
             state = self._judge(whole, text, guess, share)
             if state is not None:

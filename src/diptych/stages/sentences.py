@@ -1,23 +1,30 @@
-"""Every sentence of a document's fields and captions, with tokens and offsets into the original text."""
+"""Every sentence of a document's fields and captions, with tokens and offsets into the original text.
+
+Wording is changed in the tokens alone (:mod:`diptych.stages.wording`): ``text`` stays what the source says, ``edits``
+names every change with its rule.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
-from diptych.stage import Batch, Output, Stage, StageConfig
-from diptych.stages.splitting import SentenceSplitter, paragraphs, tokens
+from diptych.stage import Batch, Output, Stage
+from diptych.stages.splitting import SentenceSplitter, encodable, paragraphs, tokens
+from diptych.stages.wording import Edit, WordingConfig, edited, edits, hashtags
 
 __all__ = ["Sentences", "SentencesConfig"]
 
 FieldName = Literal["title", "text", "summary", "caption"]
 
 
-class SentencesConfig(StageConfig):
-    """Which fields are split."""
+class SentencesConfig(WordingConfig):
+    """Which fields are split, and what is changed in their wording."""
 
     fields: tuple[FieldName, ...] = Field(("title", "text", "summary", "caption"), description="in this order")
 
@@ -30,7 +37,17 @@ ITEM = pa.struct(
         pa.field("text", pa.string(), metadata={"doc": "exactly the original between start and end"}),
         pa.field("start", pa.int32(), metadata={"doc": "code points from the beginning of the field or caption"}),
         pa.field("end", pa.int32()),
-        pa.field("tokens", pa.list_(pa.string())),
+        pa.field("tokens", pa.list_(pa.string()), metadata={"doc": "of the edited words"}),
+    ]
+)
+EDIT = pa.struct(
+    [
+        pa.field("field", pa.string()),
+        pa.field("pair", pa.int32(), metadata={"doc": "of a caption: which accepted pair; else null"}),
+        pa.field("start", pa.int32(), metadata={"doc": "code points from the beginning of the field or caption"}),
+        pa.field("end", pa.int32()),
+        pa.field("text", pa.string(), metadata={"doc": "what the tokens have instead"}),
+        pa.field("rule", pa.string(), metadata={"doc": "hashtag, mention, address or spelling"}),
     ]
 )
 
@@ -38,16 +55,32 @@ ITEM = pa.struct(
 class Sentences(Stage):
     """Splits title, text, summary and the captions of accepted pairs; a line break ends a paragraph.
 
-    A caption may hold several, one a line: ``position`` counts through them, ``paragraph`` stays the pair's.
+    A caption may hold several, one a line: ``position`` counts through them, ``paragraph`` stays the pair's. A
+    sentence of which no word is left is left out.
     """
 
-    name, version = "sentences", 1
+    name, version = "sentences", 2
     key = "document"
-    inputs = ("documents.title", "documents.text", "documents.summary", "documents.language", "pairs.caption")
-    outputs = pa.schema([pa.field("items", pa.list_(ITEM))])
+    inputs = (
+        "documents.title",
+        "documents.text",
+        "documents.summary",
+        "documents.language",
+        "documents.keyphrases",
+        "documents.source",
+        "documents.subset",
+        "pairs.caption",
+    )
+    outputs = pa.schema(
+        [
+            pa.field("items", pa.list_(ITEM)),
+            pa.field("edits", pa.list_(EDIT)),
+            pa.field("keyphrases", pa.list_(pa.string()), metadata={"doc": "the document's, and hashtags moved there"}),
+        ]
+    )
     Config = SentencesConfig
     config: SentencesConfig
-    packages = ("sentencex",)
+    packages = ("sentencex", "breame")
     batch_size = 256
 
     def setup(self, device: str) -> None:
@@ -59,36 +92,48 @@ class Sentences(Stage):
         out = batch.output()
         for row in range(len(batch)):
             language = batch["documents.language"][row] or ""
-            items: list[dict[str, object]] = []
-            for name in self.config.fields:
-                if name == "caption":
-                    for index, caption in enumerate(batch["pairs.caption"][row] or ()):
-                        found = (item for _, item in self._sentences(caption or "", language))
-                        items += (_item(name, index, n, caption, span) for n, span in enumerate(found))
-                    continue
-                text = batch[f"documents.{name}"][row] or ""
-                counts: dict[int, int] = {}
-                for line, span in self._sentences(text, language):
-                    items.append(_item(name, line, counts.get(line, 0), text, span))
-                    counts[line] = counts.get(line, 0) + 1
-            out.set(row, items=items)
+            british = not {batch["documents.source"][row], batch["documents.subset"][row]}.isdisjoint(
+                self.config.british
+            )
+            items: list[dict[str, Any]] = []
+            changes: list[dict[str, Any]] = []
+            phrases = dict.fromkeys(batch["documents.keyphrases"][row] or ())
+            for name, pair, text in self._texts(batch, row):
+                found = edits(text, self.config, british)
+                changes += [{"field": name, "pair": pair, **asdict(edit)} for edit in found]
+                if self.config.hashtags == "keyphrases":
+                    phrases |= dict.fromkeys(hashtags(text, found))
+                items += self._items(name, pair, text, language, found)
+            out.set(row, items=items, edits=changes, keyphrases=list(phrases))
         return out
 
-    def _sentences(self, text: str, language: str) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Line number and span of each sentence."""
+    def _texts(self, batch: Batch, row: int) -> Iterator[tuple[str, int | None, str]]:
+        """The fields and captions to split: name, which pair of a caption, text."""
+        for name in self.config.fields:
+            if name == "caption":
+                for pair, caption in enumerate(batch["pairs.caption"][row] or ()):
+                    yield name, pair, encodable(caption or "")
+            else:
+                yield name, None, encodable(batch[f"documents.{name}"][row] or "")
+
+    def _items(
+        self, name: str, pair: int | None, text: str, language: str, changes: Sequence[Edit]
+    ) -> Iterator[dict[str, Any]]:
+        counts: Counter[int] = Counter()
         for line, (start, end) in enumerate(paragraphs(text)):
+            paragraph = line if pair is None else pair
             for a, b in self._splitter.split(text[start:end], language):
-                yield line, (start + a, start + b)
-
-
-def _item(field: str, paragraph: int, position: int, text: str, span: tuple[int, int]) -> dict[str, object]:
-    piece = text[span[0] : span[1]]
-    return {
-        "field": field,
-        "paragraph": paragraph,
-        "position": position,
-        "text": piece,
-        "start": span[0],
-        "end": span[1],
-        "tokens": tokens(piece),
-    }
+                a, b = start + a, start + b
+                words = tokens(edited(text, a, b, changes))
+                if not words and changes:
+                    continue
+                yield {
+                    "field": name,
+                    "paragraph": paragraph,
+                    "position": counts[paragraph],
+                    "text": text[a:b],
+                    "start": a,
+                    "end": b,
+                    "tokens": words,
+                }
+                counts[paragraph] += 1

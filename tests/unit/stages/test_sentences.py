@@ -115,6 +115,9 @@ def run(language: str = "", **fields: Any) -> list[dict[str, Any]]:
         "documents.text": "",
         "documents.summary": "",
         "pairs.caption": [],
+        "documents.keyphrases": [],
+        "documents.source": "",
+        "documents.subset": "",
     }
     columns |= {"documents.language": language}
     columns |= {("pairs.caption" if n == "caption" else f"documents.{n}"): v for n, v in fields.items()}
@@ -147,6 +150,30 @@ def test_items_point_into_the_original() -> None:
         ("caption", 2, 0, "猫。"),
         ("caption", 2, 1, "A second caption"),
     ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text(st.one_of(st.sampled_from("\0\ud800\udfff.。 😀👩\u200d\u202eא؟\ufeffa\n"), st.characters()), max_size=120),
+    st.sampled_from(["", "en", "zh", "ar", "he", "xx", "en_US"]),
+)
+def test_any_string_gives_items_that_point_into_it(text: str, language: str) -> None:
+    """Also NUL, emoji, right to left, and lone surrogates, which stand as U+FFFD."""
+    kept = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    for item in run(language, text=text, caption=[text]):
+        assert item["text"] and kept[item["start"] : item["end"]] == item["text"]
+        item["text"].encode("utf-8")
+
+
+def test_odd_texts_have_defined_results() -> None:
+    def found(text: str) -> list[str]:
+        return [item["text"] for item in run(text=text)]
+
+    assert found("one \ud800 two. Three \udfff.") == ["one \ufffd two.", "Three \ufffd."]
+    assert found("A\0b. C") == ["A\0b.", "C"]
+    assert found("😀😀. 👩\u200d👧 here. שלום עולם. מה?") == ["😀😀.", "👩\u200d👧 here.", "שלום עולם.", "מה?"]
+    many = run(text="This is a short sentence. " * 2000)
+    assert len(many) == 2000 and many[-1]["start"] == 1999 * 26 and many[0]["tokens"][-1] == "."
 
 
 def test_no_text_is_no_items() -> None:
