@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from diptych import weights
-from diptych.commands import building, reading, sample, score, upkeep, votes
+from diptych.commands import building, detector, reading, sample, score, upkeep, votes
 from diptych.commands import weights as weights_commands
 from diptych.commands.schemas import schemas_command
 from diptych.exceptions import DiptychError
@@ -30,6 +30,7 @@ building.register(app)
 reading.register(app)
 upkeep.register(app)
 app.command("schemas")(schemas_command)
+app.add_typer(detector.app, name="detector")
 app.add_typer(sample.app, name="sample")
 app.add_typer(score.app, name="score")
 app.add_typer(votes.app, name="votes")

