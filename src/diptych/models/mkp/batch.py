@@ -81,6 +81,10 @@ class MkpBatch:
     """int64: 1 the image adds to the text, 0 not, -1 unlabelled"""
     keys: tuple[str, ...] = ()
     extra_words: tuple[tuple[str, ...], ...] = ()
+    gold: tuple[tuple[str, ...], ...] = ()
+    """every keyphrase of each post, where posts are scored"""
+    present_in: tuple[str, ...] = ()
+    """the text that decides which of them are present"""
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch there; lengths stay where packing wants them."""
@@ -113,23 +117,15 @@ def make_batch(
     for row, found in enumerate(grids):
         if found is not None:
             grid[row] = found
-    targets: dict[str, Tensor] = {}
+    inputs = outputs = lengths = None
     if keyphrases is not None:
         assert vocabulary is not None
-        fed = [[BOS, *(vocabulary.get(word, UNK) for word in words)] for words in keyphrases]
         said = []
         for source, words in zip(sources, keyphrases, strict=True):
             own = {word: len(vocabulary) + n for n, word in enumerate(source.extra)}
             said.append([*(vocabulary.get(word, own.get(word, UNK)) for word in words), EOS])
-        targets = {
-            "inputs_BJ": _pad(fed),
-            "outputs_BJ": _pad(said),
-            "keyphrase_lengths_B": torch.tensor([len(words) for words in keyphrases]),
-        }
-    if classes is not None:
-        targets["classes_B"] = torch.tensor(classes)
-    if matches is not None:
-        targets["matches_B"] = torch.tensor(matches)
+        inputs = _pad([[BOS, *(vocabulary.get(word, UNK) for word in words)] for words in keyphrases])
+        outputs, lengths = _pad(said), torch.tensor([len(words) for words in keyphrases])
     return MkpBatch(
         source_BN=_pad([s.ids for s in sources]),
         copies_BN=_pad([s.copies for s in sources]),
@@ -140,7 +136,11 @@ def make_batch(
         extra=max((len(s.extra) for s in sources), default=0),
         keys=tuple(keys),
         extra_words=tuple(s.extra for s in sources),
-        **targets,
+        inputs_BJ=inputs,
+        outputs_BJ=outputs,
+        keyphrase_lengths_B=lengths,
+        classes_B=None if classes is None else torch.tensor(classes),
+        matches_B=None if matches is None else torch.tensor(matches),
     )
 
 

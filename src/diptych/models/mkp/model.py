@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.models.common.attention import AttentionBlock
-from diptych.models.common.masking import length_mask, masked_max
+from diptych.models.common.masking import length_mask, masked_max, masked_mean
 from diptych.models.common.recurrent import run_padded
 from diptych.models.mkp.batch import PAD, MkpBatch
 from diptych.models.mkp.decoder import Decoder, Memory, class_copies
@@ -52,6 +52,8 @@ class MkpSizes:
     classifier: bool = True
     irtm_target_sc: Literal["input", "none"] = "input"
     irtm_detach: bool = True
+    pool: Literal["max", "mean"] = "max"
+    """of the text's vector; the mean is a baseline's"""
 
 
 class Encoded(NamedTuple):
@@ -130,7 +132,8 @@ class Mkp(nn.Module):
             inputs = inputs + self.types(types_BN)
         H_BNd, last_Bd = run_padded(self.text, self.dropout(inputs), lengths_B)
         mask_BN = length_mask(lengths_B.to(ids_BN.device), ids_BN.shape[1])
-        return self.dropout(H_BNd), mask_BN, masked_max(H_BNd, mask_BN), last_Bd
+        pool = masked_max if self.sizes.pool == "max" else masked_mean
+        return self.dropout(H_BNd), mask_BN, pool(H_BNd, mask_BN), last_Bd
 
     def filter(self, encoded: Encoded) -> Filtered:
         """Eq 3-5: how well picture and text match gates the regions."""
