@@ -1,0 +1,256 @@
+"""The small detector: scores against a naive twin, training on a COCO file, and what the committed weights do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+
+from diptych import weights
+from diptych.cli import app
+from diptych.exceptions import UsageError, WeightsError
+from diptych.models.common.detector_file import read_detector
+from diptych.models.common.detector_list import Sizes
+from diptych.models.common.detectors import Detector, Found, load_detector
+from diptych.models.common.selection import Selection
+from diptych.models.detector.examples import Example, Examples, coco_examples, sample_examples
+from diptych.models.detector.network import load
+from diptych.models.detector.scores import average_precision, score, score_found
+from diptych.models.detector.train import Schedule, train
+from diptych.stage import Batch, Status
+from diptych.stages.regions import Regions, RegionsConfig
+
+OURS = "fasterrcnn_efficientnet_lite0"
+COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
+
+
+def quiet(line: str) -> None:
+    del line
+
+
+# scores ---------------------------------------------------------------------------------------------------
+
+
+def naive_precision(scores: list[float], hits: list[bool], objects: int) -> float:
+    order = sorted(range(len(scores)), key=lambda n: -scores[n])
+    curve, right = [], 0
+    for place, n in enumerate(order, 1):
+        right += hits[n]
+        curve.append((right / objects, right / place))
+    total = 0.0
+    for step in range(101):
+        total += max((p for r, p in curve if r >= step / 100), default=0.0)
+    return total / 101
+
+
+def test_average_precision_equals_the_naive_one() -> None:
+    chance = np.random.default_rng(0)
+    for size in (0, 1, 2, 7, 40, 200):
+        scores, hits = chance.random(size), chance.random(size) < 0.6
+        objects = int(hits.sum()) + int(chance.integers(1, 5))
+        expected = naive_precision(scores.tolist(), hits.tolist(), objects)
+        assert average_precision(scores, hits, objects) == pytest.approx(expected, abs=1e-12)
+
+
+def example(boxes: list[list[float]], labels: list[int], attributes: list[int]) -> Example:
+    values = np.array(boxes, np.float32).reshape(-1, 4), np.array(labels), np.array(attributes)
+    return Example("one", lambda: b"", 100, 100, *values)
+
+
+def found(boxes: list[list[float]], labels: list[int], scores: list[float], attributes: list[int]) -> Found:
+    return Found(
+        np.array(boxes, np.float32).reshape(-1, 4), np.array(labels), np.array(scores, np.float32),
+        np.zeros((len(labels), 2), np.float32), True, np.array(attributes), np.ones(len(labels)),
+    )  # fmt: skip
+
+
+def test_each_object_is_found_once_by_the_best_region_of_its_class() -> None:
+    truth = example([[0, 0, 10, 10], [50, 50, 90, 90], [20, 20, 30, 30]], [1, 2, 2], [0, 1, -1])
+    regions = found(
+        [[0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 90, 88], [20, 20, 30, 30], [0, 0, 10, 10]],
+        [1, 1, 2, 2, 2], [0.9, 0.8, 0.7, 0.6, 0.5], [0, 0, 0, 1, 0],
+    )  # fmt: skip
+    empty = example([], [], [])
+    examples = Examples("test", (truth, empty), ("a", "b"), ("x", "y"))
+    scores = score_found([regions, found([[0, 0, 5, 5]], [1], [0.95], [0])], examples, ("x", "y"))
+    assert scores.ap50["a"] == pytest.approx(0.5), "the best region is a false one, on the picture without objects"
+    assert scores.ap50["b"] == 1.0
+    assert scores.attributes == 0.5, "one right, one wrong; the third is unknown"
+    assert scores.found == 1.0 and scores.false == 1.0, "a second box and the one on the empty picture, of two pictures"
+
+
+# training on a COCO file ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``instances.json`` and six pictures of discs and squares in two colours; one picture is empty."""
+    folder = tmp_path_factory.mktemp("coco")
+    chance = np.random.default_rng(1)
+    images, annotations = [], []
+    for n in range(6):
+        wide, high = ((160, 120), (120, 160))[n % 2]
+        picture = Image.new("RGB", (wide, high), (220, 225, 215))
+        pen = ImageDraw.Draw(picture)
+        for part in range(2 if n else 0):
+            kind, colour = ("disc", "square")[(n + part) % 2], ("red", "blue")[(n // 2 + part) % 2]
+            x, y = int(chance.integers(5, wide // 2 - 45)) + part * wide // 2, int(chance.integers(5, high - 50))
+            draw = pen.ellipse if kind == "disc" else pen.rectangle
+            draw((x, y, x + 40, y + 40), fill=COLOURS[colour])
+            annotations.append(
+                {
+                    "id": len(annotations), "image_id": n, "category_id": 3 if kind == "disc" else 8,
+                    "bbox": [x, y, 41, 41], "iscrowd": 0, "attributes": [colour],
+                }
+            )  # fmt: skip
+        picture.save(folder / f"{n}.png")
+        images.append({"id": n, "file_name": f"{n}.png", "width": wide, "height": high})
+    annotations.append({"id": 99, "image_id": 1, "category_id": 3, "bbox": [0, 0, 160, 120], "iscrowd": 1})
+    categories = [{"id": 8, "name": "square"}, {"id": 3, "name": "disc"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "instances.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_coco_files_are_read(coco: Path) -> None:
+    examples = coco_examples(coco / "instances.json", coco)
+    assert examples.classes == ("disc", "square") and examples.attributes == ("blue", "red")
+    assert [len(e.labels) for e in examples.items] == [0, 2, 2, 2, 2, 2], "a crowd is no object"
+    assert examples.items[1].boxes.dtype == np.float32 and set(examples.items[1].labels) == {1, 2}
+    assert (examples.items[1].boxes[:, 2:] - examples.items[1].boxes[:, :2] == 41).all()
+
+
+SHORT = Schedule(epochs=2, batch_size=2, side=96)
+
+
+def test_training_goes_on_where_it_was_and_gives_the_same_file(coco: Path, tmp_path: Path) -> None:
+    examples = coco_examples(coco / "instances.json", coco)
+    whole, stopped = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
+    lines: list[str] = []
+    train(examples, 0, whole, tmp_path / "one", SHORT, lines.append)
+    assert [line.split(":")[0] for line in lines[-2:]] == ["epoch 1 of 2", "epoch 2 of 2"]
+    losses = [sum(float(part.split()[1]) for part in line.split(": ")[1].split(", ")) for line in lines[-2:]]
+    assert losses[1] < losses[0]
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(examples, 0, stopped, tmp_path / "two", SHORT, stop)
+    assert not stopped.exists()
+    again: list[str] = []
+    train(examples, 0, stopped, tmp_path / "two", SHORT, again.append)
+    assert "going on after epoch 1" in again
+    assert stopped.read_bytes() == whole.read_bytes()
+    file = read_detector(whole)
+    assert (file.classes, file.attributes, file.settings["pictures"]) == (("disc", "square"), ("blue", "red"), 6)
+    assert all(not name.startswith("backbone.trunk") for name in file.state), "the backbone is not stored"
+    with pytest.raises(UsageError, match="another training"):
+        train(examples, 0, whole, tmp_path / "one", replace(SHORT, rate=0.01), quiet)
+    loaded = load(whole, Sizes(96, 96, 20), [0])
+    regions = Detector(loaded, Selection("fixed", count=3))([np.zeros((40, 60, 3), np.uint8)])[0]
+    assert regions.attributes is not None and set(regions.labels) <= {1, 2}
+
+
+def test_the_command_trains_and_evaluates(coco: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "mine.safetensors")
+    data = ["--coco", str(coco / "instances.json"), "--images", str(coco), "--trunk", "random:0", "--side", "64"]
+    run = CliRunner().invoke(
+        app, ["detector", "train", *data, "--out", out, "--work", str(tmp_path / "work"), "--epochs", "1"]
+    )
+    assert run.exit_code == 0 and "epoch 1 of 1" in run.output, run.output
+    said = CliRunner().invoke(app, ["detector", "evaluate", out, *data, "--json"])
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.output)["scores"]["pictures"] == 6
+
+
+def broken(change: Callable[[dict[str, Any]], object], coco: Path, place: Path) -> Path:
+    content = json.loads((coco / "instances.json").read_text())
+    change(content)
+    file = place / "broken.json"
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_bad_files_are_named_with_what_is_wrong(coco: Path, tmp_path: Path) -> None:
+    cases: dict[str, Callable[[dict[str, Any]], object]] = {
+        "expected an object with categories": lambda c: c.pop("categories"),
+        "annotation 0: expected bbox": lambda c: c["annotations"][0].update(bbox=[1, 2, 3]),
+        "annotation 2: expected bbox": lambda c: c["annotations"][2].update(image_id=77),
+        "which is not in": lambda c: c["images"][0].update(file_name="gone.png"),
+        "nothing to learn": lambda c: c["annotations"].clear(),
+    }
+    for text, change in cases.items():
+        with pytest.raises(UsageError, match=text):
+            coco_examples(broken(change, coco, tmp_path), coco)
+    wrong = broken(lambda c: c["images"][1].update(width=161), coco, tmp_path)
+    with pytest.raises(UsageError, match="1.png: its entry says 161x160 pixels, decoded are 120x160"):
+        train(coco_examples(wrong, coco), 0, tmp_path / "no", tmp_path / "w", SHORT, quiet)
+    with pytest.raises(WeightsError, match="expected a detector of architecture"):
+        load(weights.path("efficientnet_lite0"), Sizes(64, 64, 10), [0])
+
+
+# the committed weights ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ours() -> Detector:
+    try:
+        weights.pull("sample")
+    except WeightsError as error:
+        pytest.skip(f"no sample weights: {error}")
+    files = weights.path("sample_detector"), weights.path("efficientnet_lite0")
+    return Detector(load_detector(OURS, files[0], lists=files[1:]), Selection(threshold=0.05))
+
+
+def test_the_committed_file_is_the_registered_one() -> None:
+    assert weights.verify(["sample_detector"]) == {"sample_detector": "present"}
+    assert weights.path("sample_detector").stat().st_size <= 8_000_000
+
+
+def test_regions_of_unseen_scenes(ours: Detector) -> None:
+    examples = sample_examples(8, seed=3000)
+    scores = score(ours, examples)
+    assert scores.found >= 0.9 and scores.attributes is not None and scores.attributes >= 0.9, scores
+    assert ours.names[1:] == examples.classes and ours.attributes == examples.attributes
+
+
+@pytest.mark.slow
+def test_ap50_and_colours_of_unseen_scenes(ours: Detector) -> None:
+    scores = score(ours, sample_examples(200, seed=2000))
+    assert scores.pictures > 450 and len(scores.ap50) == 19
+    assert scores.mean >= 0.9 and scores.attributes is not None and scores.attributes >= 0.95, scores
+    assert scores.false < 0.1
+
+
+def test_the_stage_gives_the_same_rows_alone_and_together(ours: Detector) -> None:
+    del ours
+    stage = Regions(RegionsConfig(model=OURS))
+    stage.setup("cpu")
+    files = [e.read() for e in sample_examples(3, seed=3001).items] + [b"no picture"]
+
+    def rows(size: int) -> list[tuple[object, ...]]:
+        found = []
+        for n in range(0, len(files), size):
+            part = files[n : n + size]
+            out = stage.process(Batch(tuple(map(str, range(n, n + len(part)))), {"images.bytes": part}, stage))
+            out.check("regions")
+            names = ("class_names", "attributes", "boxes", "features")
+            found += [(s.status, *(out.values[name][i] for name in names)) for i, s in enumerate(out.states)]
+        return found
+
+    together, alone = rows(len(files)), rows(1)
+    assert together[-1][0] is Status.FAILED_PERMANENT and together[0][0] is Status.OK
+    for a, b in zip(together[:-1], alone[:-1], strict=True):
+        assert a[:3] == b[:3]
+        np.testing.assert_allclose(np.array(a[3]), np.array(b[3]), rtol=0, atol=0.05)
+        one, two = np.asarray(a[4], np.float32), np.asarray(b[4], np.float32)
+        assert one.shape == two.shape and np.abs(one - two).max(initial=0) <= 2e-3 * np.abs(one).max(initial=1e-9)
