@@ -12,7 +12,8 @@ DiptychError                      exit 1
 │   ├── Conflict                  exit 1   somebody else committed first
 │   ├── Corrupt                   exit 1   a stored file is not what was written
 │   └── NoSpace                   exit 1   the build would not fit the disk
-└── NothingCommitted              exit 3   too much failed or vanished
+├── NothingCommitted              exit 3   too much failed or vanished
+└── Unfinished                    exit 1   a training run was told to end; it can go on
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "SourceError",
     "StageError",
     "StoreError",
+    "Unfinished",
     "UsageError",
     "WeightsError",
 ]
@@ -95,3 +97,7 @@ class NothingCommitted(DiptychError):
     """Too much failed or vanished; the finished segments stay and the next run goes on from there."""
 
     exit_code = 3
+
+
+class Unfinished(DiptychError):
+    """A training run stopped at a checkpoint, on a signal or at its time limit; the text says how it goes on."""

@@ -25,15 +25,6 @@ Plain = str | int | float | bool | None | Sequence["Plain"] | Mapping[str, "Plai
 """What JSON holds."""
 
 
-class TaskConfig(BaseModel):
-    """What every model's settings have; a model adds its sizes, its switches and its readings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    clip: float = Field(default=5.0, ge=0, description="largest gradient norm; 0 clips nothing")
-    patience: int = Field(default=5, ge=1, description="epochs without a better dev value after which a phase ends")
-
-
 def ours(default: Any, why: str, **limits: Any) -> Any:
     """A field for which the paper prints no value; ``limits`` are pydantic's (``ge``, ``le``)."""
     return Field(default=default, description=why, json_schema_extra={"silent": True}, **limits)
@@ -42,6 +33,15 @@ def ours(default: Any, why: str, **limits: Any) -> Any:
 def reading(default: Any, printed: Any, why: str, **limits: Any) -> Any:
     """A field whose default is our reading of something that the paper prints otherwise."""
     return Field(default=default, description=why, json_schema_extra={"printed": printed}, **limits)
+
+
+class TaskConfig(BaseModel):
+    """What every model's settings have (again in a subclass where its paper prints a value)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    clip: float = ours(5.0, "largest gradient norm; 0 clips nothing", ge=0)
+    patience: int = ours(5, "epochs without a better dev value after which a phase ends", ge=1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def departures(config: TaskConfig) -> tuple[Departure, ...]:
     for name, field in type(config).model_fields.items():
         value = config.model_dump(mode="json")[name]
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        silent = bool(extra.get("silent")) or name in TaskConfig.model_fields
+        silent = bool(extra.get("silent"))
         printed: Any = None if silent else extra.get("printed", type(config)().model_dump(mode="json")[name])
         if silent or value != printed:
             found.append(Departure(name, value, printed, field.description or ""))

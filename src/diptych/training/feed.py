@@ -8,6 +8,7 @@ from epoch to epoch. All of it is a pure function of seed, epoch and rows.
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import signal
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ class Feed(Loader):
     ) -> None:
         if stream.each and stream.each not in stream.fields:
             raise UsageError(f"stream {name}: each is {stream.each!r}, which is none of its fields")
+        if workers:
+            multiprocessing.set_forkserver_preload(["torch", "diptych.training.feed"])
         super().__init__(
             version,
             stream.fields,
@@ -138,7 +141,9 @@ class Feed(Loader):
             world=world,
             collate=_Collate(task, name),
             pin_memory=pin_memory,
-            start_method="spawn",  # a fork of a process with threads (Prefect's, CUDA's) may hang or die
+            # not fork: a fork of a process with threads (Prefect's, CUDA's) hangs or dies; spawn imports torch anew
+            # in each worker
+            start_method="forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn",
         )
         self.name, self.split = name, split
         self._least = max(1, stream.least) if shuffle else 1

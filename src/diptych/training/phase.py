@@ -83,4 +83,4 @@ class Phase:
     frozen: tuple[str, ...] = ()
     """Beginnings of the names of parameters that this phase does not train."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights the phase hands on."""
+    """Which epoch's weights the phase hands on; a phase that keeps the last never stops early and needs no dev rows."""

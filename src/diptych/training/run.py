@@ -1,4 +1,4 @@
-"""A run folder: ``runs/<model>/<run id>/`` inside the dataset, complete or absent, never changed afterwards.
+"""A small run's folder (that of the loop is in ``folder``): complete or absent, never changed afterwards.
 
 ``run.json``            dataset, version and its digests, stages and fits read, code, packages, seed, start and end
 ``config.json``         the model's settings
@@ -26,15 +26,14 @@ from diptych.exceptions import UsageError
 from diptych.releases import git_commit, release
 from diptych.storage.log import now
 from diptych.storage.root import LocalRoot
+from diptych.training.config import Plain
 
 if TYPE_CHECKING:
     from diptych.version import Version
 
-__all__ = ["Run", "new_run_id", "write_run"]
+__all__ = ["Run", "new_run_id", "provenance", "write_run"]
 
-PACKAGES = ("diptych", "torch", "numpy", "pyarrow", "safetensors")
-Plain = str | int | float | bool | None | Sequence["Plain"] | Mapping[str, "Plain"]
-"""What JSON holds."""
+PACKAGES = ("diptych", "torch", "numpy", "pyarrow", "safetensors", "lightning-fabric")
 
 
 def new_run_id() -> str:
@@ -65,7 +64,8 @@ def write_run(version: Version, run: Run, run_id: str | None = None) -> str:
     temporary = f"runs/{run.model}/.tmp-{run_id}-{secrets.token_hex(4)}"
     folder = home.scratch(temporary)
     try:
-        _fill(folder, run, {"run": run_id, **provenance(version, run)})
+        about = provenance(version, run.model, run.reads, run.seed, run.started)
+        _fill(folder, run, {"run": run_id, **about, "finished": now()})
         names = sorted(os.listdir(folder), key=lambda name: (name == "run.json", name))
         if isinstance(home, LocalRoot):
             for name in names:
@@ -93,12 +93,12 @@ def _fill(folder: Path, run: Run, about: Mapping[str, Plain]) -> None:
     _json(folder / "run.json", about)
 
 
-def provenance(version: Version, run: Run) -> dict[str, Plain]:
-    """Which data, code and packages made a run."""
+def provenance(version: Version, model: str, reads: Sequence[str], seed: int, started: str) -> dict[str, Plain]:
+    """Which data, code and packages make a run; ``reads`` are fields ``producer.column`` and names of fits."""
     manifest = version.manifest
-    producers = {name.partition(".")[0] for name in run.reads}
+    producers = {name.partition(".")[0] for name in reads}
     return {
-        "model": run.model,
+        "model": model,
         "dataset": manifest.dataset,
         "version": manifest.version,
         "snapshot": manifest.snapshot,
@@ -107,13 +107,12 @@ def provenance(version: Version, run: Run) -> dict[str, Plain]:
         "floats_digest": manifest.floats_digest,
         "stages": {s.name: s.key for s in manifest.stages if s.name in producers},
         "fits": {f.name: f.result for f in manifest.fits if f.name in producers | {"splits"}},
-        "reads": list(run.reads),
+        "reads": list(reads),
         "random_weights": [w.name for w in manifest.weights if w.random],
-        "seed": run.seed,
+        "seed": seed,
         "code": {"version": release("diptych"), "commit": git_commit()},
         "packages": {"python": platform.python_version(), **{name: release(name) for name in PACKAGES}},
-        "started": run.started,
-        "finished": now(),
+        "started": started,
     }
 
 

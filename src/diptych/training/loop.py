@@ -1,0 +1,408 @@
+"""The training loop: phases, epochs, steps; stops at any step and goes on to the bit.
+
+What follows from what: weights from seed and order of rows; the order from seed, epoch and rows (``feed``); learning
+rate, stopping and the chosen epoch from the dev values so far (``schedule``). A checkpoint holds the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diptych.exceptions import DiptychError, UsageError
+from diptych.models.registry import find_task
+from diptych.storage.store import open_store
+from diptych.training.checkpoint import (
+    Checkpoint,
+    EpochLog,
+    Progress,
+    plain_weights,
+    read_checkpoint,
+    set_random,
+    write_checkpoint,
+)
+from diptych.training.config import make_config
+from diptych.training.feed import Feed
+from diptych.training.folder import RunFolder
+from diptych.training.options import RunOptions
+from diptych.training.phase import Phase, Stream
+from diptych.training.predicting import mean_terms, predict_lines, resting
+from diptych.training.ranks import random_states, same_on_all
+from diptych.training.schedule import best_epoch, factor, stopped
+from diptych.training.stopping import Stopper
+from diptych.training.task import Moment, Task
+from diptych.training.tracking import Reporter
+from diptych.version import Version
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Assignment", "fit"]
+
+LOOK_EVERY = 50
+"""Steps after which the loss is looked at on the CPU: a loss that is not finite ends the run."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What each process of a run is told; all else stands in the run's folder."""
+
+    root: str
+    dataset: str
+    version: int
+    path: str
+    model: str
+    seed: int
+    options: RunOptions
+
+    def folder(self) -> RunFolder:
+        """The run's folder."""
+        return RunFolder(open_store(self.root, self.dataset), self.path)
+
+    def open(self) -> Version:
+        """The version it is trained on."""
+        store = open_store(self.root, self.dataset)
+        return Version(store, store.log.manifest(self.version))
+
+    def task(self) -> Task:
+        """The task with the run's settings and state."""
+        folder, kind = self.folder(), find_task(self.model)
+        return kind(make_config(kind.Config, folder.read_json("config.json")), folder.read_state())
+
+
+def fit(fabric: Any, assignment: Assignment, say: Callable[[str], None] | None = None) -> str:
+    """Train in this process (one of ``fabric``'s); returns why it stopped early, empty when the run is fitted."""
+    with Stopper(assignment.options.max_hours) as stopper:
+        loop = _Loop(fabric, assignment, stopper, say)
+        try:
+            return loop.run()
+        finally:
+            loop.close()
+
+
+class _Given:
+    """A step's input, opaque to Fabric and DDP, which would take frozen dataclasses apart."""
+
+    def __init__(self, batches: Mapping[str, Any], moment: Moment) -> None:
+        self.batches, self.moment = batches, moment
+
+
+class _Loop:
+    """One process's share of a run; the first one alone writes, looks at dev and speaks."""
+
+    def __init__(
+        self, fabric: Any, assignment: Assignment, stopper: Stopper, say: Callable[[str], None] | None
+    ) -> None:
+        self._fabric, self._stopper = fabric, stopper
+        self._seed, self._options = assignment.seed, assignment.options
+        self._version, self._task, self._folder = assignment.open(), assignment.task(), assignment.folder()
+        self._lead = fabric.global_rank == 0
+        _seed_everything(self._seed)
+        self._module = self._task.build().to(fabric.device)
+        if not self._lead:
+            _seed_everything(self._seed + 1_000_003 * fabric.global_rank)  # other dropout than the first process
+        self._feeds: dict[str, Feed] = {}
+        self._states: dict[str, Mapping[str, int | str | bool]] = {}
+        """of streams that a checkpoint knows and no phase has opened yet"""
+        self._optimiser: torch.optim.Optimizer | None = None
+        self._memory: Mapping[str, np.ndarray] = {}
+        self._progress = Progress()
+        self._began = self._saved = time.monotonic()
+        self._spent = 0.0
+        self._reporter = Reporter(self._folder if self._lead else None, self._options.tensorboard, say)
+
+    def close(self) -> None:
+        """Release readers and files."""
+        for feed in self._feeds.values():
+            feed.close()
+        self._reporter.close()
+
+    @cached_property
+    def _phases(self) -> tuple[Phase, ...]:
+        phases, known = self._task.phases(), set(self._task.reads(self._task.config))
+        for phase in phases:
+            if not phase.streams or set(phase.streams) - known:
+                raise UsageError(f"phase {phase.name} reads {list(phase.streams)}; reads() has {sorted(known)}")
+        return phases
+
+    def run(self) -> str:
+        """All phases; why it stopped early, or an empty text."""
+        resumed = read_checkpoint(self._folder)
+        if resumed is not None:
+            self._progress, self._memory, self._states = resumed.progress, resumed.memory, dict(resumed.streams)
+            self._spent = resumed.progress.seconds
+            self._module.load_state_dict(resumed.weights)
+            self._reporter.say(f"going on after step {resumed.progress.step:,}")
+        self._reporter.start(self._progress.step)
+        while self._progress.phase < len(self._phases):
+            reason = self._phase(self._phases[self._progress.phase], resumed)
+            resumed = None
+            if reason:
+                return reason
+        if self._lead:
+            self._folder.write_tensors("weights.safetensors", plain_weights(self._module.state_dict()))
+        self._fabric.barrier()
+        return ""
+
+    def _phase(self, phase: Phase, resumed: Checkpoint | None) -> str:
+        """One phase from where the progress stands."""
+        step, optimiser = self._set_up(phase, resumed)
+        while self._progress.epoch < phase.epochs:
+            values = self._values(phase)
+            if phase.keep == "best" and stopped(values, self._task.config.patience, phase.monitor):
+                break
+            lr = phase.optimiser.lr * factor(phase.schedule, values, phase.monitor)
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+            if reason := self._epoch(phase, step, optimiser):
+                return reason
+            self._end_epoch(phase, lr)
+        if phase.keep == "best":
+            best = best_epoch(self._values(phase), phase.monitor)
+            if best is not None:
+                self._module.load_state_dict(self._folder.read_tensors(_best_name(phase, best)))
+        self._optimiser = None
+        self._progress = replace(self._progress, phase=self._progress.phase + 1, epoch=0)
+        self._checkpoint()
+        return ""
+
+    def _values(self, phase: Phase) -> list[float]:
+        """The monitored dev values of the phase so far."""
+        found = [entry for entry in self._progress.log if entry.phase == phase.name]
+        return [entry.dev.get(phase.monitor.name, math.nan) for entry in found]
+
+    def _set_up(self, phase: Phase, resumed: Checkpoint | None) -> tuple[Any, Any]:
+        """The step as a module of Fabric's, and the optimiser, both as ``resumed`` left them."""
+        for name, parameter in self._module.named_parameters():
+            parameter.requires_grad_(not name.startswith(phase.frozen))
+        optimiser = _make_optimiser(phase, [p for p in self._module.parameters() if p.requires_grad])
+        if resumed is not None and resumed.optimiser:
+            optimiser.load_state_dict(dict(resumed.optimiser))
+        self._optimiser = optimiser
+        step = self._fabric.setup_module(_step_module(self._task, self._module), move_to_device=False)
+        for name, stream in phase.streams.items():
+            feed = self._open(name, stream, "train", train=True)
+            if not len(feed):
+                lost = ", ".join(f"{n} for want of {producer}" for producer, n in feed.dropped.items())
+                raise UsageError(
+                    f"stream {name} of phase {phase.name} has {len(feed.records)} rows of train, fewer than a batch "
+                    f"needs; rows left out: {lost or 'none'}"
+                )
+        if resumed is not None:
+            if resumed.scaler:
+                self._fabric.strategy.precision.load_state_dict(dict(resumed.scaler))
+            if len(resumed.random) == self._fabric.world_size:
+                set_random(resumed.random[self._fabric.global_rank])
+            else:
+                self._reporter.say("the number of processes has changed: this goes on, but not to the bit")
+        return step, self._fabric.setup_optimizers(optimiser)
+
+    def _open(self, name: str, stream: Stream, split: str, *, train: bool = False) -> Feed:
+        """The feed of a stream, opened once: of train shuffled and shared by all processes, else in order and whole."""
+        slot = name if train else f"{name} of {split}"
+        if slot not in self._feeds:
+            feed = Feed(
+                self._version,
+                self._task,
+                name,
+                stream,
+                split=split,
+                shuffle=train,
+                seed=self._seed,
+                workers=self._options.workers,
+                rank=self._fabric.global_rank if train else 0,
+                world=self._fabric.world_size if train else 1,
+                pin_memory=self._fabric.device.type == "cuda",
+            )
+            if train and name in self._states:
+                feed.load_state_dict(self._states[name])
+            self._feeds[slot] = feed
+        return self._feeds[slot]
+
+    def _epoch(self, phase: Phase, step: Any, optimiser: Any) -> str:
+        import torch
+
+        first, *others = phase.streams
+        feed, device = self._feeds[first], self._fabric.device
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        if not self._progress.begun:
+            self._before_epoch(phase)
+            self._progress = replace(self._progress, begun=True, sums={})
+        moment = Moment(phase.name, self._progress.epoch, self._memory)
+        around: dict[str, Iterator[Any]] = {name: self._feeds[name].forever() for name in others}
+        sums: dict[str, Any] = dict(self._progress.sums)
+        self._module.train()
+        self._reporter.epoch(phase, self._progress.epoch, len(feed), feed.steps_left)
+        for batch in feed:
+            batches = {first: batch, **{name: next(other) for name, other in around.items()}}
+            terms = step(_Given({name: b.to(device) for name, b in batches.items()}, moment))
+            total = sum(terms.values())
+            optimiser.zero_grad()
+            self._fabric.backward(total)
+            if self._task.config.clip:
+                limit = self._task.config.clip
+                self._fabric.clip_gradients(step, optimiser, max_norm=limit, error_if_nonfinite=False)
+            optimiser.step()
+            for name, value in {"loss": total, **{f"loss.{n}": v for n, v in terms.items()}}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach().to(wide) * len(batch)
+            sums["rows"] = sums.get("rows", 0) + len(batch)
+            self._progress = replace(self._progress, step=self._progress.step + 1)
+            self._reporter.step(self._progress.step)
+            if self._progress.step % LOOK_EVERY == 0:
+                self._look(phase, terms)
+            reason = same_on_all(self._fabric, self._progress.step, lambda: self._stopper.reason)
+            if reason or self._late():
+                self._progress = replace(self._progress, sums={name: float(v) for name, v in sums.items()})
+                self._checkpoint()
+            if reason:
+                return reason
+        self._progress = replace(self._progress, sums={name: float(v) for name, v in sums.items()})
+        return ""
+
+    def _before_epoch(self, phase: Phase) -> None:
+        """Ask the task for what it computes from the whole training set; the first process's answer is everybody's."""
+        name, stream = next(iter(phase.streams.items()))
+
+        def batches() -> Iterable[Any]:
+            feed = self._open(name, stream, "train")
+            feed.set_epoch(0)
+            for batch in feed:
+                yield batch.to(self._fabric.device)
+
+        found: Mapping[str, np.ndarray] | None = None
+        if self._lead:
+            with resting(self._fabric, self._module):
+                found = self._task.before_epoch(
+                    self._module, batches(), Moment(phase.name, self._progress.epoch, self._memory)
+                )
+        found = self._fabric.broadcast(found)
+        if found is not None:
+            self._memory = found
+
+    def _look(self, phase: Phase, terms: Mapping[str, Any]) -> None:
+        values = {f"{phase.name}/step/{name}": float(value) for name, value in terms.items()}
+        if not all(map(math.isfinite, values.values())) and self._options.precision != "16-mixed":
+            raise DiptychError(
+                f"phase {phase.name}, step {self._progress.step:,}: the loss is not finite ({values}). The run's last "
+                "checkpoint stays; a smaller learning rate or clip is set with --set in a new run"
+            )
+        self._reporter.scalars(values, self._progress.step)
+
+    def _late(self) -> bool:
+        """Whether a checkpoint is due inside the epoch (several processes write theirs after each epoch only)."""
+        minutes = (time.monotonic() - self._saved) / 60
+        return self._fabric.world_size == 1 and minutes > self._options.checkpoint_minutes
+
+    def _end_epoch(self, phase: Phase, lr: float) -> None:
+        """Look at dev, keep the best weights, log, write a checkpoint."""
+        epoch, rows = self._progress.epoch, self._progress.sums.get("rows", 0)
+        train = {n: v / rows for n, v in self._progress.sums.items() if n != "rows"}
+        if not math.isfinite(train.get("loss", math.nan)):
+            raise DiptychError(f"phase {phase.name}, epoch {epoch + 1}: the mean loss is not finite ({train})")
+        dev = self._fabric.broadcast(self._dev(phase) if self._lead else {})
+        entry = EpochLog(phase.name, epoch, lr, train, dev)
+        log = (*self._progress.log, entry)
+        self._progress = replace(self._progress, epoch=epoch + 1, begun=False, sums={}, log=log)
+        best = best_epoch(self._values(phase), phase.monitor) == epoch
+        if best and self._lead and phase.keep == "best":
+            self._folder.write_tensors(_best_name(phase, epoch), plain_weights(self._module.state_dict()))
+        self._reporter.finished(entry, self._progress.step, phase.monitor.name, best)
+        self._checkpoint()
+        if best and self._lead:
+            mine = re.compile(rf"best-{re.escape(phase.name)}-\d+\.safetensors")
+            for name in self._folder.list(""):
+                if mine.fullmatch(name) and name != _best_name(phase, epoch):
+                    self._folder.delete(name)
+
+    def _dev(self, phase: Phase) -> dict[str, float]:
+        """The dev values after an epoch: loss terms, and metrics when one is monitored."""
+        feeds = {name: self._open(name, stream, "dev") for name, stream in phase.streams.items()}
+        first = next(iter(feeds.values()))
+        if not len(first):
+            if phase.keep == "last":
+                return {}
+            raise UsageError(
+                f"stream {first.name}: the version has no row of dev, so no epoch can be chosen; "
+                "see the recipe's splits, or choose a version that has one"
+            )
+        moment = Moment(phase.name, self._progress.epoch, self._memory)
+        values = mean_terms(self._fabric, self._task, self._module, feeds, moment)
+        if not phase.monitor.name.startswith("loss"):
+            feed = self._open("scored", self._task.scored(), "dev")
+            values |= self._task.evaluate(predict_lines(self._fabric, self._task, self._module, feed))
+            if phase.monitor.name not in values:
+                raise UsageError(f"phase {phase.name} watches {phase.monitor.name!r}; there are {', '.join(values)}")
+        return {name: float(value) for name, value in values.items()}
+
+    def _checkpoint(self) -> None:
+        """Write where the run stands; every process must come here."""
+        states = random_states(self._fabric)
+        if self._lead:
+            seconds = self._spent + time.monotonic() - self._began
+            self._progress = replace(self._progress, seconds=seconds)
+            write_checkpoint(
+                self._folder,
+                Checkpoint(
+                    progress=self._progress,
+                    weights=self._module.state_dict(),
+                    optimiser=self._optimiser.state_dict() if self._optimiser is not None else {},
+                    memory=self._memory,
+                    streams=self._states | {f.name: f.state_dict() for s, f in self._feeds.items() if s == f.name},
+                    random=states,
+                    scaler=self._fabric.strategy.precision.state_dict(),
+                ),
+            )
+            self._folder.write_json("metrics.json", {"epochs": [_plain(e) for e in self._progress.log]})
+        self._saved = time.monotonic()
+        self._fabric.barrier()
+
+
+def _plain(entry: EpochLog) -> dict[str, Any]:
+    return {"phase": entry.phase, "epoch": entry.epoch, "lr": entry.lr, "train": entry.train, "dev": entry.dev}
+
+
+def _best_name(phase: Phase, epoch: int) -> str:
+    return f"best-{phase.name}-{epoch:04d}.safetensors"
+
+
+def _step_module(task: Task, module: Any) -> Any:
+    """The loss as a module's forward, so that precision and DDP see all of a step, whatever methods it calls."""
+    import torch
+
+    class Step(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, given: _Given) -> dict[str, torch.Tensor]:
+            return task.loss(self.module, given.batches, given.moment)
+
+    return Step()
+
+
+def _make_optimiser(phase: Phase, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    import torch
+
+    settings = phase.optimiser
+    if settings.name == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def _seed_everything(seed: int) -> None:
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,58 @@
+"""How a run runs, which is not what it computes: device, processes, precision, limits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from diptych.exceptions import MissingExtra, UsageError
+
+__all__ = ["Precision", "RunOptions", "make_fabric"]
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of one session of a run; another session may have others."""
+
+    device: str = "cpu"
+    """as torch names it; ``cuda`` takes the first ``devices`` of them"""
+    devices: int = 1
+    """processes, one a device; each has batches of the configured size"""
+    precision: Precision = "32-true"
+    workers: int = 0
+    """processes of each stream that read ahead"""
+    max_hours: float | None = None
+    """after so long the session writes a checkpoint and ends"""
+    checkpoint_minutes: float = 30.0
+    """a checkpoint is written after each epoch, and inside an epoch after so long"""
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
+            raise UsageError(f"device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
+        if self.devices < 1 or (self.devices > 1 and ":" in self.device):
+            raise UsageError(f"{self.devices} devices of {self.device}: name one, or several of cpu or cuda")
+
+
+def make_fabric(options: RunOptions) -> Any:
+    """Lightning Fabric for these options, not launched; several devices are spawned processes with DDP."""
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError:
+        raise MissingExtra("lightning-fabric", "train") from None
+    kind, _, number = options.device.partition(":")
+    if kind == "cuda":
+        import torch
+
+        found = torch.cuda.device_count()
+        if found < max(options.devices, int(number or 0) + 1):
+            raise UsageError(f"{options.devices} of {options.device}: this machine has {found} CUDA devices")
+    devices: Any = [int(number)] if number else options.devices
+    strategy = "auto"
+    if options.devices > 1:
+        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+    return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=options.precision)

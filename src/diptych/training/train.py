@@ -1,0 +1,223 @@
+"""A run from beginning to end: settings, needs, state, fitting, predictions of dev and test, results."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from diptych.exceptions import DiptychError, Unfinished, UsageError
+from diptych.models.registry import find_task
+from diptych.storage.log import now
+from diptych.storage.reader_records import Records
+from diptych.training.config import Plain, TaskConfig, departures, make_config
+from diptych.training.feed import Feed
+from diptych.training.folder import RunFolder
+from diptych.training.loop import Assignment, fit
+from diptych.training.needs import check_needs, fields_read
+from diptych.training.options import RunOptions, make_fabric
+from diptych.training.phase import Stream
+from diptych.training.predicting import predict_lines
+from diptych.training.results import results_text, spread
+from diptych.training.run import new_run_id, provenance
+from diptych.training.stopping import Stopper
+from diptych.training.task import Line, Task, Variant
+
+if TYPE_CHECKING:
+    from diptych.version import Version
+
+__all__ = ["SPLITS", "Order", "continue_run", "row_name", "settings_of", "start_run", "train"]
+
+SPLITS = ("dev", "test")
+"""What a finished run has predictions of."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be trained; ``settings`` override the preset's, an ablation's or baseline's override both."""
+
+    model: str
+    preset: str = "paper"
+    settings: Mapping[str, Plain] = field(default_factory=dict)
+    ablation: str = ""
+    baseline: str = ""
+    seed: int = 0
+    series: str = ""
+    """what runs that differ in their seed have in common"""
+
+
+def settings_of(kind: type[Task], order: Order) -> TaskConfig:
+    """The configuration of an order; :class:`UsageError` names the presets, ablations and baselines there are."""
+    layers = [_known(kind.presets, order.preset, "preset", kind), order.settings]
+    for name, table, what in (
+        (order.ablation, kind.ablations, "ablation"),
+        (order.baseline, kind.baselines, "baseline"),
+    ):
+        if name:
+            found = _known(table, name, what, kind)
+            if isinstance(found, Variant):
+                layers.append(found.settings)
+    return make_config(kind.Config, *layers)
+
+
+def _known(table: Mapping[str, Any], name: str, what: str, kind: type[Task]) -> Any:
+    if name not in table:
+        raise UsageError(f"model {kind.name} has no {what} {name!r}; it has {', '.join(sorted(table)) or 'none'}")
+    return table[name]
+
+
+def row_name(about: Mapping[str, Any]) -> str:
+    """What a run's row is called in tables: ``full``, or its ablation or baseline."""
+    return str(about.get("ablation") or about.get("baseline") or "full")
+
+
+def start_run(version: Version, order: Order) -> RunFolder:
+    """Check, prepare and write a new run's folder; nothing is trained yet."""
+    if order.ablation and order.baseline:
+        raise UsageError("a run is an ablation or a baseline, not both")
+    kind = find_task(order.model)
+    config = settings_of(kind, order)
+    check_needs(version, kind, config)
+    started = now()
+    state = kind.prepare(version, config)
+    home, run_id = version.store.home, new_run_id()
+    folder = RunFolder(version.store, f"runs/{kind.name}/{run_id}")
+    if home.exists(folder.path):
+        raise UsageError(f"run {folder.path} exists in {home.url}; runs are never overwritten")
+    folder.write_json("config.json", config.model_dump(mode="json"))
+    folder.write_state(state)
+    about = provenance(version, kind.name, fields_read(kind, config), order.seed, started)
+    extra = {"run": run_id, "task": order.model, "preset": order.preset, "status": "unfinished"}
+    names = {"ablation": order.ablation, "baseline": order.baseline, "series": order.series or run_id}
+    folder.write_json("run.json", {**about, **extra, **names})
+    return folder
+
+
+def continue_run(
+    folder: RunFolder, options: RunOptions | None = None, say: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Fit what is not fitted, predict dev and test, write the results; returns them.
+
+    :class:`~diptych.exceptions.Unfinished` when the session was told to end before.
+    """
+    options, about = options or RunOptions(), folder.about()
+    if about.get("status") == "finished":
+        return folder.read_json("results.json")
+    if "task" not in about:
+        raise UsageError(f"{folder.path} is no run of the training loop")
+    store = folder.store
+    assignment = Assignment(
+        store.root.url, store.name, about["version"], folder.path, about["task"], about["seed"], options
+    )
+    task = assignment.task()
+    baseline = task.baselines.get(about["baseline"]) if about["baseline"] else None
+    folder.write_json("run.json", {**about, "options": asdict(options)})
+    if baseline is None or isinstance(baseline, Variant):
+        if not folder.exists("weights.safetensors"):
+            reason = _fit(assignment, say)
+            if reason:
+                raise Unfinished(
+                    f"run {folder.model}/{folder.run} is not finished: {reason}; "
+                    f"go on with `diptych train --resume {folder.model}/{folder.run}`"
+                )
+        lines = {split: _predicted(assignment, task, split) for split in SPLITS}
+    else:
+        lines = _untrained(assignment.open(), task, baseline, about["seed"])
+    return _finish(folder, task, lines)
+
+
+def train(
+    version: Version,
+    order: Order,
+    options: RunOptions | None = None,
+    say: Callable[[str], None] | None = None,
+) -> RunFolder:
+    """A new run, fitted and measured; :class:`~diptych.exceptions.Unfinished` says how to go on with a stopped one."""
+    folder = start_run(version, order)
+    if say is not None:
+        say(f"run {folder.model}/{folder.run} in {folder.home.url}")
+    continue_run(folder, options, say)
+    return folder
+
+
+class _Rank:
+    """What each process runs; not a dataclass, for Fabric would take frozen ones among its arguments apart."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+
+    def __call__(self, fabric: Any) -> str:
+        return fit(fabric, self._assignment)
+
+
+def _fit(assignment: Assignment, say: Callable[[str], None] | None) -> str:
+    fabric = make_fabric(assignment.options)
+    if assignment.options.devices == 1:
+        return fit(fabric, assignment, say)
+    from torch.multiprocessing.spawn import ProcessRaisedException
+
+    with Stopper(forward=True):
+        try:
+            return fabric.launch(_Rank(assignment))
+        except ProcessRaisedException as error:
+            raise DiptychError(f"a process of the run failed; its last checkpoint stays.\n{error}") from error
+
+
+def _predicted(assignment: Assignment, task: Task, split: str) -> list[Line]:
+    fabric = make_fabric(replace(assignment.options, devices=1))
+    module = task.build()
+    module.load_state_dict(assignment.folder().read_tensors("weights.safetensors"))
+    module.to(fabric.device)
+    workers = assignment.options.workers
+    feed = Feed(
+        assignment.open(), task, "scored", replace(task.scored(), each=""), split=split, shuffle=False, workers=workers
+    )
+    with contextlib.closing(feed):
+        return list(predict_lines(fabric, task, module, feed))
+
+
+def _untrained(version: Version, task: Task, baseline: Any, seed: int) -> dict[str, list[Line]]:
+    stream = task.scored()
+    with contextlib.ExitStack() as stack:
+        train, *others = (stack.enter_context(_records(version, stream, s)) for s in ("train", *SPLITS))
+        return {
+            split: list(baseline(task, train, records, seed)) for split, records in zip(SPLITS, others, strict=True)
+        }
+
+
+def _records(version: Version, stream: Stream, split: str) -> Records:
+    return Records(
+        version, stream.fields, rows=stream.rows, split=split, where=stream.where or None, missing=stream.missing
+    )
+
+
+def _finish(folder: RunFolder, task: Task, lines: Mapping[str, list[Line]]) -> dict[str, Any]:
+    """Write predictions, metrics and results; the run is then finished."""
+    about = folder.about()
+    metrics: dict[str, dict[str, float]] = {}
+    for split, found in lines.items():
+        folder.write_lines(f"predictions-{split}.jsonl", found)
+        metrics[split] = {name: float(value) for name, value in task.evaluate(found).items()} if found else {}
+    rows = {split: len(found) for split, found in lines.items()}
+    judged = "test" if lines.get("test") else "dev"
+    name, spreads = row_name(about), {n: spread([v]) for n, v in metrics[judged].items()}
+    title = (
+        f"{task.name} ({about['preset']}) on {about['dataset']}@{about['version']}, {judged}: {rows[judged]:,} rows, "
+        f"seed {about['seed']}"
+    )
+    apart = departures(task.config)
+    folder.write_text("results.txt", results_text(title, name, spreads, task.paper, apart))
+    results = {
+        "row": name,
+        "split": judged,
+        "rows": rows,
+        "metrics": metrics,
+        "paper": asdict(task.paper) if task.paper else None,
+        "departures": [asdict(d) for d in apart],
+    }
+    epochs = folder.read_json("metrics.json")["epochs"] if folder.exists("metrics.json") else []
+    folder.write_json("metrics.json", {"epochs": epochs, **metrics})
+    folder.write_json("results.json", results)
+    folder.write_json("run.json", {**about, "status": "finished", "finished": now()})
+    return folder.read_json("results.json")
