@@ -29,7 +29,7 @@ sources:
     start: ["{url}/"]
     fetch: {{allow_private: true, per_host: {per_host}, timeout: 2, backoff: 0.05}}
 shards: 8
-stages: {{clean: {{min_side: 64}}, clean_text: {{}}, clean_pairs: {{}}}}
+stages: {{clean: {{min_side: 64}}, clean_text: {{}}, clean_documents: {{}}, clean_pairs: {{}}}}
 """
 
 

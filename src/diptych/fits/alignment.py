@@ -52,12 +52,13 @@ def _decide(first: np.ndarray, second: np.ndarray, least: float, most_chroma: fl
     alike = _alike(a, b, needed)
     for crop in _CROPS[1:]:
         alike |= _alike(_enlarged(a, crop), b, needed) | _alike(a, _enlarged(b, crop), needed)
-    return np.asarray(alike & (colour_free | (colour <= most_chroma * 2 * CHROMA_SIDE**2)))
+    return alike & (colour_free | (colour <= most_chroma * 2 * CHROMA_SIDE**2))
 
 
 def _colourless(thumbnails: np.ndarray) -> np.ndarray:
     """Which of (n, THUMBNAIL_BYTES) have no colour anywhere."""
-    return (np.abs(thumbnails[:, GREY_SIDE**2 : THUMBNAIL_BYTES].astype(np.int16) - 128) <= _COLOURLESS).all(1)
+    colour = thumbnails[:, GREY_SIDE**2 : THUMBNAIL_BYTES].astype(np.int16)
+    return np.abs(colour - 128).max(axis=1, initial=0) <= _COLOURLESS
 
 
 def _alike(a: np.ndarray, b: np.ndarray, least: np.ndarray) -> np.ndarray:

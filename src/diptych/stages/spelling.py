@@ -17,6 +17,14 @@ _LEFT_ALONE = frozenset(
     videodiscs woolly worshipped worshipping worshipper pummelled pummelling""".split()
 )
 """Words of the table that are American as they are, mean something else, or come out wrong."""
+_ADDED = {
+    "carburettor": "carburetor", "carburettors": "carburetors", "cheque": "check", "cheques": "checks",
+    "equalled": "equaled", "equalling": "equaling", "fuelled": "fueled", "fuelling": "fueling", "gaol": "jail",
+    "kerb": "curb", "kerbs": "curbs", "mollusc": "mollusk", "molluscs": "mollusks", "skilful": "skillful",
+    "skilfully": "skillfully", "storey": "story", "storeys": "stories", "totalled": "totaled", "totalling": "totaling",
+    "wilful": "willful", "wilfully": "willfully",
+}  # fmt: skip
+"""Words that the table lacks."""
 
 
 def american(word: str) -> str | None:
@@ -36,4 +44,4 @@ def _table() -> dict[str, str]:
     except ImportError as error:
         raise MissingExtra("breame", "text") from error
     table: dict[str, str] = BRITISH_ENGLISH_SPELLINGS
-    return {british: word for british, word in table.items() if british not in _LEFT_ALONE}
+    return {british: word for british, word in (table | _ADDED).items() if british not in _LEFT_ALONE}

@@ -40,7 +40,7 @@ class WordingConfig(StageConfig):
     )
     mentions: Literal["keep", "strip"] = Field("keep", description="@names in the text")
     addresses: Literal["keep", "strip"] = Field("keep", description="web addresses in the text")
-    british: tuple[str, ...] = Field((), description="sources or subsets whose spelling is made American")
+    british: tuple[str, ...] = Field(default=(), description="sources or subsets whose spelling is made American")
 
 
 @dataclass(frozen=True)

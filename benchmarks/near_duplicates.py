@@ -1,0 +1,60 @@
+"""The index of perceptual hashes: seconds, peak memory and recall at growing numbers of hashes.
+
+Random 64-bit hashes, and a copy of one in a hundred with 1 to 8 bits flipped; a copy is found when the index returns
+its pair. ``python benchmarks/near_duplicates.py [--millions 0.1 0.3 1 3 10]``; each size runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import time
+
+import numpy as np
+
+from diptych.fits.hash_index import near_pairs
+
+DISTANCE = 8
+
+
+def planted(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct hashes in which row ``originals[n]`` was copied to row ``copies[n]`` with up to eight bits flipped."""
+    chance = np.random.default_rng(count)
+    copied = count // 100
+    originals = chance.integers(0, 1 << 64, count - copied, np.uint64)
+    flips = np.zeros(copied, np.uint64)
+    for n in range(copied):
+        bits = chance.choice(64, chance.integers(1, DISTANCE + 1), replace=False)
+        flips[n] = np.bitwise_or.reduce(np.uint64(1) << bits.astype(np.uint64))
+    hashes = np.concatenate([originals, originals[:copied] ^ flips])
+    return hashes, np.arange(copied), np.arange(count - copied, count)
+
+
+def run(count: int) -> tuple[float, float, float, int]:
+    """Seconds, peak memory in GiB (with the hashes and Python), recall of planted copies, other pairs found."""
+    hashes, originals, copies = planted(count)
+    start = time.perf_counter()
+    first, second, _ = near_pairs(hashes, DISTANCE)
+    seconds = time.perf_counter() - start
+    found = np.isin(originals * count + copies, first * count + second)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    return seconds, peak, float(found.mean()), len(first) - int(found.sum())
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--millions", type=float, nargs="+", default=[0.1, 0.3, 1, 3, 10])
+    print("| hashes | seconds | microseconds a hash | peak memory, GiB | recall of copies | other pairs |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    for millions in parser.parse_args().millions:
+        count = round(millions * 1e6)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, peak, recall, others = pool.apply(run, (count,))
+        each = 1e6 * seconds / count
+        print(f"| {count:,} | {seconds:.1f} | {each:.1f} | {peak:.2f} | {recall:.4f} | {others:,} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
