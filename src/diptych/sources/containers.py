@@ -1,14 +1,76 @@
-"""Pictures inside larger files: their addresses, and the records that a torn file still holds."""
+"""Pictures inside larger files: sources of such files, their addresses, and the records that a torn one still holds."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
 
-from diptych.sources.base import Missed
+from pydantic import Field
+
+from diptych.records import Found
+from diptych.sources.base import Missed, Source, SourceConfig
 from diptych.sources.fetch import Fetcher
+from diptych.sources.folder import walk_files
+from diptych.sources.malformed import Malformed
+from diptych.sources.spool import Spool
 from diptych.sources.urls import file_url
 
-__all__ = ["member_url", "torn"]
+__all__ = ["ContainerConfig", "Containers", "member_url", "torn"]
+
+
+class ContainerConfig(SourceConfig):
+    """Settings that sources of container files share."""
+
+    path: str = Field(description="One file, or a folder with such files at any depth, relative to the recipe")
+    max_malformed: int = Field(default=100, ge=0, description="More malformed entries than this end the crawl")
+
+
+class Containers(Source):
+    """Records from one container file or from all of a folder, file by file in sorted order."""
+
+    config: ContainerConfig
+    endings: ClassVar[tuple[str, ...]]
+    torn_by: ClassVar[tuple[type[Exception], ...]]
+    """What reading a damaged file raises."""
+
+    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
+        super().__init__(config, folder)
+        self.malformed: list[str] = []
+        """Entries that were left out: file, place, what is wrong."""
+
+    def files(self) -> Path:
+        """``file:`` addresses are relative to the folder."""
+        path = self.path(self.config.path, "path")
+        return path if path.is_dir() else path.parent
+
+    def names(self) -> Iterator[str]:
+        """The files, relative to the folder."""
+        path = self.path(self.config.path, "path")
+        if path.is_file():
+            yield path.name
+            return
+        yield from (name for name in walk_files(path) if name.endswith(self.endings))
+
+    def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
+        """Every record; of a file that breaks off those before the break, and what earlier crawls read of its rest."""
+        malformed = Malformed(self.name, self.config.max_malformed)
+        self.malformed = malformed.lines
+        with Spool() as seen:
+            for name in self.names():
+                began: set[str] = set()
+                try:
+                    yield from self.read_file(fetcher, name, malformed, seen, began)
+                except self.torn_by as error:
+                    malformed.add(self.files() / name, "file", f"a whole {self.endings[0][1:]} file", error)
+                    yield from torn(fetcher, name, began)
+
+    @abstractmethod
+    def read_file(
+        self, fetcher: Fetcher, name: str, malformed: Malformed, seen: Spool, began: set[str]
+    ) -> Iterator[Found | Missed]:
+        """The records of one file; their ids go to ``seen`` (those of all files) and ``began`` (of this one)."""
 
 
 def member_url(container: str, member: str) -> str:

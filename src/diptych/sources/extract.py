@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from selectolax.lexbor import LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from diptych.records import Document, Picture
 from diptych.sources.html import Html, attribute, squeeze
@@ -21,7 +21,7 @@ from diptych.sources.pictures import page_pictures
 
 __all__ = ["EXTRACTOR", "Extracted", "extract"]
 
-EXTRACTOR = 2
+EXTRACTOR = 3
 """Raise it when the result for any page can change: stored pages are then read again without fetching."""
 _CONTAINERS = ('[itemprop~="articleBody"]', "article", "main", '[role="main"]')
 _SKIPPED = frozenset(
@@ -164,9 +164,11 @@ def _fallback(page: Html) -> list[str]:
     """Main text of a page without an article element, by trafilatura."""
     import trafilatura
 
+    plain = LexborHTMLParser(page.text)
+    plain.unwrap_tags(["span", "font"])  # it drops those whose class has "menu" or "caption" in it, with their words
     text = None
     with contextlib.suppress(Exception):  # it raises whatever lxml raises on odd markup
-        text = trafilatura.extract(page.text, include_comments=False, include_tables=True, fast=True)
+        text = trafilatura.extract(plain.html or page.text, include_comments=False, include_tables=True, fast=True)
     return [line for part in (text or "").splitlines() if (line := squeeze(part))]
 
 

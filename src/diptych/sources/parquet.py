@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -18,10 +17,9 @@ from pydantic import Field
 
 from diptych.exceptions import RecipeError, SourceError
 from diptych.records import Document, Found, Picture
-from diptych.sources.base import Missed, Source, SourceConfig
-from diptych.sources.containers import member_url, torn
+from diptych.sources.base import Missed
+from diptych.sources.containers import ContainerConfig, Containers, member_url
 from diptych.sources.fetch import Fetcher
-from diptych.sources.folder import walk_files
 from diptych.sources.malformed import Malformed
 from diptych.sources.spool import Spool
 from diptych.sources.tables import Row, extra_json, text_of
@@ -35,11 +33,10 @@ _DEV = frozenset({"validation", "valid", "val"})
 _CAPTIONS = ("caption", "captions", "text", "sentences", "description", "title")
 
 
-class ParquetConfig(SourceConfig):
+class ParquetConfig(ContainerConfig):
     """Settings of a Parquet source; columns are found by their type and name when not given."""
 
     kind: Literal["parquet"] = "parquet"  # pyright: ignore[reportIncompatibleVariableOverride]
-    path: str = Field(description="A .parquet file, or a folder with them at any depth, relative to the recipe")
     images: tuple[str, ...] = Field(default=(), description="Image columns; those that look like one when empty")
     caption: str = Field(default="", description="Column with the caption or a list of them; by name when empty")
     id: str = Field(default="", description="Column with the record's own id; file and row when empty")
@@ -49,35 +46,20 @@ class ParquetConfig(SourceConfig):
     split: str = Field(default="", description="Column with the official split")
     splits: bool = Field(default=False, description="Take official splits from the names of files and folders")
     language: str = Field(default="", max_length=8, description="ISO 639-1 of all texts")
-    max_malformed: int = Field(default=100, ge=0, description="More malformed rows than this end the crawl")
 
 
-class Parquet(Source):
+class Parquet(Containers):
     """Pictures and text from Parquet files."""
 
     Config = ParquetConfig
-    config: ParquetConfig
+    config: ParquetConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
-        super().__init__(config, folder)
-        self.malformed: list[str] = []
-        """Rows that were left out: file, row, what is wrong."""
-
-    def files(self) -> Path:
-        """``file:`` addresses are relative to the folder."""
-        path = self.path(self.config.path, "path")
-        return path if path.is_dir() else path.parent
-
-    def _names(self) -> Iterator[str]:
-        path = self.path(self.config.path, "path")
-        if path.is_file():
-            yield path.name
-            return
-        yield from (name for name in walk_files(path) if name.endswith(".parquet"))
+    endings = (".parquet",)
+    torn_by = (OSError, pa.ArrowException)
 
     def check(self) -> None:
         """There are files, and the first has an image column and the columns that the settings name."""
-        first = next(self._names(), None)
+        first = next(self.names(), None)
         if first is None:
             raise RecipeError(f"source {self.name!r}, path: no .parquet file in {self.files()}")
         try:
@@ -90,20 +72,7 @@ class Parquet(Source):
             lacks = f"has no column {missing}" if missing else "has no image column (struct of bytes and path)"
             raise SourceError(f"source {self.name!r}: {first} {lacks}; it has {schema.names}")
 
-    def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
-        """One record a row, file by file in sorted order; pictures become blobs as they are read."""
-        malformed = Malformed(self.name, self.config.max_malformed)
-        self.malformed = malformed.lines
-        with Spool() as seen:
-            for name in self._names():
-                began: set[str] = set()
-                try:
-                    yield from self._file(fetcher, name, malformed, seen, began)
-                except (OSError, pa.ArrowException) as error:
-                    malformed.add(self.files() / name, "file", "a whole Parquet file", error)
-                    yield from torn(fetcher, name, began)
-
-    def _file(
+    def read_file(
         self, fetcher: Fetcher, name: str, malformed: Malformed, seen: Spool, began: set[str]
     ) -> Iterator[Found | Missed]:
         path = self.files() / name

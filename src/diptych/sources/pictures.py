@@ -3,14 +3,17 @@
 The address is, in this order: a lazy-loading attribute (``data-srcset``, ``data-src`` and its relatives), the largest
 candidate of ``srcset`` (its own, or of ``<source>`` in its ``<picture>``), ``src``. Inline ``data:`` images are none.
 
-The caption is the ``<figcaption>`` of its figure, else its ``alt``, else text nearby that is marked as a caption. What
-stands in ``<noscript>`` or ``<template>`` counts only where the page has no other mention of it.
+The caption is, in this order of trust: the ``<figcaption>`` of its figure, or what a box that older markup uses for one
+(``mediaobject``, ``figure``, ``thumb``, ``wp-caption``) marks as caption; its ``alt``; text nearby that is marked as a
+caption; the title of such a box. What stands in ``<noscript>`` or ``<template>`` counts only where nothing else on the
+page mentions it.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from selectolax.lexbor import LexborNode
 
@@ -21,7 +24,9 @@ __all__ = ["page_pictures"]
 
 _LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set")
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-url", "data-hi-res-src", "data-full-src")
-_CAPTION_CLASS = re.compile(r"(^|[\s_-])(caption|legend|bildunterschrift|img-?desc)|caption-?text", re.I)
+_CAPTION_CLASS = re.compile(r"(^|[\s_-])((thumb)?caption|legend|bildunterschrift|img-?desc)|caption-?text", re.I)
+_BOX_CLASS = frozenset("mediaobject figure informalfigure thumb thumbinner wp-caption".split())
+_TITLE_CLASS = frozenset("title figure-title".split())
 _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[wxh]")
 _MOST = 2000
 """Pictures of one page that are looked at."""
@@ -104,7 +109,41 @@ def _caption(node: LexborNode, alt: str) -> str:
         text = squeeze(label.text()) if label is not None else ""
         if text:
             return text
-    return alt or _nearby(node)
+    boxes = _boxes(node)
+    own = next((text for box in boxes if (text := _marked(box, _is_caption))), "")
+    return own or alt or _nearby(node) or next((text for box in boxes if (text := _marked(box, _is_title))), "")
+
+
+def _boxes(node: LexborNode) -> list[LexborNode]:
+    """The boxes with a class as figures have, from the image outwards."""
+    return [above for above in itertools.islice(_ancestors(node), 6) if _is_box(above)]
+
+
+def _is_box(node: LexborNode) -> bool:
+    return node.tag == "div" and not _BOX_CLASS.isdisjoint(_classes(node))
+
+
+def _marked(box: LexborNode, marks: Callable[[LexborNode], bool]) -> str:
+    """The text of the one element that is marked and belongs to this box, not to one inside it; else empty."""
+    found = [
+        node
+        for node in box.css("div[class], p[class]")
+        if marks(node) and next((a.mem_id for a in _ancestors(node) if _is_box(a)), 0) == box.mem_id
+    ]
+    text = squeeze(found[0].text()) if len(found) == 1 and found[0].css_first("img") is None else ""
+    return text if len(text) <= _NEAR else ""
+
+
+def _is_caption(node: LexborNode) -> bool:
+    return any(_CAPTION_CLASS.search(name) and name not in _BOX_CLASS for name in _classes(node))
+
+
+def _is_title(node: LexborNode) -> bool:
+    return not _TITLE_CLASS.isdisjoint(_classes(node))
+
+
+def _classes(node: LexborNode) -> list[str]:
+    return attribute(node, "class").split()
 
 
 def _nearby(node: LexborNode) -> str:

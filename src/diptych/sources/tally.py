@@ -10,6 +10,10 @@ from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Mark, Row
 
 __all__ = ["CrawlReport", "Tally", "summarise"]
 
+_PLURAL = {kind: f"{kind}s" for kind in ("page", "image", "file", "sitemap")} | {
+    "robots": "robots.txt",
+    "api": "API answers",
+}
 _COUNTED = ("page", "image", "file", "api")
 
 
@@ -55,7 +59,7 @@ class CrawlReport:
     def lines(self) -> list[str]:
         """For people."""
         fetched = ", ".join(
-            f"{sum(by.values())} {kind}s ({', '.join(f'{n} {outcome}' for outcome, n in sorted(by.items()))})"
+            f"{sum(by.values())} {_PLURAL[kind]} ({', '.join(f'{n} {outcome}' for outcome, n in sorted(by.items()))})"
             for kind, by in sorted(self.counts.items())
         )
         out = [
@@ -113,7 +117,7 @@ class Tally:
             return
         self.counts[row.kind][row.outcome] += 1
         good = row.outcome in ("ok", "not_modified")
-        if not good:
+        if not good and not (row.kind == "robots" and row.outcome == "gone"):  # no robots.txt: all is allowed
             self.reasons[row.code or row.outcome] += 1
         if row.kind in _COUNTED:
             self.by_source[row.source]["good" if good else row.outcome] += 1

@@ -61,6 +61,8 @@ class _Exchange:
     def __init__(self, seconds: float) -> None:
         self.ends = time.monotonic() + seconds
         self.late = False
+        self.fresh = False
+        """Whether a connection was made for it; else a kept one serves."""
         self.connection: HTTPConnection | None = None
         self.socket: socket.socket | None = None
 
@@ -99,11 +101,11 @@ class _Watchdog:
         with self._lock:
             self._running.discard(exchange)
 
-    def hold(self, connection: HTTPConnection, sock: socket.socket | None = None) -> None:
+    def hold(self, connection: HTTPConnection, sock: socket.socket | None = None, fresh: bool = False) -> None:
         """The exchange of this thread now uses ``connection``."""
         exchange = getattr(self.current, "exchange", None)
         if exchange is not None:
-            exchange.connection = connection
+            exchange.connection, exchange.fresh = connection, exchange.fresh or fresh
             exchange.socket = sock or exchange.socket
 
     def _watch(self) -> None:
@@ -125,6 +127,7 @@ class _Guarded:
     allow_private = False
 
     def _new_conn(self) -> socket.socket:
+        _WATCHDOG.hold(self, fresh=True)  # type: ignore[arg-type]
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
         _WATCHDOG.hold(self, sock)  # type: ignore[arg-type]
         peer = str(sock.getpeername()[0])
@@ -201,7 +204,12 @@ class Transport:
         try:
             prepared = self._prepare(url, headers)
             timeout = min(self.settings.timeout, self.settings.total_time)
-            response = self._adapter.send(prepared, stream=True, timeout=timeout, proxies=self._proxies)
+            while response is None:
+                try:
+                    response = self._adapter.send(prepared, stream=True, timeout=timeout, proxies=self._proxies)
+                except requests.exceptions.ConnectionError:
+                    if exchange.fresh or exchange.late:
+                        raise  # else a kept connection that its server was just closing: ask on the next one
             found = {name.lower(): value for name, value in response.headers.items()}
             body = b""
             if 200 <= response.status_code < 300:

@@ -11,90 +11,65 @@ import json
 import tarfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from diptych.exceptions import RecipeError
 from diptych.records import Document, Found, Picture
-from diptych.sources.base import Missed, Source, SourceConfig
+from diptych.sources.base import Missed
 from diptych.sources.charset import decode_text
-from diptych.sources.containers import member_url, torn
+from diptych.sources.containers import ContainerConfig, Containers, member_url
 from diptych.sources.fetch import Fetcher
-from diptych.sources.folder import PICTURES, walk_files
+from diptych.sources.folder import PICTURES
 from diptych.sources.malformed import Malformed
 from diptych.sources.spool import Spool
 from diptych.sources.tables import extra_json, text_of
 
 __all__ = ["WebDataset", "WebDatasetConfig"]
 
-_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _TEXTS = (".txt", ".text", ".caption", ".json")
 _Sample = list[tuple[str, bytes]]
 
 
-class WebDatasetConfig(SourceConfig):
+class WebDatasetConfig(ContainerConfig):
     """Settings of a WebDataset source."""
 
     kind: Literal["webdataset"] = "webdataset"  # pyright: ignore[reportIncompatibleVariableOverride]
-    path: str = Field(description="A .tar shard, or a folder with them at any depth, relative to the recipe")
     caption: str = Field(default="caption", description="Key of the .json with the caption, where there is no .txt")
     title: str = Field(default="", description="Key of the .json with the document's title")
     split: str = Field(default="", description="Official split of all these records; none when empty")
     language: str = Field(default="", max_length=8, description="ISO 639-1 of all texts")
     max_member: int = Field(default=50_000_000, gt=0, description="Members with more bytes are left out")
-    max_malformed: int = Field(default=100, ge=0, description="More malformed members than this end the crawl")
 
 
-class WebDataset(Source):
+class WebDataset(Containers):
     """Pictures and text from tar shards."""
 
     Config = WebDatasetConfig
-    config: WebDatasetConfig
+    config: WebDatasetConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
-        super().__init__(config, folder)
-        self.malformed: list[str] = []
-        """Members that were left out: shard, member, what is wrong."""
-
-    def files(self) -> Path:
-        """``file:`` addresses are relative to the folder."""
-        path = self.path(self.config.path, "path")
-        return path if path.is_dir() else path.parent
-
-    def _names(self) -> Iterator[str]:
-        path = self.path(self.config.path, "path")
-        if path.is_file():
-            yield path.name
-            return
-        yield from (name for name in walk_files(path) if name.endswith(_ENDINGS))
+    endings = (".tar", ".tar.gz", ".tgz")
+    torn_by = (OSError, EOFError, tarfile.TarError, zlib.error)
 
     def check(self) -> None:
         """There are shards."""
-        if next(self._names(), None) is None:
-            raise RecipeError(f"source {self.name!r}, path: no shard ({', '.join(_ENDINGS)}) in {self.files()}")
+        if next(self.names(), None) is None:
+            raise RecipeError(f"source {self.name!r}, path: no shard ({', '.join(self.endings)}) in {self.files()}")
 
-    def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
-        """One record a key, shard by shard in sorted order."""
-        malformed = Malformed(self.name, self.config.max_malformed)
-        self.malformed = malformed.lines
-        with Spool() as seen:
-            for name in self._names():
-                began: set[str] = set()
-                try:
-                    for key, sample in self._samples(name, malformed):
-                        record = f"{name}/{key}"
-                        if seen.get(record):
-                            malformed.add(self.files() / name, key, "the files of a key next to each other", "it again")
-                            continue
-                        seen.fill([(record, "seen")])
-                        began.add(record)
-                        if (found := self._found(fetcher, name, key, sample, malformed)) is not None:
-                            yield found
-                except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-                    malformed.add(self.files() / name, "shard", "a whole tar file", error)
-                    yield from torn(fetcher, name, began)
+    def read_file(
+        self, fetcher: Fetcher, name: str, malformed: Malformed, seen: Spool, began: set[str]
+    ) -> Iterator[Found | Missed]:
+        """One record a key."""
+        for key, sample in self._samples(name, malformed):
+            record = f"{name}/{key}"
+            if seen.get(record):
+                malformed.add(self.files() / name, key, "the files of a key next to each other", "it again")
+                continue
+            seen.fill([(record, "seen")])
+            began.add(record)
+            if (found := self._found(fetcher, name, key, sample, malformed)) is not None:
+                yield found
 
     def _samples(self, name: str, malformed: Malformed) -> Iterator[tuple[str, _Sample]]:
         """(key, members) as they follow each other; the last sample of a shard that breaks off is not given."""

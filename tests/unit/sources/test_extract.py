@@ -199,3 +199,22 @@ def test_odd_markup_ends() -> None:
     assert "crane" in extract(html(f"<article>{deep}</article>")).document.text
     for data in (b"", b"\0\0\0", b"<", b"<html", b"<!--", b"\xff" * 500, b"<table><p><table>" * 300):
         extract(Html.parse(data, "text/html", URL))
+
+
+def test_captions_of_markup_older_than_figure() -> None:
+    docbook = (
+        "<div class=figure><p class=title><strong>Figure 1. Views</strong></p><div class=figure-contents>"
+        "<div class=mediaobject><img src=a alt='Both views'><div class=caption><p>As grid</p></div></div>"
+        "<div class=mediaobject><img src=b alt='Both views'></div></div></div>"
+        "<div class=figure><p class=title>Figure 2. Alone</p><div class=mediaobject><img src=c></div></div>"
+    )
+    assert [caption for _, caption in images(docbook)] == ["As grid", "Both views", "Figure 2. Alone"]
+    wiki = "<div class=thumbinner><img src=a alt=Heron><div class=thumbcaption>Grey</div></div>"
+    assert images(f"<div class='thumb tright'>{wiki}</div>")[0][1] == "Grey"
+    shared = "<div class=figure><img src=a><img src=b alt=B><p class=caption>Left and right</p></div>"
+    assert [caption for _, caption in images(shared)] == ["Left and right"] * 2
+
+
+def test_words_in_spans_stay_whatever_their_class() -> None:
+    body = f"<div><p>Go to <span class=guimenu>File</span> → <span class=guimenuitem>Open</span>. {TEXT}</p></div>"
+    assert "Go to File → Open." in read(f"<h3>T</h3>{body}{body.replace('Go', 'Then go')}").document.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -40,3 +42,28 @@ def test_a_proxy(server: Any, reply: Any) -> None:
     for inside in ("http://127.0.0.1/a", "http://169.254.169.254/a", "http://localhost/a", "http://[::1]/a"):
         with pytest.raises(Failure, match="private address"):
             sender.get(inside, "h", 100, {}, "*/*")
+
+
+def test_a_kept_connection_that_its_server_closes_costs_no_answer() -> None:
+    """The server says keep-alive and hangs up when the next request is on its way: asked again on a new connection."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    asked: list[int] = []
+
+    def serve() -> None:
+        for number in range(4):
+            peer, _ = listening.accept()
+            with peer:
+                peer.recv(4096)
+                asked.append(number)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+                peer.recv(4096)  # the next request, which gets no answer
+
+    threading.Thread(target=serve, daemon=True).start()
+    sender = transport({}, allow_private=True)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    for _ in range(3):
+        assert sender.get(url, "h", 100, {}, "*/*").body == b"x"
+    assert asked == [0, 1, 2]
+    listening.close()
+    with pytest.raises(Failure):
+        sender.get("http://127.0.0.1:9/", "h", 100, {}, "*/*")
