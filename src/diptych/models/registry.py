@@ -15,6 +15,7 @@ __all__ = ["MODELS", "find_task"]
 MODELS: dict[str, str] = {
     "ananet": "diptych.models.ananet.task:AnANetTask",
     "gap": "diptych.models.gap.task:GapTask",
+    "hcscl": "diptych.models.hcscl.task:HcsclTask",
     "mkp": "diptych.models.mkp.task:MkpTask",
 }
 """Name to ``module:Class``."""

@@ -50,6 +50,10 @@ class HcsclBatch:
     outputs_BT: Tensor | None = None
     """the summary's words and [EOS]; PAD behind"""
     keys: tuple[str, ...] = ()
+    images: tuple[tuple[str, ...], ...] = ()
+    """keys of the candidates"""
+    summaries: tuple[str, ...] = ()
+    """the summaries as they are written"""
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch there; word counts stay where packing wants them."""

@@ -15,15 +15,11 @@ from diptych.models.common.cross_modality import CrossModalityLayer, Score
 from diptych.models.common.masking import length_mask
 from diptych.models.common.recurrent import run_padded
 from diptych.models.hcscl.batch import HcsclBatch
+from diptych.models.hcscl.config import Variant
 from diptych.models.hcscl.scenes import ImageGraph, ReadoutMax
 from diptych.models.hcscl.summarizer import Memory, Selector, Summarizer
 
-__all__ = ["Encoded", "Hcscl", "HcsclSizes", "Variant"]
-
-Variant = Literal[
-    "full", "word_object_only", "sentence_scene_only", "no_sentence_scene_fusion", "no_word_object_fusion"
-]
-"""The full model and the four rows of Table 4."""
+__all__ = ["Encoded", "Hcscl", "HcsclSizes"]
 
 
 @dataclass(frozen=True)

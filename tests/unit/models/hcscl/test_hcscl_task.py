@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.models.common.text_encoder import load_encoder
+from diptych.models.hcscl.batch import BOS, EOS, UNK
+from diptych.models.hcscl.config import HcsclConfig
+from diptych.models.hcscl.data import candidates_of, count_tokens, fields_of
+from diptych.models.hcscl.task import HcsclTask
+from diptych.naming import sentence_key
+from diptych.training.config import make_config
+from diptych.training.task import Moment, State
+
+SENTENCES = ("A red bus stands", "The dog runs home now", "Nobody saw it")
+SUMMARY = "A red bus runs"
+
+
+def item(field: str, text: str) -> dict[str, Any]:
+    return {"field": field, "paragraph": 0, "text": text, "start": 0, "end": len(text), "tokens": text.split()}
+
+
+def sample(number: int, *, images: tuple[str, ...] = ("b", "a", "c"), choice: int | None = 0) -> Mapping[str, Any]:
+    """Image b has three objects in two scenes, a has none, c one; c's rows come first, d is no candidate."""
+    draw = np.random.default_rng(number)
+    texts = [*SENTENCES, SUMMARY]
+    order = [3, 1, 0, 2]
+
+    def features(count: int) -> np.ndarray:
+        return draw.normal(size=(count, 5)).astype(np.float16)
+
+    return {
+        "key": f"r{number}",
+        "documents.summary": SUMMARY,
+        "sentences.items": [item("title", "News"), *(item("text", t) for t in SENTENCES), item("summary", SUMMARY)],
+        "bert.key": [sentence_key(texts[n]) for n in order],
+        "bert.words": [texts[n].split() for n in order],
+        "bert.tokens": [draw.normal(size=(len(texts[n].split()), 6)).astype(np.float16) for n in order],
+        "best_image.images": list(images),
+        "best_image.choice": choice,
+        "regions.key": ["c", "b", "a", "d"],
+        "regions.width": [100, 200, 100, 10],
+        "regions.height": [50, 100, 100, 10],
+        "regions.boxes": [
+            [[0, 0, 50, 50]],
+            [[0, 0, 100, 100], [20, 0, 120, 100], [150, 50, 200, 100]],
+            [],
+            [[0, 0, 1, 1]],
+        ],
+        "regions.attributes": [["red"], ["blue", None, "red"], [], ["odd"]],
+        "regions.features": [features(1), features(3), features(0), features(1)],
+        "scene_graph.key": ["b", "c", "a", "d"],
+        "scene_graph.edges": [[{"a": 0, "b": 1, "iou": 0.6667}], [], [], []],
+        "scene_graph.scenes": [[0, 0, 1], [0], [], [0]],
+    }
+
+
+def make_task(**settings: Any) -> HcsclTask:
+    config = make_config(HcsclConfig, HcsclTask.presets["debug"], {"contextual": 6, "region": 5, **settings})
+    assert isinstance(config, HcsclConfig)
+    words, attributes = count_tokens([sample(0)])
+    return HcsclTask(config, State({}, {"words": sorted(words), "attributes": sorted(attributes)}))
+
+
+def test_candidates_stand_in_the_order_of_their_hashes() -> None:
+    assert candidates_of(sample(0)).images == ("a", "b", "c")
+    assert candidates_of(sample(0)).choice == 1
+    assert candidates_of(sample(0, images=("c", "b", "c"), choice=2)).choice == 1
+    assert candidates_of(sample(0, choice=None)).choice == -1
+
+
+def test_objects_of_all_candidates_are_joined_with_their_scenes() -> None:
+    task = make_task()
+    batch = task.collate([sample(0), sample(1, images=("a",), choice=None)], "documents")
+    assert batch.image_of_BQ.tolist() == [[1, 1, 1, 2], [-1] * 4]
+    assert batch.scene_of_BQ.tolist() == [[0, 0, 1, 2], [-1] * 4]
+    assert batch.image_of_BZ.tolist() == [[1, 1, 2], [-1] * 3]
+    assert batch.image_counts_B.tolist() == [3, 1] and batch.choice_B.tolist() == [1, -1]  # type: ignore[union-attr]
+    expected = np.zeros((4, 4), np.float32)
+    expected[0, 1] = expected[1, 0] = 0.6667
+    np.testing.assert_array_equal(batch.iou_BQQ[0], expected)
+    boxes = [[0, 0, 0.5, 1], [0.1, 0, 0.6, 1], [0.75, 0.5, 1, 1], [0, 0, 0.5, 1]]  # shares of width and height
+    np.testing.assert_allclose(batch.boxes_BQ4[0], boxes)
+    names = ["", *task.attributes]
+    assert [names[n] for n in batch.attributes_BQ[0].tolist()] == ["blue", "", "red", "red"]
+
+
+def test_words_are_the_article_sentences_and_targets_the_summary() -> None:
+    one = sample(0)
+    task = make_task(words=3, sentences=4)
+    batch = task.collate([one], "documents")
+    assert batch.word_counts_BS.tolist() == [[3, 1, 3, 2]]  # four words are split 3 + 1; the last sentence is cut off
+    place = one["bert.key"].index(sentence_key(SENTENCES[0]))
+    np.testing.assert_allclose(batch.words_BSWc[0, 1, 0], one["bert.tokens"][place][3])
+    ids = [task.words[w] for w in ("a", "red", "bus", "runs")]
+    assert batch.inputs_BT is not None and batch.outputs_BT is not None
+    assert batch.inputs_BT.tolist() == [[BOS, *ids]] and batch.outputs_BT.tolist() == [[*ids, EOS]]
+    short = make_task(summary_words=2)
+    short.words.pop("red")
+    assert short.collate([one], "documents").outputs_BT.tolist() == [[ids[0], UNK, EOS]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["full", *HcsclTask.ablations, "text_only"])
+def test_every_variant_makes_a_step_and_summarizes(name: str) -> None:
+    variant = HcsclTask.ablations.get(name) or HcsclTask.baselines.get(name)
+    task = make_task(**(dict(variant.settings) if variant and not callable(variant) else {}), beam=2, min_words=1)
+    assert ("regions.features" in fields_of(task.config)) == (name != "text_only")
+    torch.manual_seed(0)
+    module = task.build()
+    samples = [sample(0), sample(1, choice=None), sample(2, images=(), choice=None)]
+    terms = task.loss(module, {"documents": task.collate(samples, "documents")}, Moment("train"))  # type: ignore[arg-type]
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    assert set(terms) == ({"text"} if name == "text_output_only" else {"text", "image"})
+    assert all(torch.isfinite(term) for term in terms.values())
+    lines = task.predict(module.eval(), task.collate(samples, "scored"))  # type: ignore[arg-type]
+    assert [len(line["images"]) for line in lines] == [3, 3, 0]
+    metrics = task.evaluate(lines)
+    if name == "text_output_only":
+        assert np.isnan(metrics["image_precision"])
+    elif name == "text_only":
+        assert metrics["image_precision"] == pytest.approx(1 / 3) == metrics["image_chance"]  # all tied
+    else:
+        assert metrics["image_precision"] in (0.0, 1.0) and metrics["image_chance"] == pytest.approx(1 / 3)
+
+
+def test_without_a_vote_there_is_no_image_loss_but_a_graph() -> None:
+    task = make_task()
+    terms = task.loss(task.build(), {"documents": task.collate([sample(0, choice=None)], "documents")}, Moment("train"))  # type: ignore[arg-type]
+    assert terms["image"].item() == 0 and terms["image"].requires_grad
+
+
+def test_baselines() -> None:
+    task = make_task()
+    for name in ("lead", "text_rank", "random"):
+        baseline = HcsclTask.baselines[name]
+        assert callable(baseline)
+        lines = baseline(task, [], [sample(0)], 3)
+        assert lines == baseline(task, [], [sample(0)], 3)
+        assert lines[0]["predicted"] in SENTENCES and len(lines[0]["image_scores"]) == 3  # type: ignore[arg-type]
+    lead = HcsclTask.baselines["lead"]
+    assert callable(lead) and lead(task, [], [sample(0)], 0)[0]["predicted"] == SENTENCES[0]
+    metrics = task.evaluate(lead(task, [], [sample(0)], 0))
+    assert metrics["rouge_1"] == pytest.approx(0.75) and metrics["image_precision"] == pytest.approx(1 / 3)
+
+
+def test_decoder_embeddings_start_from_the_encoders_input_table() -> None:
+    encoder = load_encoder("random:0")
+    table = encoder.input_vectors(["ab", "a", ""])
+    np.testing.assert_allclose(table[0], (table[1] + encoder.input_vectors(["b"])[0]) / 2, rtol=1e-5)
+    assert (table[2] == 0).all()
+    config = make_task(output_word=table.shape[1]).config
+    task = HcsclTask(config, State({"output_vectors": table[:2]}, {"words": ["ab", "a"], "attributes": []}))
+    np.testing.assert_array_equal(task.build().summarizer.embedding.weight[4:].detach(), table[:2])  # type: ignore[union-attr,index]
+    assert set(HcsclTask.ablations) <= set(HcsclTask.paper.rows)
