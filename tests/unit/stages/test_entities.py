@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image
 
+from diptych import environment
 from diptych.exceptions import StageError
 from diptych.stage import Batch, Output, Status
 from diptych.stages import entities_baidu
@@ -60,7 +61,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     server.answers, server.pictures = [GOOD], []
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    monkeypatch.setenv("BAIDU_ACCESS_TOKEN", TOKEN)
+    monkeypatch.setattr(environment, "_environment", {"BAIDU_ACCESS_TOKEN": TOKEN})
     assert entities_baidu.ask.__kwdefaults__
     monkeypatch.setitem(entities_baidu.ask.__kwdefaults__, "pause", lambda seconds: None)
     yield server
@@ -140,7 +141,7 @@ def test_without_quota_nothing_more_is_asked(service: Service) -> None:
 
 
 def test_a_wrong_token_ends_the_stage(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BAIDU_ACCESS_TOKEN", "wrong")
+    monkeypatch.setattr(environment, "_environment", {"BAIDU_ACCESS_TOKEN": "wrong"})
     with pytest.raises(StageError, match="refuses the token .error 110") as error:
         run(service, picture())
     assert "wrong" not in str(error.value)

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from diptych import weights
-from diptych.exceptions import MissingExtra, UsageError
+from diptych.exceptions import UsageError
+from diptych.models.common.model_folder import load_folder, registered_folder, require_transformers
 from diptych.stages.splitting import tokens
 
 __all__ = ["ENCODERS", "Encoded", "TextEncoder", "encoder_weights", "hidden_size", "load_encoder", "word_spans"]
@@ -111,6 +110,17 @@ class TextEncoder:
         """Vectors of the pieces of each text without the special ones, float32 (pieces, size)."""
         return [vectors for _, vectors in self._pieces(texts)[0]]
 
+    def input_vectors(self, words: Sequence[str]) -> np.ndarray:
+        """The encoder's input table for each word, the mean of its pieces', float32 (words, size); zeros for none."""
+        table = self._model.get_input_embeddings().weight.detach().float().cpu().numpy()
+        found = np.zeros((len(words), table.shape[1]), np.float32)
+        for row, encoded in zip(
+            found, self._tokenizer.encode_batch(list(words), add_special_tokens=False), strict=True
+        ):
+            if encoded.ids:
+                row[:] = table[encoded.ids].mean(0)
+        return found
+
     def _sentence(self, vectors: np.ndarray, special: np.ndarray) -> np.ndarray:
         if self._pooling == "first":
             return special[0] if len(special) else vectors[0]
@@ -178,18 +188,14 @@ def load_encoder(
     name: str = "minilm", folder: str | Path | None = None, device: str = "cpu", **options: Any
 ) -> TextEncoder:
     """A registered encoder, ``random:<seed>`` (untrained, over bytes: for tests), or that of a model folder."""
-    for package in ("torch", "transformers"):
-        if find_spec(package) is None:
-            raise MissingExtra(package, "bert")
+    require_transformers()
     if folder is not None:
-        return TextEncoder(*_from_folder(Path(folder)), device, **options)
+        return TextEncoder(*load_folder(Path(folder)), device, **options)
     if weights.is_random(name):
         return TextEncoder(*_random(weights.random_seed(name)), device, **options)
-    files = [weights.path(n) for n in encoder_weights(name)]
-    with tempfile.TemporaryDirectory(prefix="diptych-encoder-") as place:
-        for file, call in zip(files, ("model.safetensors", "config.json", "tokenizer.json"), strict=True):
-            (Path(place) / call).symlink_to(file)
-        return TextEncoder(*_from_folder(Path(place)), device, **options)
+    calls = ("model.safetensors", "config.json", "tokenizer.json")
+    with registered_folder(dict(zip(calls, encoder_weights(name), strict=True))) as place:
+        return TextEncoder(*load_folder(place), device, **options)
 
 
 def encoder_weights(name: str) -> tuple[str, ...]:
@@ -210,31 +216,6 @@ def hidden_size(name: str, folder: str | Path | None = None) -> int:
         return RANDOM_SIZE
     encoder_weights(name)
     return ENCODERS[name]
-
-
-def _from_folder(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a Hugging Face folder; its own code never runs."""
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # heads that are left out are no news
-    logging.disable_progress_bar()
-    try:
-        model: Any = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if (folder / "tokenizer.json").is_file():
-            from tokenizers import Tokenizer
-
-            return model, Tokenizer.from_file(str(folder / "tokenizer.json"))
-        fast: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if not fast.is_fast:
-            raise UsageError(f"{folder}: its tokenizer gives no offsets; save it as tokenizer.json")
-        return model, fast.backend_tokenizer
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} holds no encoder that transformers can read: {error}") from error
-    finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()
 
 
 def _random(seed: int) -> tuple[Any, Any]:
