@@ -26,6 +26,11 @@ _TABLE_4 = {
     "no_word_object_fusion": (38.35, 19.94, 34.97, 30.83),
 }
 
+_ROWS: dict[str, dict[str, float]] = {
+    name: dict(zip((*_TEXT, "image_precision"), row, strict=False)) for name, row in _TABLE_3.items()
+}
+_ROWS |= {name: dict(zip(_ABLATION, row, strict=True)) for name, row in _TABLE_4.items()}
+
 PAPER = PaperTable(
     source="Tables 3, 4",
     data="62,880 Chinese news",
@@ -33,9 +38,5 @@ PAPER = PaperTable(
         "rouge_1": "R-1", "rouge_2": "R-2", "rouge_l": "R-L", "bleu_1": "B-1", "bleu_2": "B-2", "bleu_3": "B-3",
         "bleu_4": "B-4", "image_precision": "IP",
     },
-    rows={name: dict(zip((*_TEXT, "image_precision"), row, strict=False)) for name, row in _TABLE_3.items()}
-    | {
-        name: dict(zip(_ABLATION, row, strict=True))
-        for name, row in _TABLE_4.items()
-    },
+    rows=_ROWS,
 )  # fmt: skip
