@@ -63,12 +63,13 @@ def main() -> int:
         print(f"| {change.rule} | {change.expected} | {change.recall:.3f} |")
     pages = found.pages
     print(f"\npages {pages.pages}: title {pages.title}, text {pages.text}, captions {pages.captions}, all {pages.all}")
+    print(f"accepted documents that are none: {found.others}")
     most = max(server.counts.most_parallel.values())
     print(f"pictures of the frame, named by no document: {found.unnamed}")
     print(f"requests into the robots area: {len(server.counts.robots_area)}; at most {most} in parallel of {PER_HOST}")
     for line in found.wrong[:60]:
         print("wrong:", line, file=sys.stderr)
-    good = all(_good(rule) for rule in found.rules) and pages.all >= 0.99 * pages.pages
+    good = all(_good(rule) for rule in found.rules) and pages.all >= 0.99 * pages.pages and not found.others
     return 0 if good and not server.counts.robots_area and most <= PER_HOST else 1
 
 

@@ -135,13 +135,16 @@ def report_command(
     root: RootOption = "data",
     to: Annotated[Path, typer.Option("--to", help="the page to write")] = Path("report.html"),
     gallery: Annotated[int, typer.Option(min=0, help="how many records the gallery shows")] = 60,
+    truth: Annotated[
+        Path | None, typer.Option(help="truth.jsonl of a sample site: score every cleaning rule against it")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the version's report: one HTML page that needs no network."""
     from diptych.report import write_report
 
     store, manifest = open_version(at, root)
-    path = write_report(Version(store, manifest), to, gallery=gallery)
+    path = write_report(Version(store, manifest), to, gallery=gallery, truth=truth)
     emit({"path": str(path), "bytes": path.stat().st_size}, as_json, lambda: typer.echo(f"wrote {path}"))
 
 

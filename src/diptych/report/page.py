@@ -25,6 +25,7 @@ from diptych.report.shards import iter_shards, open_shard
 from diptych.report.stats import Reason, Statistics
 from diptych.report.tally import Tally
 from diptych.report.thumbnails import Thumbnail, Thumbnails
+from diptych.report.truth import read_truth, score
 from diptych.report.values import average, bytes_text, json_for_script, number, safe_link
 from diptych.storage.manifest import Manifest
 from diptych.version import Version
@@ -49,9 +50,10 @@ class Shown:
     url: str
 
 
-def write_report(version: Version, path: Path, *, gallery: int = 60) -> Path:
+def write_report(version: Version, path: Path, *, gallery: int = 60, truth: Path | None = None) -> Path:
     """Write one self-contained HTML page and return its path; ``gallery`` is how many records it shows.
 
+    ``truth`` is the truth file of a sample site: each cleaning rule and each kind of copy is then scored against it.
     The gallery grows beyond that only as far as needed to show every rule and status. The file appears complete or
     not at all.
     """
@@ -74,6 +76,7 @@ def write_report(version: Version, path: Path, *, gallery: int = 60) -> Path:
         title=_title(version.manifest),
         notices=_notices(version.manifest, proof.crossing + (proof.picture_crossing or 0) if proof else 0),
         proof=proof,
+        truth=score(version, read_truth(truth)) if truth else None,
         plots=measures.main,
         more_plots=measures.more,
         constant=measures.constant,

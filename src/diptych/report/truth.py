@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from diptych.exceptions import UsageError
+from diptych.records import Document
 from diptych.report.shards import ShardRows, Use, iter_shards
 from diptych.version import Version
 
@@ -70,6 +71,8 @@ class TruthScore:
     changes: tuple[RuleScore, ...]
     """Near duplicates by what was done to them; precision is not known apart."""
     pages: PageScore
+    others: int
+    """Accepted documents that are no page of the truth."""
     unnamed: int
     """Pictures of the truth that no document names."""
     wrong: tuple[str, ...]
@@ -89,7 +92,7 @@ def read_truth(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def score(version: Version, truths: Iterable[Mapping[str, Any]]) -> TruthScore:
     """Compare a version with the truth; memory grows with the site."""
-    pages = _said(version)
+    pages, accepted = _said(version)
     truth = {t["requested"]: t for t in truths}
     expected: Counter[str] = Counter()
     hits: Counter[str] = Counter()
@@ -134,6 +137,7 @@ def score(version: Version, truths: Iterable[Mapping[str, Any]]) -> TruthScore:
         tuple(RuleScore(n, expected[n], hits[n], found[n], right[n]) for n in sorted(rules)),
         tuple(RuleScore(n, expected[n], hits[n], 0, 0) for n in CHANGES if expected[n]),
         PageScore(len(truth), *(exact[n] for n in ("title", "text", "captions", "all"))),
+        len(accepted - {p for page in truth.values() for p in (page["requested"], page["path"])}),
         unnamed,
         tuple(wrong),
     )
@@ -146,9 +150,9 @@ def _paragraphs(page: Mapping[str, Any]) -> str:
     return "\n".join(glue.join(texts[start : start + 3]) for start in range(0, len(texts), 3))
 
 
-def _said(version: Version) -> dict[str, tuple[Any, dict[str, list[tuple[Use, str]]]]]:
-    """By the page's path its document and, by each picture's path, its uses with what became of them."""
-    found = {}
+def _said(version: Version) -> tuple[dict[str, tuple[Document, dict[str, list[tuple[Use, str]]]]], set[str]]:
+    """By the page's path its document and, by each picture's path, its uses with what became of them; what is kept."""
+    found, accepted = {}, set()
     for shard in iter_shards(version):
         for row in shard.records:
             if row["outcome"] != "ok":
@@ -156,8 +160,11 @@ def _said(version: Version) -> dict[str, tuple[Any, dict[str, list[tuple[Use, st
             uses: dict[str, list[tuple[Use, str]]] = defaultdict(list)
             for use in shard.uses[row["record"]]:
                 uses[urlsplit(use.url).path].append((use, _fate(shard, use)))
-            found[urlsplit(row["url"]).path] = shard.document(row), uses
-    return found
+            path = urlsplit(row["url"]).path
+            found[path] = shard.document(row), uses
+            if row["record"] in shard.accepted:
+                accepted.add(path)
+    return found, accepted
 
 
 def _fate(shard: ShardRows, use: Use) -> str:
