@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.exceptions import UsageError
+from diptych.stages.splitting import paragraphs
 from diptych.storage.reader_loader import Loader
 from diptych.storage.reader_order import Step, epoch_order
 from diptych.storage.reader_records import Records, Sample
@@ -55,7 +56,7 @@ class Instances:
         self.counts = np.ones(len(rows), np.int64)
         """instances of each row"""
         if each:
-            self.counts = np.array([len(records.value(int(i), each) or ()) for i in rows], np.int64)
+            self.counts = np.array([_items(records.value(int(i), each)) for i in rows], np.int64)
         self._rows = np.repeat(rows, self.counts)
         self._choices = np.arange(len(self._rows)) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
         self._each = each
@@ -78,6 +79,11 @@ class Instances:
     def close(self) -> None:
         """Remove the reader's index."""
         self._records.close()
+
+
+def _items(value: str | Sequence[Any] | None) -> int:
+    """Of a list its items, of a text its lines that are not blank."""
+    return sum(1 for _ in paragraphs(value)) if isinstance(value, str) else len(value or ())
 
 
 @dataclass

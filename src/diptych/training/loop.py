@@ -288,7 +288,7 @@ class _Loop:
             self._memory = found
 
     def _look(self, phase: Phase, terms: Mapping[str, Any]) -> None:
-        values = {f"{phase.name}/step/{name}": float(value) for name, value in terms.items()}
+        values = {f"{phase.name}/step/{name}": float(value.detach()) for name, value in terms.items()}
         if not all(map(math.isfinite, values.values())) and self._options.precision != "16-mixed":
             raise DiptychError(
                 f"phase {phase.name}, step {self._progress.step:,}: the loss is not finite ({values}). The run's last "

@@ -25,9 +25,10 @@ class Stream:
     least: int = 1
     """smaller batches are not trained on (2 where batch norm needs it)"""
     each: str = ""
-    """One of ``fields``, a list: a row is an instance for each of its items, and the sample's ``"choice"`` says for
-    which (a post for each of its keyphrases). In an epoch every instance is seen once; two of one row stand far apart
-    (all rows' first, then all rows' second choice), so that a batch hardly ever has two of one row."""
+    """One of ``fields``, a list (or a text: its lines): a row is an instance for each of its items, and the sample's
+    ``"choice"`` says for which (a post for each of its keyphrases). In an epoch every instance is seen once; two of one
+    row stand far apart (all rows' first, then all rows' second choice), so that a batch hardly ever has two of one
+    row."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diptych.exceptions import DiptychError, Unfinished, UsageError
@@ -12,13 +12,12 @@ from diptych.models.registry import find_task
 from diptych.storage.log import now
 from diptych.storage.reader_records import Records
 from diptych.training.config import Plain, TaskConfig, departures, make_config
-from diptych.training.feed import Feed
+from diptych.training.evaluation import assignment_of, predict_rows
 from diptych.training.folder import RunFolder
 from diptych.training.loop import Assignment, fit
 from diptych.training.needs import check_needs, fields_read
 from diptych.training.options import RunOptions, make_fabric
 from diptych.training.phase import Stream
-from diptych.training.predicting import predict_lines
 from diptych.training.results import results_text, spread
 from diptych.training.run import new_run_id, provenance
 from diptych.training.stopping import Stopper
@@ -45,6 +44,8 @@ class Order:
     seed: int = 0
     series: str = ""
     """what runs that differ in their seed have in common"""
+    seeds: tuple[int, ...] = ()
+    """of the whole series"""
 
 
 def settings_of(kind: type[Task], order: Order) -> TaskConfig:
@@ -90,7 +91,8 @@ def start_run(version: Version, order: Order) -> RunFolder:
     about = provenance(version, kind.name, fields_read(kind, config), order.seed, started)
     extra = {"run": run_id, "task": order.model, "preset": order.preset, "status": "unfinished"}
     names = {"ablation": order.ablation, "baseline": order.baseline, "series": order.series or run_id}
-    folder.write_json("run.json", {**about, **extra, **names})
+    asked = {"settings": dict(order.settings), "seeds": list(order.seeds or (order.seed,))}
+    folder.write_json("run.json", {**about, **extra, **names, **asked})
     return folder
 
 
@@ -104,12 +106,7 @@ def continue_run(
     options, about = options or RunOptions(), folder.about()
     if about.get("status") == "finished":
         return folder.read_json("results.json")
-    if "task" not in about:
-        raise UsageError(f"{folder.path} is no run of the training loop")
-    store = folder.store
-    assignment = Assignment(
-        store.root.url, store.name, about["version"], folder.path, about["task"], about["seed"], options
-    )
+    assignment = assignment_of(folder, options)
     task = assignment.task()
     baseline = task.baselines.get(about["baseline"]) if about["baseline"] else None
     folder.write_json("run.json", {**about, "options": asdict(options)})
@@ -121,7 +118,7 @@ def continue_run(
                     f"run {folder.model}/{folder.run} is not finished: {reason}; "
                     f"go on with `diptych train --resume {folder.model}/{folder.run}`"
                 )
-        lines = {split: _predicted(assignment, task, split) for split in SPLITS}
+        lines = {split: list(predict_rows(assignment, split=split, task=task)) for split in SPLITS}
     else:
         lines = _untrained(assignment.open(), task, baseline, about["seed"])
     return _finish(folder, task, lines)
@@ -162,19 +159,6 @@ def _fit(assignment: Assignment, say: Callable[[str], None] | None) -> str:
             return fabric.launch(_Rank(assignment))
         except ProcessRaisedException as error:
             raise DiptychError(f"a process of the run failed; its last checkpoint stays.\n{error}") from error
-
-
-def _predicted(assignment: Assignment, task: Task, split: str) -> list[Line]:
-    fabric = make_fabric(replace(assignment.options, devices=1))
-    module = task.build()
-    module.load_state_dict(assignment.folder().read_tensors("weights.safetensors"))
-    module.to(fabric.device)
-    workers = assignment.options.workers
-    feed = Feed(
-        assignment.open(), task, "scored", replace(task.scored(), each=""), split=split, shuffle=False, workers=workers
-    )
-    with contextlib.closing(feed):
-        return list(predict_lines(fabric, task, module, feed))
 
 
 def _untrained(version: Version, task: Task, baseline: Any, seed: int) -> dict[str, list[Line]]:

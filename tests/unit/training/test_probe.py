@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "reader"))
-
-import world
 
 from diptych.exceptions import NotFound, UsageError
 from diptych.models.probe import ProbeConfig, fit_probe
@@ -23,11 +18,6 @@ from diptych.version import Version
 
 CONFIG = ProbeConfig(feature="features.pooled", label="features.level", decays=(1e-4, 1e-1), iterations=60)
 """In this world every channel of the feature grows with the level: a linear function knows it."""
-
-
-@pytest.fixture(scope="module")
-def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
-    return world.make(tmp_path_factory.mktemp("probe"), 60)
 
 
 def folder_of(version: Version, path: str) -> Path:

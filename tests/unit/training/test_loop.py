@@ -1,0 +1,205 @@
+"""The loop on a toy task: it learns, stops at any step, goes on to the bit, and leaves a whole run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import KILL, ToyTask
+from typer.testing import CliRunner
+
+from diptych.exceptions import DiptychError, NotFound, Unfinished, UsageError
+from diptych.storage.retire import versions_in_use
+from diptych.training.folder import RunFolder, find_runs
+from diptych.training.options import RunOptions
+from diptych.training.phase import Stream
+from diptych.training.train import Order, continue_run, start_run, train
+from diptych.version import Version
+
+TOY = Order("toy:ToyTask", seed=3)
+PLAIN = RunOptions(tensorboard=False)
+
+
+def quiet(text: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def finished(version: Version) -> RunFolder:
+    said: list[str] = []
+    folder = train(version, TOY, RunOptions(), said.append)
+    assert any("takes at most" in line for line in said), said
+    return folder
+
+
+def files(folder: RunFolder) -> dict[str, bytes]:
+    """What two equal runs have equal."""
+    names = ["weights.safetensors", "metrics.json", "results.json", "predictions-dev.jsonl", "predictions-test.jsonl",
+             "config.json", "state.json", "state.safetensors"]  # fmt: skip
+    names += [n for n in folder.list("") if n.startswith("best-")]
+    return {name: folder.home.read(name) for name in names}
+
+
+def test_a_run_is_whole(finished: RunFolder, version: Version) -> None:
+    about, results = finished.about(), finished.read_json("results.json")
+    assert about["status"] == "finished" and about["version"] == 1 and about["seed"] == 3
+    assert about["input_digest"] == version.manifest.input_digest and set(about["stages"]) == {"features"}
+    assert set(about["fits"]) == {"common", "splits"}
+    test = results["metrics"]["test"]
+    majority = train(version, Order("toy:ToyTask", baseline="most_common"), PLAIN, quiet).read_json("results.json")
+    assert test["accuracy"] > 1.5 * majority["metrics"]["test"]["accuracy"] > 0
+    lines = finished.read_lines("predictions-test.jsonl")
+    assert len(lines) == results["rows"]["test"] > 5
+    right = [line["predicted"] == line["gold"] for line in lines]
+    assert sum(right) / len(right) == test["accuracy"]
+    text = finished.home.read("results.txt").decode()
+    assert (
+        f"ours: full  {100 * test['accuracy']:10.2f}".split()
+        == [line.split() for line in text.splitlines() if line.startswith("ours")][0]
+    )
+    assert "paper: full *" in text and "81.20" in text and "other pictures" in text
+    listed = {line.split()[0]: line for line in text.splitlines() if "(paper:" in line}
+    assert set(listed) == {"clip", "dropout", "weights"} and "(paper: equal)" in listed["weights"]
+    epochs = finished.read_json("metrics.json")["epochs"]
+    assert [e["phase"] for e in epochs][:2] == ["warm", "warm"] and set(epochs[0]["train"]) == {
+        "loss", "loss.class", "loss.phrase",
+    }  # fmt: skip
+    assert epochs[-1]["dev"]["accuracy"] >= 0
+    assert any(name.startswith("events.out") for name in finished.list("events"))
+    assert f"toy/{finished.run}" in versions_in_use(version.store)[1]
+
+
+def test_the_rate_follows_the_dev_values(finished: RunFolder) -> None:
+    epochs = [e for e in finished.read_json("metrics.json")["epochs"] if e["phase"] == "main"]
+    best, rate = -1.0, 0.05
+    for epoch in epochs:
+        assert epoch["lr"] == rate
+        rate = rate if epoch["dev"]["accuracy"] > best else rate / 2
+        best = max(best, epoch["dev"]["accuracy"])
+
+
+STEPS = (1, 5, 14, 30, 47)
+"""Inside the first phase, at its epoch's end or near it, inside the second phase."""
+
+
+def test_it_goes_on_to_the_bit(finished: RunFolder, version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    import toy
+
+    folder = start_run(version, TOY)
+    last = 0
+    for number in STEPS:
+        monkeypatch.setattr(toy, "_steps", last)
+        monkeypatch.setenv(KILL, str(number))
+        with pytest.raises(Unfinished, match=rf"SIGTERM.*--resume toy/{folder.run}"):
+            continue_run(folder, PLAIN, quiet)
+        assert folder.about()["status"] == "unfinished" and not folder.exists("weights.safetensors")
+        (place,) = folder.list("checkpoints")
+        progress = folder.read_json(f"checkpoints/{place}/checkpoint.json")["progress"]
+        assert progress["step"] == number
+        last = number
+    monkeypatch.delenv(KILL)
+    continue_run(folder, PLAIN, quiet)
+    assert files(folder) == files(finished)
+    before = folder.home.read("run.json")
+    continue_run(folder, PLAIN, quiet)  # a finished run is left as it is
+    assert folder.home.read("run.json") == before
+
+
+def test_another_seed_is_another_run(finished: RunFolder, version: Version) -> None:
+    other = train(version, Order("toy:ToyTask", seed=4), PLAIN, quiet)
+    assert files(other)["weights.safetensors"] != files(finished)["weights.safetensors"]
+
+
+def test_time_is_up(version: Version) -> None:
+    with pytest.raises(Unfinished, match="max_hours 0 are over"):
+        train(version, TOY, RunOptions(max_hours=0.0, tensorboard=False), quiet)
+
+
+def test_what_a_version_lacks_is_said_before_any_work(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy(ToyTask):
+        name = "needy"
+        recipe_lines = {"grid": "grid: {model: vgg19, output: features}"}
+
+        @classmethod
+        def reads(cls, config: Any) -> dict[str, Stream]:
+            return {"images": Stream(("features.pooled", "grid.grid", "ocr.lines"), "image")}
+
+        @classmethod
+        def prepare(cls, version: Version, config: Any) -> Any:
+            raise AssertionError("work was begun")
+
+    import toy
+
+    monkeypatch.setattr(toy, "Needy", Needy, raising=False)
+    with pytest.raises(NotFound) as caught:
+        train(version, Order("toy:Needy"), PLAIN, quiet)
+    text = str(caught.value)
+    assert "no grid, ocr (it has" in text and "diptych build" in text
+    assert "\n  grid: {model: vgg19, output: features}    # under stages; read as grid.grid\n" in text
+    assert "\n  ocr: {}    # under stages; read as ocr.lines\n" in text
+    assert not find_runs(version.store.root.url, model="needy")
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Order("nothing"), "no model 'nothing'; there are"),
+        (Order("toy:Absent"), "cannot import toy:Absent"),
+        (Order("toy:ToyTask", "huge"), "no preset 'huge'; it has debug, paper"),
+        (Order("toy:ToyTask", ablation="x"), "no ablation 'x'; it has equal"),
+        (Order("toy:ToyTask", settings={"widht": 3}), "widht: unknown setting; there are clip, dropout"),
+        (Order("toy:ToyTask", settings={"width": "wide"}), r"width: .*integer.*\(found 'wide'\)"),
+        (Order("toy:ToyTask", ablation="equal", baseline="narrow"), "not both"),
+    ],
+)
+def test_orders_that_cannot_be(version: Version, order: Order, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(version, order, PLAIN, quiet)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(version: Version) -> None:
+    with pytest.raises(DiptychError, match="not finite"):
+        train(version, Order("toy:ToyTask", settings={"lr": 1e30, "clip": 0.0}), PLAIN, quiet)
+
+
+def test_commands(built: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from diptych.cli import app
+
+    shutil.copytree(built, tmp_path / "data")
+
+    def call(*words: str) -> Any:
+        done = CliRunner().invoke(app, [*words, "--root", str(tmp_path / "data")], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    quick = ("--config", "debug", "--no-tensorboard", "--quiet", "--set", "lr=0.02")
+    text = call("train", "toy:ToyTask", "--dataset", "world@1", "--seeds", "0,1", *quick)
+    assert "mean and deviation of 2 runs" in text and "±" in text and "paper: full *" in text
+    (other,) = json.loads(call("train", "toy:ToyTask", "--dataset", "world@1", "--ablation", "equal", *quick, "--json"))
+    assert other["row"] == "equal"
+    runs = json.loads(call("runs", "list", "--json"))
+    assert [(r["row"], r["seed"], r["status"]) for r in runs] == [
+        ("full", 0, "finished"), ("full", 1, "finished"), ("equal", 0, "finished"),
+    ]  # fmt: skip
+    names = [r["run"] for r in runs]
+    shown = json.loads(call("runs", "show", names[0], "--json"))
+    assert shown["config"]["width"] == 4 and shown["config"]["lr"] == 0.02 and len(shown["epochs"]) == 4
+    assert names[0] in call("runs", "show", names[0].partition("/")[2])
+    text = call("compare", *names, "--plot", str(tmp_path / "plot.svg"), "--bootstrap", "accuracy", "--samples", "50")
+    assert "toy full" in text and "toy equal" in text and "paper, other data" in text and "p = " in text
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+    fair = json.loads(call("evaluate", names[0], "--dataset", "world@2", "--records-of", "world@1", "--json"))
+    whole = json.loads(call("evaluate", names[0], "--dataset", "world@2", "--json"))
+    assert 0 < fair["rows"] <= whole["rows"] and fair["trained_on"] == 0
+    again = json.loads(call("evaluate", names[0], "--json"))
+    assert again["metrics"] == runs[0]["metrics"]
+    lines = [
+        json.loads(line) for line in call("predict", names[0], "--input", "world@1", "--split", "test").splitlines()
+    ]
+    assert len(lines) == again["rows"]
+    one = call("predict", names[0], "--input", "world@1", "--key", lines[0]["id"]).splitlines()
+    assert [json.loads(line) for line in one] == lines[:1]
