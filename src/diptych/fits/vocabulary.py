@@ -48,12 +48,12 @@ class Vocabulary(Fit):
         return frequent(merged(partials), self.config.min_count, self.config.top)
 
 
-def word_counts(documents: Sequence[Any], fields: Sequence[str], lower_case: bool) -> Counter[str]:
-    """How often each token occurs in these fields' sentences."""
+def word_counts(documents: Sequence[Any], fields: Sequence[str] | None, lower_case: bool) -> Counter[str]:
+    """How often each token occurs in these fields' sentences; None counts all."""
     counts: Counter[str] = Counter()
     for items in documents:
         for item in items or ():
-            if item["field"] in fields:
+            if fields is None or item["field"] in fields:
                 counts.update(w.lower() if lower_case else w for w in item["tokens"])
     return counts
 
@@ -67,8 +67,8 @@ def merged(partials: Sequence[pa.Table]) -> Counter[str]:
     return counts
 
 
-def frequent(counts: Counter[str], min_count: int, top: int) -> pa.Table:
-    """The ``top`` most frequent words among those that occur ``min_count`` times."""
+def frequent(counts: Counter[str], min_count: int, top: int | None = None) -> pa.Table:
+    """The ``top`` most frequent words (all when None) among those that occur ``min_count`` times."""
     return count_table(Counter({w: n for w, n in counts.items() if n >= min_count}), top)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from diptych.fit import Fit
+from diptych.fits.vocabulary import count_table, frequent, merged, word_counts
 from diptych.stage import StageConfig
 
 __all__ = ["WordCounts", "WordCountsConfig"]
@@ -36,22 +36,8 @@ class WordCounts(Fit):
 
     def partial(self, keys: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         """Counts of one shard."""
-        counts: Counter[str] = Counter()
-        for items in columns["sentences.items"]:
-            for item in items or ():
-                counts.update(w.lower() if self.config.lower_case else w for w in item["tokens"])
-        return _table(counts, self.outputs)
+        return count_table(word_counts(columns["sentences.items"], None, self.config.lower_case))
 
     def merge(self, partials: Sequence[pa.Table], previous: pa.Table | None) -> pa.Table:
         """Counts of all shards."""
-        counts: Counter[str] = Counter()
-        for part in partials:
-            for word, count in zip(part["word"].to_pylist(), part["count"].to_pylist(), strict=True):
-                counts[word] += count
-        kept = Counter({word: count for word, count in counts.items() if count >= self.config.min_count})
-        return _table(kept, self.outputs)
-
-
-def _table(counts: Counter[str], schema: pa.Schema) -> pa.Table:
-    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return pa.table({"word": [w for w, _ in rows], "count": [c for _, c in rows]}, schema=schema)
+        return frequent(merged(partials), self.config.min_count)
