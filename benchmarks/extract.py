@@ -1,0 +1,303 @@
+"""What a vision stage costs beside its network: a build's images/s over those of the bare network, and its memory.
+
+``python benchmarks/extract.py [--stages backbone,regions] [--images 200] [--device cuda]`` times, for each stage,
+decoding alone, the network alone on pictures that are decoded already, one picture at a time as the field's scripts
+do it (open, resize, forward, one file), and the stage in a build; then all of them in one build.
+``--memory 100000`` sends that many pictures through decoding, batching and writing with a constant network, and
+``--memory-stage backbone --memory 2000`` through a real one. Random weights, which cost the same as trained ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from diptych.engine.build import Silent, build
+from diptych.engine.context import BuildOptions
+from diptych.engine.steps import close
+from diptych.naming import record_id
+from diptych.records import Document
+from diptych.sample import Site
+from diptych.stage import Batch, Output, Stage, Tensor
+from diptych.stages.pixels_input import accepted, decoded
+from diptych.stages.schema import load_stage
+from diptych.storage.snapshot import _write
+from diptych.storage.store import Store, open_store
+
+HERE = "extract"
+CONFIG: dict[str, dict[str, Any]] = {
+    "backbone": {"weights": "random:0", "grid": True},
+    "inception": {"weights": "random:0"},
+    "grid": {"weights": "random:0"},
+    "regions": {"model": "fasterrcnn_efficientnet_lite0", "weights": "random:0", "mode": "fixed"},
+}
+
+
+class Gate(Stage):
+    """Accepts every picture, so that nothing but the measured stage is computed."""
+
+    name, version, key, fetched, gate = "gate", 1, "image", True, True
+    inputs = ("images.bytes",)
+    outputs = pa.schema([("size", pa.int64())])
+    batch_size: ClassVar[int] = 512
+
+    def process(self, batch: Batch) -> Output:
+        out = batch.output()
+        for row, data in enumerate(batch["images.bytes"]):
+            out.set(row, size=len(data))
+        return out
+
+
+class Constant(Stage):
+    """Decodes and resizes as the others do, and gives the same 2048 numbers for every picture."""
+
+    name, version, key = "constant", 1, "image"
+    inputs = ("images.bytes",)
+    outputs = pa.schema([("width", pa.int32())])
+    tensors: ClassVar = {"pooled": Tensor("float16", (2048,))}
+    accelerator: ClassVar[bool] = True
+
+    def prepare(self, batch: Batch) -> Sequence[Any]:
+        return decoded(batch["images.bytes"], lambda image: np.asarray(image.resize((224, 224))))
+
+    def process(self, batch: Batch) -> Output:
+        out = batch.output()
+        good = accepted(out, batch.ready())
+        pixels = np.stack(list(good.values()))  # the batch a network would take
+        for row in good:
+            out.set(row, width=pixels.shape[2], pooled=np.ones(2048, np.float16))
+        return out
+
+
+# pictures and builds --------------------------------------------------------------------------------------
+
+
+def pictures(count: int) -> list[bytes]:
+    """Pictures of the sample site, as it serves them; from the end of the files on each is a file of its own."""
+    site, found = Site(count, seed=77, dirt=False), []
+    for document in site.iterate():
+        found += [site.image_bytes(image) for image in document.images]
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def store_pictures(root: Path, files: Callable[[int], bytes], count: int) -> str:
+    """A dataset of these pictures, ten a document; its snapshot."""
+    store = open_store(str(root), HERE)
+    rows = [_record(store, n, [files(i) for i in range(n, min(n + 10, count))]) for n in range(0, count, 10)]
+    return _write(store, iter(sorted(rows, key=lambda r: r["record"]))).digest
+
+
+def _record(store: Store, number: int, files: list[bytes]) -> dict[str, Any]:
+    empty = {"caption": "", "alt": "", "extra": "", "outcome": "ok"}
+    images = [{"url": f"file:{number + n}", "key": store.blobs.put(d), **empty} for n, d in enumerate(files)]
+    return {
+        "record": record_id(HERE, str(number)), "source": HERE, "subset": HERE, "source_id": str(number),
+        "url": f"file:{number}", "content": store.blobs.put(Document(title="", text="x").to_bytes()), "outcome": "ok",
+        "split": None, "images": images,
+    }  # fmt: skip
+
+
+def recipe(stages: dict[str, dict[str, Any]], shards: int) -> str:
+    settings = {"gate": {"use": "extract:Gate"}, **stages}
+    return json.dumps(
+        {
+            "name": HERE, "sources": [{"kind": "folder", "name": HERE, "path": "."}], "shards": shards,
+            "stages": settings, "fits": {"splits": {"train": 1.0, "dev": 0.0, "test": 0.0}},
+        }
+    )  # fmt: skip
+
+
+def timed(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+# throughput -----------------------------------------------------------------------------------------------
+
+
+def bare(stage: Any, prepared: list[Any], device: str) -> float:
+    """Images/s of the network alone, on inputs that lie on the device."""
+    import torch
+
+    size = stage.batch_size
+    if stage.name == "regions":
+        detector = stage._detector
+        inputs = [detector.network.prepare(picture) for _, _, picture in prepared]
+        groups: dict[Any, list[Any]] = {}
+        for made in inputs:
+            groups.setdefault(made.pixels.shape, []).append(made)
+        batches = [g[n : n + size] for g in groups.values() for n in range(0, len(g), size)]
+        tensors = [torch.stack([m.pixels for m in b]).to(device) for b in batches]
+        sizes = [[m.size for m in b] for b in batches]
+        calls = [lambda t=t, s=s: detector.network.score(t, s) for t, s in zip(tensors, sizes, strict=True)]
+    else:
+        stacked = [torch.from_numpy(np.stack(prepared[n : n + size])).to(device) for n in range(0, len(prepared), size)]
+        calls = [lambda t=t: stage._network(t) for t in stacked]
+
+    def loop() -> None:
+        with torch.inference_mode():
+            for call in calls:
+                call()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    with torch.inference_mode():
+        calls[0]()
+    return len(prepared) / timed(loop)
+
+
+def one_by_one(stage: Stage, files: list[bytes], folder: Path) -> float:
+    """Images/s of a loop over single pictures that writes a file each."""
+
+    def loop() -> None:
+        for n, data in enumerate(files):
+            out = stage.process(Batch((str(n),), {"images.bytes": [data]}, stage))
+            np.savez(folder / f"{n}.npz", **{name: out.values[name][0] for name in out.tensors})
+
+    return len(files) / timed(loop)
+
+
+def measure(names: list[str], count: int, device: str, precision: str) -> None:
+    files = pictures(count)
+    size = sum(map(len, files)) / len(files) / 1e3
+    print(f"{len(files)} pictures of {size:.0f} kB, {os.cpu_count()} cores, {device}, {precision}")
+    print("| stage | decode/s | network/s | one by one/s | build/s | of the slower | over one by one |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    settings = {n: CONFIG[n] | ({"precision": precision} if precision != "float32" else {}) for n in names}
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        snapshot = store_pictures(root, files.__getitem__, len(files))
+        options = BuildOptions(device=device)
+        build(recipe({}, 4), str(root), options, snapshot=snapshot)
+        for name in names:
+            row = one_stage(name, settings[name], files, root, snapshot, options)
+            print(f"| {name} | " + " | ".join(row) + " |", flush=True)
+        if len(names) > 1:
+            together(root, names, settings, snapshot, options)
+
+
+def one_stage(
+    name: str, settings: dict[str, Any], files: list[bytes], root: Path, snapshot: str, options: BuildOptions
+) -> list[str]:
+    """The cells of one stage's line."""
+    work = load_stage(name)
+    stage: Any = work(work.Config(**settings))
+    stage.setup(options.device)
+    every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
+    start = time.perf_counter()
+    prepared = stage.prepare(every)
+    decode = len(files) / (time.perf_counter() - start)
+    network = bare(stage, prepared, options.device)
+    single = one_by_one(stage, files[: max(8, len(files) // 4)], root)
+    stage.close()
+    warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
+    build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
+    report = build(recipe({name: settings}, 4), str(root), options, snapshot=snapshot)
+    rate = report.progress[name].computed / report.progress[name].seconds
+    close()
+    return [
+        f"{decode:.0f}", f"{network:.1f}", f"{single:.1f}", f"{rate:.1f}", f"{rate / min(decode, network):.2f}",
+        f"{rate / single:.2f}",
+    ]  # fmt: skip
+
+
+def together(root: Path, names: list[str], settings: dict[str, Any], snapshot: str, options: BuildOptions) -> None:
+    """All stages side by side, with other settings of the same cost, so that nothing is reused."""
+    from diptych.stages.pool import _PICTURES
+
+    again = {n: {**settings[n], "weights": "random:1"} for n in names}
+    before, start = _PICTURES.decoded, time.perf_counter()
+    report = build(recipe(again, 4), str(root), options, snapshot=snapshot)
+    rows = sum(report.progress[n].computed for n in names)
+    print(
+        f"\n{' + '.join(names)} in one build: {rows} rows in {time.perf_counter() - start:.1f} s,"
+        f" {_PICTURES.decoded - before} full decodings"
+    )
+
+
+# memory ---------------------------------------------------------------------------------------------------
+
+
+class Watch(Silent):
+    """Resident memory of the process, twenty times while one stage is computed."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.every, self.done = name, count / 20, 0
+        self.seen: list[tuple[int, int]] = [(0, resident())]
+
+    def rows(self, name: str, count: int) -> None:
+        """Called after each batch of a stage."""
+        if name == self.name:
+            self.done += count
+            if self.done - self.seen[-1][0] >= self.every:
+                self.seen.append((self.done, resident()))
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory(name: str, count: int, device: str) -> None:
+    base = pictures(100) if name != "constant" else [_small(n) for n in range(100)]
+    settings = {"use": "extract:Constant"} if name == "constant" else CONFIG[name]
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        print(f"writing {count} pictures", flush=True)
+        snapshot = store_pictures(root, lambda n: base[n % 100] + n.to_bytes(4, "little"), count)
+        shards = 1 << max(2, (count // 2000).bit_length())
+        build(recipe({}, shards), str(root), BuildOptions(device=device), snapshot=snapshot)
+        watch = Watch(name, count)
+        start = time.perf_counter()
+        report = build(
+            recipe({name: settings}, shards), str(root), BuildOptions(device=device), snapshot=snapshot, watcher=watch
+        )
+        seconds = time.perf_counter() - start
+        done = report.progress[name]
+    tenth = next((b for r, b in watch.seen if r >= count / 10), watch.seen[-1][1])
+    print(
+        f"{name}: {done.computed} pictures in {seconds:.0f} s ({done.computed / seconds:.0f}/s),"
+        f" {done.bytes_written / max(1, done.computed) / 1e3:.1f} kB written a picture; resident"
+        f" {tenth / 1e6:.0f} MB after a tenth, {watch.seen[-1][1] / 1e6:.0f} MB at the end,"
+        f" at most {max(b for _, b in watch.seen) / 1e6:.0f} MB"
+    )
+
+
+def _small(seed: int) -> bytes:
+    file = io.BytesIO()
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)
+    Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC).save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stages", default="backbone,regions")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--memory", type=int, default=0, help="send so many pictures through a build instead")
+    parser.add_argument("--memory-stage", default="constant", help="constant, or a stage's name")
+    options = parser.parse_args()
+    if options.memory:
+        memory(options.memory_stage, options.memory, options.device)
+    else:
+        measure(options.stages.split(","), options.images, options.device, options.precision)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""What makes builds fast changes no row: decoding ahead and once, background writing, smaller batches, precision."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+import toy
+import toy_vision
+
+from diptych import weights
+from diptych.engine.build import BuildReport, build
+from diptych.engine.context import BuildOptions
+from diptych.engine.steps import close
+from diptych.exceptions import StageError, WeightsError
+from diptych.models.common.precision import HALF_TOLERANCE, Precision
+from diptych.stage import Batch, Output
+from diptych.stages import pool
+from diptych.stages.backbone import Backbone, BackboneConfig
+from diptych.storage.segments import SegmentWriter
+from diptych.storage.store import open_store
+from diptych.version import open_version
+
+BOTH = """
+name: toy
+sources: [{kind: folder, name: toy, path: .}]
+shards: 2
+limits: {max_failed: 1.0}
+stages:
+  measure: {use: "toy:Measure"}
+  mean: {use: "toy_vision:Mean"}
+  shape: {use: "toy_vision:Shape"}
+fits:
+  splits: {use: "toy:Halves"}
+"""
+MEAN = BOTH.replace('  shape: {use: "toy_vision:Shape"}\n', "")
+PICTURES = 40
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    toy_vision.SIZES.clear()
+    toy_vision.THREADS.clear()
+    toy_vision.GREEDY.clear()
+    toy_vision.ROOM[0] = 0
+    yield
+    close()
+    assert not pool._PICTURES.kept and not pool._PICTURES.users, "pictures are let go of when a group ends"
+
+
+def png(width: int, seed: int) -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, width, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def run(root: Path, recipe: str, width: int = 9, **options: Any) -> BuildReport:
+    """Documents of two pictures; the first picture is no picture, one has a width of its own."""
+    store = open_store(root, "toy")
+    rows = []
+    for n in range(0, PICTURES, 2):
+        pair = [png(width if n == 4 else 9 + n % 3, n), b"none" if n == 0 else png(10, n + 1)]
+        rows.append(toy.record(f"d{n}", f"text {n}", [(data, "a caption") for data in pair], store))
+    return build(recipe, str(root), BuildOptions(**options), snapshot=toy.snapshot(store, rows))
+
+
+def stage(root: Path, name: str) -> Any:
+    entry = next(s for s in open_version(root / "toy").manifest.stages if s.name == name)
+    return entry.exact, entry.floats, entry.counts
+
+
+def test_stages_side_by_side_decode_each_picture_once_and_give_the_rows_of_each_alone(tmp_path: Path) -> None:
+    before = pool._PICTURES.decoded
+    report = run(tmp_path / "both", BOTH)
+    assert pool._PICTURES.decoded - before == PICTURES
+    assert report.progress["mean"].computed == report.progress["shape"].computed == PICTURES
+    run(tmp_path / "mean", MEAN)
+    assert pool._PICTURES.decoded - before == 2 * PICTURES
+    assert stage(tmp_path / "both", "mean") == stage(tmp_path / "mean", "mean")
+    assert stage(tmp_path / "both", "mean")[2].failed == 1
+    assert {t for t in toy_vision.THREADS if t[0] == "prepare"} == {("prepare", "inputs")}
+    assert ("process", "inputs") not in toy_vision.THREADS
+
+
+def test_a_build_that_lacks_one_of_the_stages_computes_that_one(tmp_path: Path) -> None:
+    run(tmp_path, MEAN)
+    report = run(tmp_path, BOTH)
+    assert (report.progress["mean"].computed, report.progress["shape"].computed) == (0, PICTURES)
+
+
+def test_pictures_that_are_shared_stay_within_their_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 0
+    plain = toy_vision.Shape.process
+
+    def process(self: toy_vision.Shape, batch: Batch) -> Output:
+        nonlocal most
+        most = max(most, pool._PICTURES.bytes)
+        return plain(self, batch)
+
+    monkeypatch.setattr(toy_vision.Shape, "process", process)
+    monkeypatch.setattr(pool, "SHARED_BYTES", 2500)
+    run(tmp_path, BOTH)
+    assert 0 < most <= 2500
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path: Path) -> None:
+    run(tmp_path / "plain", MEAN)
+    close()
+    toy_vision.SIZES.clear()
+    toy_vision.ROOM[0] = 3
+    report = run(tmp_path / "small", MEAN)
+    assert stage(tmp_path / "small", "mean") == stage(tmp_path / "plain", "mean")
+    tried = [n for n in toy_vision.SIZES if n > 3]
+    assert tried == [8, 4], "each size that did not fit is tried once in the process"
+    assert report.progress["mean"].counts["failed_permanent"] == 1
+
+
+def test_a_row_that_never_fits_fails_alone_and_is_tried_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path, "toy")
+    toy_vision.GREEDY.add(store.blobs.put(png(10, 7)))
+    report = run(tmp_path, MEAN, accept_failures=True)
+    assert report.progress["mean"].codes["failed_transient:out_of_memory"] == 1
+    assert report.progress["mean"].counts["ok"] == PICTURES - 2
+    toy_vision.GREEDY.clear()
+    assert run(tmp_path, MEAN).progress["mean"].computed == 1
+
+
+def test_a_picture_that_breaks_the_preparation_fails_alone(tmp_path: Path) -> None:
+    report = run(tmp_path, BOTH, width=13)
+    assert report.progress["shape"].codes["failed_permanent:exception:ValueError"] == 1
+    assert report.progress["shape"].counts["ok"] == PICTURES - 2
+    assert report.progress["mean"].counts["ok"] == PICTURES - 1
+
+
+def test_what_the_background_writer_raises_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = SegmentWriter.append
+
+    def append(self: SegmentWriter, output: Output, hashes: Any) -> None:
+        if "red" in output.values:
+            raise StageError("the disk says no")
+        plain(self, output, hashes)
+
+    monkeypatch.setattr(SegmentWriter, "append", append)
+    with pytest.raises(StageError, match="the disk says no"):
+        run(tmp_path, BOTH)
+    assert not [p for p in (tmp_path / "toy" / "parts" / "mean").rglob("part.json")]
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[bytes]:
+    from diptych.models.detector.examples import sample_examples
+
+    try:
+        weights.pull("sample")
+    except WeightsError as error:
+        pytest.skip(f"no sample weights: {error}")
+    return [e.read() for e in sample_examples(3, seed=9).items[:6]]
+
+
+def test_half_precision_is_another_key_and_stays_within_its_tolerance(photographs: list[bytes]) -> None:
+    def pooled(precision: Precision) -> np.ndarray:
+        stage = Backbone(BackboneConfig(precision=precision))
+        stage.setup("cpu")
+        keys = tuple(map(str, range(len(photographs))))
+        return np.stack(stage.process(Batch(keys, {"images.bytes": photographs}, stage)).values["pooled"]).astype("f8")
+
+    exact = pooled("float32")
+    for precision in ("bfloat16", "float16"):
+        off = np.abs(pooled(precision) - exact).max(axis=1) / np.abs(exact).max(axis=1)
+        assert 0 < off.max() <= HALF_TOLERANCE[precision], (precision, off.max())
+    assert BackboneConfig(precision="bfloat16").model_dump() != BackboneConfig().model_dump()
