@@ -15,8 +15,9 @@ stages:                 # what is computed; remove what you do not need, setting
   clean:                # per image: undecodable, animated, thumbnail, aspect ratio, near-uniform
     min_side: 64
   clean_text: {}        # per document: empty or too short text, language
+  clean_documents: {}   # per document: texts that say nearly the same as another
   clean_pairs: {}       # per use of an image: advertisements, duplicates, pictures that recur everywhere
-  sentences: {}         # sentences and tokens with their places in the text
+  sentences: {}         # sentences and tokens with their places in the text; hashtags, mentions, British spelling
   # backbone: {}        # image features; `diptych weights pull sample` brings EfficientNet-Lite0
   # ocr: {}             # text in images; needs pip install 'diptych[ocr]' and `diptych weights pull sample`
 
