@@ -1,0 +1,1 @@
+"""HM-LSTM: sentences and their noun phrases, images and their regions in one space."""
