@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from diptych.exceptions import MissingExtra
 from diptych.stages.language import HAN, mostly_han
 
-__all__ = ["Span", "SentenceSplitter", "paragraphs", "tokens"]
+__all__ = ["Span", "SentenceSplitter", "encodable", "paragraphs", "tokens"]
 
 Span = tuple[int, int]
 
@@ -45,7 +45,13 @@ _TOKEN = re.compile(
     |(?P<other>[^\s{_INVISIBLE}])""",
     re.VERBOSE,
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTRACTION = re.compile(r"^(.+?)(n['\u2019]t|['\u2019](?:s|re|ve|ll|d|m))$", re.IGNORECASE)
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which no file can hold, as U+FFFD; as many code points as before."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def paragraphs(text: str) -> Iterator[Span]:
@@ -89,7 +95,7 @@ class SentenceSplitter:
         return [span for span in spans if span[0] < span[1]]
 
     def _other_cuts(self, text: str, language: str) -> list[int]:
-        found = self._boundaries(language or "en", text)
+        found = self._boundaries(language or "en", encodable(text))
         starts = [int(str(item["start_index"])) for item in found[1:]]
         cuts: list[int] = []
         for start in starts:
