@@ -59,11 +59,12 @@ class Article:
         return glue.join(sentence.text for sentence in self.sentences)
 
 
-def english_sentence(notation: str, referents: tuple[tuple[int, ...], ...] = ()) -> Sentence:
+def english_sentence(notation: str, referents: tuple[tuple[int, ...], ...] = (), *, capital: bool = True) -> Sentence:
     """Return a sentence from the grammar's notation; `#k` on a noun phrase links it to `referents[k]`, or to k
-    itself.
+    itself; `capital` begins it with a capital letter.
     """
-    tree = capitalised(parse(notation))
+    tree = parse(notation)
+    tree = capitalised(tree) if capital else tree
     tokens = tree.leaves()
     phrases: list[Phrase] = []
     for node, start, end in tree.spans():

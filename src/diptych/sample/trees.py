@@ -9,51 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from diptych.models.parser.tree import Tree, read_brackets
+
+__all__ = ["Tree", "capitalised", "detokenise", "fill", "parse", "read_brackets"]
 
 _PIECE = re.compile(r"\[([A-Z]+)\s*|(\])|([^\s\[\]]+)/([A-Z$.,:'`-]+)|(\S+)")
 _SLOT = re.compile(r"<([a-z_0-9]+)>")
 _NO_SPACE_BEFORE = frozenset({",", ".", ";", ":", "?", "!", "'s", "”", "%"})
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A constituent with children, or a pre-terminal (label and word) without; `mention` ties a noun phrase to what
-    it names.
-    """
-
-    label: str
-    children: tuple[Tree, ...] = ()
-    word: str | None = None
-    mention: int | None = None
-
-    def leaves(self) -> list[str]:
-        """Return the words from left to right."""
-        if self.word is not None:
-            return [self.word]
-        return [word for child in self.children for word in child.leaves()]
-
-    def bracket(self) -> str:
-        """Return Penn brackets on one line, e.g. `(NP (DT a) (NN dog))`."""
-        if self.word is not None:
-            return f"({self.label} {self.word})"
-        return f"({self.label} {' '.join(child.bracket() for child in self.children)})"
-
-    def spans(self) -> list[tuple[Tree, int, int]]:
-        """Return every constituent with its half-open token span, parents first."""
-        found: list[tuple[Tree, int, int]] = []
-
-        def visit(node: Tree, start: int) -> int:
-            place = len(found)
-            found.append((node, start, start + 1))
-            end = start + 1 if node.word is not None else start
-            for child in node.children:
-                end = visit(child, end)
-            found[place] = (node, start, end)
-            return end
-
-        visit(self, 0)
-        return found
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:
@@ -93,35 +57,6 @@ def capitalised(tree: Tree) -> Tree:
     if tree.word is not None:
         return replace(tree, word=tree.word[:1].upper() + tree.word[1:])
     return replace(tree, children=(capitalised(tree.children[0]), *tree.children[1:]))
-
-
-def read_brackets(text: str) -> Tree:
-    """Read one tree in Penn brackets; raise ValueError when they do not balance."""
-    tokens = re.findall(r"\(|\)|[^\s()]+", text)
-    position = 0
-
-    def constituent() -> Tree:
-        nonlocal position
-        if position >= len(tokens) or tokens[position] != "(":
-            raise ValueError(f"expected '(' at token {position} of {text!r}")
-        label = tokens[position + 1]
-        position += 2
-        children: list[Tree] = []
-        word = None
-        while position < len(tokens) and tokens[position] != ")":
-            if tokens[position] == "(":
-                children.append(constituent())
-            else:
-                word, position = tokens[position], position + 1
-        if position >= len(tokens):
-            raise ValueError(f"missing ')' in {text!r}")
-        position += 1
-        return Tree(label, tuple(children), word=word)
-
-    tree = constituent()
-    if position != len(tokens):
-        raise ValueError(f"text after the last bracket in {text!r}")
-    return tree
 
 
 def detokenise(words: list[str]) -> str:

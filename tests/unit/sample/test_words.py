@@ -48,7 +48,7 @@ def test_trees_use_penn_labels_and_noun_phrases_are_marked():
         for node, _, _ in read_brackets(sentence.tree).spans()
         if node.word is None
     )
-    assert set(labels) <= {"S", "NP", "VP", "PP", "SBAR", "ADVP", "ADJP", "PRT"}
+    assert set(labels) <= {"S", "NP", "VP", "PP", "SBAR", "ADVP", "ADJP", "PRT", "WHNP"}
     assert labels["NP"] > labels["VP"] > 200
 
 
