@@ -37,7 +37,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     text, folder = file.text, str(file.folder)
     graph_of(text)
     if parameters.crawl:
-        crawl_sources(text, parameters.root, folder, parameters.retry_failed)
+        crawl_sources(text, parameters.root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
     options = BuildOptions(
         workers=parameters.workers,
         device=parameters.device,

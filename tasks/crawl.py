@@ -16,11 +16,25 @@ __all__ = ["crawl_sources", "cut"]
 
 
 @task(name="crawl", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
-def crawl_sources(recipe: str, root: str, folder: str, retry_failed: bool = False, refresh: bool = False) -> str:
+def crawl_sources(
+    recipe: str,
+    root: str,
+    folder: str,
+    retry_failed: bool = False,
+    refresh: bool = False,
+    allow_shrink: bool = False,
+) -> str:
     """Fetch what the recipe's sources name; the crawl's totals in words."""
-    return "\n".join(
-        crawl_recipe(recipe, root, folder, refresh=refresh, retry_failed=retry_failed, environ=os.environ).lines()
+    report = crawl_recipe(
+        recipe,
+        root,
+        folder,
+        refresh=refresh,
+        retry_failed=retry_failed,
+        allow_shrink=allow_shrink,
+        environ=os.environ,
     )
+    return "\n".join(report.lines())
 
 
 @task(name="snapshot", cache_policy=NO_CACHE)

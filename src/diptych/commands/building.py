@@ -114,7 +114,15 @@ def build_command(
         emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", columns, rows))
         return
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
-        crawl_recipe(text, root, file.folder, retry_failed=retry_failed, say=_say(as_json), environ=context.obj)
+        crawl_recipe(
+            text,
+            root,
+            file.folder,
+            retry_failed=retry_failed,
+            allow_shrink=allow_shrink,
+            say=_say(as_json),
+            environ=context.obj,
+        )
     watcher = ConsoleWatcher(quiet=as_json)
     try:
         report = build(text, root, options, folder=file.folder, watcher=watcher)
@@ -171,12 +179,20 @@ def crawl_command(
     root: RootOption = "data",
     refresh: Annotated[bool, typer.Option(help="fetch everything again, without conditional requests")] = False,
     retry_failed: Annotated[bool, typer.Option(help="only what failed before")] = False,
+    allow_shrink: Annotated[bool, typer.Option(help="end well although many known pages are gone")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Ask the recipe's sources for what is new; every attempt is a row of the fetch log."""
     file = load_recipe(recipe)
     report = crawl_recipe(
-        file.text, root, file.folder, refresh=refresh, retry_failed=retry_failed, say=_say(as_json), environ=context.obj
+        file.text,
+        root,
+        file.folder,
+        refresh=refresh,
+        retry_failed=retry_failed,
+        allow_shrink=allow_shrink,
+        say=_say(as_json),
+        environ=context.obj,
     )
     emit(report.to_dict(), as_json, lambda: typer.echo("\n".join(report.lines())))
 

@@ -10,6 +10,7 @@ from diptych.engine.intake import cut_recipe, sources_of
 from diptych.exceptions import UsageError
 from diptych.recipe import parse_recipe
 from diptych.sources.crawl import Progress, crawl
+from diptych.sources.shortfall import Vanishing
 from diptych.sources.tally import CrawlReport
 from diptych.storage.fetch_log import FetchLog
 from diptych.storage.manifest import Manifest
@@ -45,6 +46,7 @@ def crawl_recipe(
     refresh: bool = False,
     retry_failed: bool = False,
     offline: bool = False,
+    allow_shrink: bool = False,
     say: Callable[[str], None] = lambda text: None,
     environ: Mapping[str, str] | None = None,
 ) -> CrawlReport:
@@ -68,6 +70,7 @@ def crawl_recipe(
         offline=offline,
         progress=tell,
         environ=environ,
+        vanishing=None if allow_shrink else Vanishing(parsed.limits.max_shrink, parsed.limits.gone_after),
     )
 
 

@@ -16,7 +16,7 @@ from diptych.storage.store import Store
 
 __all__ = ["check_shrink", "cut_recipe", "sources_of", "take_snapshot"]
 
-SHOWN = 5
+SHOWN = 20
 
 
 def sources_of(recipe: Recipe, folder: str | Path) -> list[Source]:
@@ -48,10 +48,13 @@ def check_shrink(store: Store, context: BuildContext) -> None:
     old = store.log.manifest(context.parent).snapshot
     if old == context.snapshot:
         return
-    found = shrink(read_snapshot(store, old), read_snapshot(store, context.snapshot))
+    before = read_snapshot(store, old)
+    found = shrink(before, read_snapshot(store, context.snapshot))
     if found.share > limit:
         rest = len(found.dropped) - SHOWN
-        names = ", ".join(found.dropped[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        names = ", ".join(before.known(r)["url"] or r for r in found.dropped[:SHOWN]) + (
+            f" and {rest} more" if rest > 0 else ""
+        )
         raise NothingCommitted(
             f"dataset {context.dataset}: {len(found.dropped)} records of version {context.parent} ({found.share:.1%}, "
             f"limits.max_shrink is {limit:.1%}) would leave: {names}. Nothing was committed; when this is right, "

@@ -26,6 +26,7 @@ from diptych.sources.hands import Hands, usual_count
 from diptych.sources.limits import Lanes
 from diptych.sources.local import LocalFiles
 from diptych.sources.settings import read_secrets
+from diptych.sources.shortfall import Vanishing, check_success, vanished
 from diptych.sources.tally import CrawlReport, Tally
 from diptych.sources.transport import Transport
 from diptych.sources.urls import host_of
@@ -75,6 +76,7 @@ def crawl(
     environ: Mapping[str, str] | None = None,
     threads: int = _THREADS,
     hands: int | None = None,
+    vanishing: Vanishing | None = None,
 ) -> CrawlReport:
     """Crawl all sources; what the log has is asked for with conditional requests.
 
@@ -83,8 +85,8 @@ def crawl(
     asked for; what the log knows of all others stands. ``environ`` holds the variables
     that ``fetch.*_from`` keys name. At most ``threads`` requests are under way, in ``hands`` worker processes once one
     process is too slow (default: one a core, at most four; fewer than two: none). Raises :class:`NothingCommitted` when
-    a source's share of well-fetched URLs is below its ``min_success`` (what was fetched stays in the log),
-    :class:`Conflict` while another crawl runs.
+    a source's share of well-fetched URLs is below its ``min_success``, or more of its records answer 404 or 410 than
+    ``vanishing`` allows (what was fetched stays in the log), :class:`Conflict` while another crawl runs.
     """
     if sum((refresh, retry_failed, offline)) > 1:
         raise RecipeError("crawl: refresh, retry_failed and offline exclude each other; give one")
@@ -99,8 +101,10 @@ def crawl(
     transports = {source.name: _transport(source, environ or {}) for source in sources}
     with SignOfLife(store, f"crawl-{secrets.token_hex(6)}", "crawl"):
         pool = _Pool(threads, usual_count() if hands is None else hands)
-        report = _run(store, sources, transports, mode, progress, pool, only)
-    _check_success(sources, report)
+        report, gone = _run(store, sources, transports, mode, progress, pool, only, vanishing)
+    check_success(sources, report)
+    if gone:
+        raise NothingCommitted("\n".join(gone))
     return report
 
 
@@ -112,8 +116,9 @@ def _run(
     progress: Callable[[Progress], None] | None,
     pool: _Pool,
     only: Collection[str] | None,
-) -> CrawlReport:
-    """The crawl itself: to its end mark, or left to be continued."""
+    vanishing: Vanishing | None,
+) -> tuple[CrawlReport, list[str]]:
+    """The crawl itself: to its end mark, or left to be continued; with what vanishes."""
     journal = FetchLog(store.home).begin(mode if only is None else "only")
     running = _Crawl(store, journal, mode, read_forgotten(store), progress, pool, only)
     try:
@@ -121,6 +126,8 @@ def _run(
             running.source(source, transports[source.name])
         store.blobs.sync()
         report = running.report()
+        watched = sources if vanishing is not None and mode != "offline" and only is None else ()
+        gone = [line for source in watched for line in vanished(journal.index, source.name, vanishing or Vanishing())]
         running.close()
         journal.finish(json.dumps({"success": report.success}))
     except BaseException:
@@ -131,7 +138,7 @@ def _run(
         for transport in transports.values():
             if transport is not None:
                 transport.close()
-    return report
+    return report, gone
 
 
 def _transport(source: Source, environ: Mapping[str, str]) -> Transport | None:
@@ -140,26 +147,6 @@ def _transport(source: Source, environ: Mapping[str, str]) -> Transport | None:
         return None
     own = frozenset(host_of(url) for url in source.own_urls())
     return Transport(settings, read_secrets(settings, environ, source.name), own)
-
-
-def _check_success(sources: Sequence[Source], report: CrawlReport) -> None:
-    """:class:`NothingCommitted` naming the sources below their limit, the reasons and the hosts."""
-    low = [s for s in sources if report.success.get(s.name, 1.0) < s.config.min_success]
-    if not low:
-        return
-    lines = [
-        f"source {s.name!r}: {report.success[s.name]:.1%} of its URLs were fetched well, the recipe's min_success is "
-        f"{s.config.min_success:.0%}"
-        for s in low
-    ]
-    reasons = ", ".join(f"{code} ({count})" for code, count in report.reasons[:8])
-    lines.append(f"reasons: {reasons}")
-    lines += [
-        f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in report.hosts_failed[:8]
-    ]
-    lines += [f"missed {url}: {code}" for url, code in report.missed[:20]]
-    lines.append("what was fetched is kept; run 'diptych crawl RECIPE --retry-failed' when the cause is gone")
-    raise NothingCommitted("\n".join(lines))
 
 
 class _Crawl:
