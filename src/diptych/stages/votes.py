@@ -21,7 +21,8 @@ from diptych.exceptions import StageError
 from diptych.metrics.agreement import item_entropy, majority
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.votes.answers import import_votes
-from diptych.votes.kinds import KINDS
+from diptych.votes.kinds import KINDS, row_of
+from diptych.votes.phrases import NONE
 
 __all__ = ["PairVotes", "Votes", "VotesConfig"]
 
@@ -54,12 +55,21 @@ class VotesConfig(StageConfig):
 RESULT = pa.struct(
     [
         pa.field("kind", pa.string(), metadata={"doc": "the question"}),
+        pa.field("about", pa.string(), metadata={"doc": "empty, or the phrase (and box): sentence key:start-end=box"}),
         pa.field("value", pa.string(), metadata={"doc": "the most frequent answer; null on a tie or too few votes"}),
         pa.field("tied", pa.bool_()),
         pa.field("annotators", pa.int32()),
         pa.field("values", pa.list_(pa.string()), metadata={"doc": "answers given, in the question's order"}),
         pa.field("counts", pa.list_(pa.int32()), metadata={"doc": "how many gave each: the input of kappa and alpha"}),
         pa.field("entropy", pa.float32(), metadata={"doc": "bits; 0 when all agree"}),
+    ]
+)
+LINK = pa.struct(
+    [
+        pa.field("sentence", pa.string(), metadata={"doc": "sentence key"}),
+        pa.field("start", pa.int32(), metadata={"doc": "code points from the beginning of the sentence"}),
+        pa.field("end", pa.int32()),
+        pa.field("box", pa.list_(pa.float32()), metadata={"doc": "x1, y1, x2, y2 in whole pixels"}),
     ]
 )
 _RESULTS = pa.field("results", pa.list_(RESULT), metadata={"doc": "one a question that was answered, by its name"})
@@ -75,6 +85,10 @@ class _Voted(Stage):
     rows_kind: ClassVar[Literal["document", "pair"]]
     flat: ClassVar[tuple[str, ...]]
     """Questions whose majority is a column of its own."""
+
+    def more(self, results: list[dict[str, Any]]) -> dict[str, Any]:
+        """Further columns from the results of a row."""
+        return {}
 
     def setup(self, device: str) -> None:
         """Read the votes; a file with lines that cannot be read is refused as a whole."""
@@ -95,8 +109,10 @@ class _Voted(Stage):
         for vote in found.votes:
             if KINDS[vote.kind].rows == self.rows_kind:
                 counts.setdefault((vote.item, vote.kind), Counter())[vote.value] += 1
-        for item, kind in sorted(counts):
-            self._results.setdefault(item, []).append(_result(kind, counts[item, kind], self.config.min_annotators))
+        for item, kind in sorted(counts, key=lambda c: (c[1], c[0])):
+            row, about = row_of(item)
+            result = _result(kind, about, counts[item, kind], self.config.min_annotators)
+            self._results.setdefault(row, []).append(result)
 
     def process(self, batch: Batch) -> Output:
         """An item without votes is ok and has no results."""
@@ -105,14 +121,14 @@ class _Voted(Stage):
             results = self._results.get(key, [])
             values = {r["kind"]: r["value"] for r in results}
             flat = {name: _typed(name, values.get(name)) for name in self.flat}
-            out.set(row, results=[dict(r) for r in results], **flat)
+            out.set(row, results=[dict(r) for r in results], **flat, **self.more(results))
         return out
 
 
 class Votes(_Voted):
     """Votes about documents: which picture is the best."""
 
-    name, version = "votes", 1
+    name, version = "votes", 2
     key = "document"
     outputs = pa.schema([_RESULTS, pa.field("best_image", pa.string(), metadata={"doc": "image key or null"})])
     rows_kind = "document"
@@ -120,9 +136,13 @@ class Votes(_Voted):
 
 
 class PairVotes(_Voted):
-    """Votes about pairs: how picture and text relate."""
+    """Votes about pairs: how picture and text relate, and which regions the phrases of the caption name.
 
-    name, version = "pair_votes", 1
+    ``regions`` has the box that won for each phrase (not ``none``) unless it was judged wrong, and every other box that
+    was judged right.
+    """
+
+    name, version = "pair_votes", 2
     key = "pair"
     outputs = pa.schema(
         [
@@ -130,18 +150,37 @@ class PairVotes(_Voted):
             pa.field("relation", pa.string(), metadata={"doc": "explicit, implicit or irrelevant"}),
             pa.field("cmi", pa.float32(), metadata={"doc": "cross-modal mutual information: 0, .25, .5, .75, 1"}),
             pa.field("sc", pa.float32(), metadata={"doc": "semantic correlation: -1, -.5, 0, .5, 1"}),
+            pa.field("regions", pa.list_(LINK), metadata={"doc": "phrases of the caption and the regions they name"}),
         ]
     )
     rows_kind = "pair"
     flat = ("relation", "cmi", "sc")
 
+    def more(self, results: list[dict[str, Any]]) -> dict[str, Any]:
+        """The links that people decided, by sentence and place."""
+        decided = {r["kind"]: {} for r in results} | {"region": {}, "region_right": {}}
+        for result in results:
+            decided[result["kind"]][result["about"]] = result["value"]
+        links = {f"{about}={box}" for about, box in decided["region"].items() if box not in (None, NONE)}
+        links -= {link for link, right in decided["region_right"].items() if right == "no"}
+        links |= {link for link, right in decided["region_right"].items() if right == "yes"}
+        return {"regions": sorted((_link(link) for link in links), key=lambda k: (*list(k.values())[:3], k["box"]))}
 
-def _result(kind: str, counts: Counter[str], min_annotators: int) -> dict[str, Any]:
+
+def _link(text: str) -> dict[str, Any]:
+    sentence, _, rest = text.partition(":")
+    span, _, box = rest.partition("=")
+    start, _, end = span.partition("-")
+    return {"sentence": sentence, "start": int(start), "end": int(end), "box": [float(v) for v in box.split(",")]}
+
+
+def _result(kind: str, about: str, counts: Counter[str], min_annotators: int) -> dict[str, Any]:
     values = [v for v in KINDS[kind].values if v in counts] or sorted(counts)
     counts_1C = np.array([[counts[v] for v in values]])
     winner, enough = int(majority(counts_1C)[0]), counts.total() >= min_annotators
     return {
         "kind": kind,
+        "about": about,
         "value": values[winner] if winner >= 0 and enough else None,
         "tied": winner < 0 and enough,
         "annotators": counts.total(),

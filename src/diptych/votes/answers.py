@@ -33,7 +33,7 @@ MAX_BYTES = 512 << 20
 _MAX_NAME = 200
 
 KnownItems = Mapping[str, Mapping[str, Collection[str]]]
-"""Kind -> item -> the image keys that may be chosen (empty where the kind has values of its own)."""
+"""Kind -> item -> the image keys or boxes that may be chosen (empty where the kind has values of its own)."""
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +128,8 @@ def _vote(raw: Mapping[str, Any], known: KnownItems | None) -> Vote:
     if kind is None:
         raise _Bad("unknown_kind", f"{kind_name!r}; there are {', '.join(KINDS)}")
     if not kind.is_item(item):
-        raise _Bad("unknown_item", f"{item!r} is no {'record id' if kind.rows == 'document' else 'pair key'}")
+        form = ("record id" if kind.rows == "document" else "pair key") + " with a phrase" * kind.about_phrases
+        raise _Bad("unknown_item", f"{item!r} is no {form}")
     if known is not None and item not in known.get(kind_name, {}):
         raise _Bad("unknown_item", f"the version has no {kind.rows} {item} to vote on")
     answer = raw.get("value")
@@ -137,15 +138,20 @@ def _vote(raw: Mapping[str, Any], known: KnownItems | None) -> Vote:
     text = _chosen(str(answer), raw) if not kind.values else str(answer)
     value = kind.value(text)
     if value is None:
-        allowed = ", ".join(kind.values) or "the number of a picture or an image key"
+        allowed = (
+            ", ".join(kind.values) or f"the number of a choice or {'none' if kind.about_phrases else 'an image key'}"
+        )
         raise _Bad("unknown_value", f"{answer!r} is none of {allowed}")
     if not kind.values and known is not None and value not in known[kind_name][item]:
-        raise _Bad("unknown_value", f"{value} is no image of {item} that could be chosen")
+        raise _Bad(
+            "unknown_value",
+            f"{value} is no {'region' if kind.about_phrases else 'image'} of {item} that could be chosen",
+        )
     return Vote(kind.name, item, annotator, value)
 
 
 def _chosen(answer: str, raw: Mapping[str, Any]) -> str:
-    """The image key of choice ``1``, ``2``, ... from the task's own list."""
+    """The image key or box of choice ``1``, ``2``, ... from the task's own list."""
     keys = raw.get("choices")
     if isinstance(keys, str):
         keys = keys.split()

@@ -1,6 +1,7 @@
 """Tasks for annotators, made from a version: Label Studio's JSON with its labelling page, or a table to fill in.
 
-Pictures are written beside the tasks as ``images/<image key>.<format>``; ``image_prefix`` is what stands before
+Pictures are written beside the tasks as ``images/<image key>.<format>``, those of questions about phrases with their
+regions drawn and numbered; ``image_prefix`` is what stands before
 that name in the tasks (Label Studio's local files, or the address of a web server). Names of annotators are
 only in their answers, never in a version.
 """
@@ -11,16 +12,17 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 from diptych.exceptions import UsageError
-from diptych.naming import split_pair_key
+from diptych.naming import digest_bytes, split_pair_key
 from diptych.version import Version
 from diptych.votes.answers import KnownItems
 from diptych.votes.kinds import KINDS, VoteKind, kind_named
+from diptych.votes.phrases import NONE, REGIONS, Phrase, numbered, phrases_of
 
 __all__ = ["CANDIDATES", "Exported", "export_tasks", "known_items", "label_page"]
 
@@ -31,7 +33,9 @@ _TEXTS = ("title", "summary", "text")
 
 @dataclass(frozen=True)
 class Exported:
-    """How many tasks were written, how many documents had fewer than two pictures to choose from, and the files."""
+    """How many tasks were written, how many documents had nothing to choose from (fewer than two pictures, no phrase
+    with a region), and the files.
+    """
 
     tasks: int
     left_out: int
@@ -44,6 +48,15 @@ class _Task:
     texts: Mapping[str, str]
     images: tuple[str, ...]
     captions: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    """What a numbered answer stands for: image keys or boxes."""
+    boxes: tuple[str, ...] = ()
+    """What is drawn into the picture."""
+
+    @property
+    def pictures(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Image key and boxes of each picture."""
+        return tuple((image, self.boxes) for image in self.images)
 
 
 def export_tasks(
@@ -69,9 +82,9 @@ def export_tasks(
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     names, files = {}, []
-    for image in dict.fromkeys(i for task in tasks for i in task.images):
-        target = _write_image(version.blob(image), image, file.parent / "images")
-        names[image] = image_prefix + target.name
+    for image, boxes in dict.fromkeys(p for task in tasks for p in task.pictures):
+        target = _write_image(version.blob(image), image, boxes, file.parent / "images")
+        names[image, boxes] = image_prefix + target.name
         files.append(target)
     if format == "csv":
         file.write_text(_csv(tasks, question), encoding="utf-8-sig", newline="")
@@ -88,7 +101,11 @@ def known_items(version: Version) -> KnownItems:
     """What votes on this version may be about: for ``import_votes``."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, kind in KINDS.items():
-        if kind.values:
+        if kind.about_phrases:
+            there = {"sentences", "parse", "regions"} <= set(version.stages)
+            tasks = _phrase_tasks(version, kind, None)[0] if there else []
+            found[name] = {task.item: task.choices for task in tasks}
+        elif kind.values:
             found[name] = {task.item: () for task in _tasks(version, kind, None)[0]}
         else:
             found[name] = {r: tuple(split_pair_key(p["key"])[1] for p in ps) for r, ps in _pairs(version, None).items()}
@@ -98,13 +115,18 @@ def known_items(version: Version) -> KnownItems:
 def label_page(kind: str) -> str:
     """The labelling interface of Label Studio for one question."""
     question = kind_named(kind)
-    count = 1 if question.values else CANDIDATES
-    choices = question.values or tuple(str(n) for n in range(1, CANDIDATES + 1))
+    count, choices = _pictures(question), question.values
+    if not choices:
+        answers = REGIONS if question.about_phrases else CANDIDATES
+        choices = (*(str(n) for n in range(1, answers + 1)), *([NONE] if question.about_phrases else []))
     lines = ["<View>", '  <Header value="$title"/>', '  <Text name="summary" value="$summary"/>']
     lines.append('  <Text name="text" value="$text"/>')
     for n in range(1, count + 1):
         lines.append(f'  <Image name="image{n}" value="$image{n}"/>')
         lines.append(f'  <Text name="caption{n}" value="$caption{n}"/>')
+    if question.about_phrases:
+        lines.append('  <Text name="sentence" value="$sentence"/>')
+        lines.append('  <Header value="$phrase"/>')
     lines.append(f"  <Header value={quoteattr(question.question)}/>")
     lines.append('  <Choices name="vote" toName="image1" choice="single-radio" required="true">')
     lines += [f"    <Choice value={quoteattr(choice)}/>" for choice in choices]
@@ -127,7 +149,36 @@ def _pairs(version: Version, split: str | None) -> dict[str, list[dict[str, Any]
     return found
 
 
+def _pictures(kind: VoteKind) -> int:
+    """How many pictures a task shows."""
+    return CANDIDATES if kind.rows == "document" else 1
+
+
+def _phrase_tasks(version: Version, kind: VoteKind, split: str | None) -> tuple[list[_Task], int]:
+    pairs = _pairs(version, split)
+    ordered = {r: sorted(ps, key=lambda p: p["pairs.position"]) for r, ps in pairs.items()}
+    texts = {r: {n: ps[0][f"documents.{n}"] or "" for n in _TEXTS} for r, ps in pairs.items()}
+    captions = {p["key"]: p["pairs.caption"] or "" for ps in pairs.values() for p in ps}
+    tasks: list[_Task] = []
+    for phrase in phrases_of(version, ordered):
+        record, image = split_pair_key(phrase.item.partition("@")[0])
+        shown = {**texts[record], "phrase": phrase.text, "sentence": phrase.sentence}
+        caption = captions[phrase.item.partition("@")[0]]
+        tasks += _about(phrase, kind, _Task(phrase.item, shown, (image,), (caption,)))
+    with_tasks = {task.item.partition("/")[0] for task in tasks}
+    return tasks, len(pairs.keys() - with_tasks)
+
+
+def _about(phrase: Phrase, kind: VoteKind, task: _Task) -> list[_Task]:
+    """One task to link the phrase, or one for each region it is linked to."""
+    if not kind.values:
+        return [replace(task, choices=(*phrase.boxes, NONE), boxes=phrase.boxes)]
+    return [replace(task, item=f"{phrase.item}={box}", boxes=(box,)) for box in phrase.linked]
+
+
 def _tasks(version: Version, kind: VoteKind, split: str | None) -> tuple[list[_Task], int]:
+    if kind.about_phrases:
+        return _phrase_tasks(version, kind, split)
     tasks, left_out = [], 0
     for record, pairs in _pairs(version, split).items():
         texts = {n: pairs[0][f"documents.{n}"] or "" for n in _TEXTS}
@@ -140,14 +191,16 @@ def _tasks(version: Version, kind: VoteKind, split: str | None) -> tuple[list[_T
         else:
             some = pairs[:CANDIDATES]
             images = tuple(split_pair_key(p["key"])[1] for p in some)
-            tasks.append(_Task(record, texts, images, tuple(p["pairs.caption"] or "" for p in some)))
+            tasks.append(_Task(record, texts, images, tuple(p["pairs.caption"] or "" for p in some), images))
     return tasks, left_out
 
 
-def _label_studio(number: int, task: _Task, kind: VoteKind, names: Mapping[str, str]) -> dict[str, Any]:
-    data: dict[str, Any] = {"kind": kind.name, "item": task.item, "choices": list(task.images), **task.texts}
-    for n in range(1 if kind.values else CANDIDATES):
-        data[f"image{n + 1}"] = names[task.images[n]] if n < len(task.images) else ""
+def _label_studio(
+    number: int, task: _Task, kind: VoteKind, names: Mapping[tuple[str, tuple[str, ...]], str]
+) -> dict[str, Any]:
+    data: dict[str, Any] = {"kind": kind.name, "item": task.item, "choices": list(task.choices), **task.texts}
+    for n in range(_pictures(kind)):
+        data[f"image{n + 1}"] = names[task.pictures[n]] if n < len(task.images) else ""
         data[f"caption{n + 1}"] = task.captions[n] if n < len(task.captions) else ""
     return {"id": number, "data": data}
 
@@ -155,13 +208,14 @@ def _label_studio(number: int, task: _Task, kind: VoteKind, names: Mapping[str, 
 def _csv(tasks: Sequence[_Task], kind: VoteKind) -> str:
     sink = io.StringIO(newline="")
     writer = csv.writer(sink, lineterminator="\n")
-    count = 1 if kind.values else CANDIDATES
+    count = _pictures(kind)
+    texts = (*_TEXTS, *(("phrase", "sentence") if kind.about_phrases else ()))
     captions = [f"caption{n}" for n in range(1, count + 1)]
-    writer.writerow(["annotator", "item", "kind", "value", "choices", *_TEXTS, *captions])
+    writer.writerow(["annotator", "item", "kind", "value", "choices", *texts, *captions])
     for task in tasks:
         filled = [*task.captions, *[""] * (count - len(task.captions))]
         words = [_no_formula(t) for t in (*task.texts.values(), *filled)]
-        writer.writerow(["", task.item, kind.name, "", " ".join(task.images), *words])
+        writer.writerow(["", task.item, kind.name, "", " ".join(task.choices), *words])
     return sink.getvalue()
 
 
@@ -170,9 +224,14 @@ def _no_formula(text: str) -> str:
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _write_image(data: bytes, key: str, folder: Path) -> Path:
+def _write_image(data: bytes, key: str, boxes: tuple[str, ...], folder: Path) -> Path:
     from PIL import Image
 
+    if boxes:
+        folder.mkdir(exist_ok=True)
+        target = folder / f"{key}-{digest_bytes(' '.join(boxes).encode())[:8]}.jpeg"
+        target.write_bytes(numbered(data, boxes))
+        return target
     with Image.open(io.BytesIO(data)) as image:
         suffix = (image.format or "bin").lower()
     folder.mkdir(exist_ok=True)

@@ -69,7 +69,7 @@ def test_a_plurality_wins_and_a_tie_has_no_value(tmp_path: Path) -> None:
     row = one(PairVotes(config), PAIR)
     assert row["relation"] == "explicit" and row["cmi"] is None
     assert row["results"] == [
-        {"kind": "relation", "value": "explicit", "tied": False, "annotators": 3,
+        {"kind": "relation", "about": "", "value": "explicit", "tied": False, "annotators": 3,
          "values": ["explicit", "irrelevant"], "counts": [2, 1], "entropy": pytest.approx(0.9182958)}
     ]  # fmt: skip
     tie = VotesConfig(file=str(voted(tmp_path, "relation", ["explicit", "irrelevant", "implicit"])))
@@ -79,7 +79,28 @@ def test_a_plurality_wins_and_a_tie_has_no_value(tmp_path: Path) -> None:
     row = one(PairVotes(few), PAIR)
     assert row["sc"] is None and not row["results"][0]["tied"]
     assert one(PairVotes(VotesConfig(file=str(voted(tmp_path, "sc", ["-0.5"])))), PAIR)["sc"] == -0.5
-    assert one(PairVotes(), PAIR) == {"results": [], "relation": None, "cmi": None, "sc": None}
+    nothing = {"results": [], "relation": None, "cmi": None, "sc": None, "regions": []}
+    assert one(PairVotes(), PAIR) == nothing
+
+
+def test_regions_of_phrases(tmp_path: Path) -> None:
+    phrase = [f"{PAIR}@{'c' * 32}:{span}" for span in ("0-5", "9-12", "15-20")]
+    votes = [
+        Vote("region", phrase[0], who, box) for who, box in (("a", "1,2,30,40"), ("b", "1,2,30,40"), ("c", "none"))
+    ]
+    votes += [Vote("region", phrase[1], who, "5,5,9,9") for who in "ab"] + [Vote("region", phrase[2], "a", "none")]
+    votes += [Vote("region_right", f"{phrase[1]}=5,5,9,9", who, "no") for who in "ab"]
+    votes += [Vote("region_right", f"{phrase[2]}=0,0,8,8", "a", "yes")]
+    write_votes(votes, tmp_path / "votes.csv")
+    row = one(PairVotes(VotesConfig(file=str(tmp_path / "votes.csv"))), PAIR)
+    assert row["regions"] == [
+        {"sentence": "c" * 32, "start": 0, "end": 5, "box": [1.0, 2.0, 30.0, 40.0]},
+        {"sentence": "c" * 32, "start": 15, "end": 20, "box": [0.0, 0.0, 8.0, 8.0]},
+    ]
+    assert [(r["kind"], r["about"].partition(":")[2], r["value"]) for r in row["results"]] == [
+        ("region", "0-5", "1,2,30,40"), ("region", "15-20", "none"), ("region", "9-12", "5,5,9,9"),
+        ("region_right", "15-20=0,0,8,8", "yes"), ("region_right", "9-12=5,5,9,9", "no"),
+    ]  # fmt: skip
 
 
 def test_changed_or_broken_files_are_noticed(tmp_path: Path) -> None:

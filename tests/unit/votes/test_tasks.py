@@ -83,12 +83,13 @@ def test_what_is_not_in_the_version_is_unknown(version: Any, tmp_path: Path) -> 
 def test_the_page_offers_every_answer(kind: str) -> None:
     page = ElementTree.fromstring(label_page(kind))
     offered = [choice.get("value") for choice in page.iter("Choice")]
-    assert offered == list(KINDS[kind].values or ("1", "2", "3"))
+    own = ("1", "2", "3") if kind == "best_image" else (*"12345678", "none")
+    assert offered == list(KINDS[kind].values or own)
     assert {c.get("toName") for c in page.iter("Choices")} <= {i.get("name") for i in page.iter("Image")}
 
 
 def test_unknown_questions_and_formats_are_refused(version: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there are best_image, relation, cmi, sc"):
+    with pytest.raises(UsageError, match="there are best_image, relation, cmi, sc, region, region_right"):
         export_tasks(version, "beauty", tmp_path / "x.json")
     with pytest.raises(UsageError, match="there are label-studio, csv"):
         export_tasks(version, "cmi", tmp_path / "x.json", "xlsx")  # type: ignore[arg-type]
