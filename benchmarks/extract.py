@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from PIL import Image
 from diptych.engine.build import Silent, build
 from diptych.engine.context import BuildOptions
 from diptych.engine.steps import close
+from diptych.fit import Fit
 from diptych.naming import record_id
 from diptych.records import Document
 from diptych.sample import Site
@@ -80,6 +81,22 @@ class Constant(Stage):
         return out
 
 
+class Train(Fit):
+    """Every document is for training; no near duplicates are looked for."""
+
+    name, version, rows, fetched = "splits", 1, "document", True
+    inputs = ("documents.split",)
+    outputs = pa.schema([("key", pa.string()), ("split", pa.string())])
+    on, key, refit, ledger = "all", "document", "always", True
+
+    def partial(self, keys: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+        return pa.table({"key": pa.array(keys, pa.string())})
+
+    def merge(self, partials: Sequence[pa.Table], previous: pa.Table | None) -> pa.Table:
+        names = sorted({k for p in partials for k in p["key"].to_pylist()})
+        return pa.table({"key": pa.array(names, pa.string()), "split": pa.array(["train"] * len(names), pa.string())})
+
+
 # pictures and builds --------------------------------------------------------------------------------------
 
 
@@ -115,7 +132,7 @@ def recipe(stages: dict[str, dict[str, Any]], shards: int) -> str:
     return json.dumps(
         {
             "name": HERE, "sources": [{"kind": "folder", "name": HERE, "path": "."}], "shards": shards,
-            "stages": settings, "fits": {"splits": {"train": 1.0, "dev": 0.0, "test": 0.0}},
+            "stages": settings, "fits": {"splits": {"use": "extract:Train"}},
         }
     )  # fmt: skip
 
