@@ -45,7 +45,7 @@ from diptych.version import Version
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Assignment", "fit"]
+__all__ = ["Assignment", "fit", "make_optimiser"]
 
 LOOK_EVERY = 50
 """Steps after which the loss is looked at on the CPU: a loss that is not finite ends the run."""
@@ -183,7 +183,7 @@ class _Loop:
         """The step as a module of Fabric's, and the optimiser, both as ``resumed`` left them."""
         for name, parameter in self._module.named_parameters():
             parameter.requires_grad_(not name.startswith(phase.frozen))
-        optimiser = _make_optimiser(phase, [p for p in self._module.parameters() if p.requires_grad])
+        optimiser = make_optimiser(phase, [p for p in self._module.parameters() if p.requires_grad])
         if resumed is not None and resumed.optimiser:
             optimiser.load_state_dict(dict(resumed.optimiser))
         self._optimiser = optimiser
@@ -388,7 +388,8 @@ def _step_module(task: Task, module: Any) -> Any:
     return Step()
 
 
-def _make_optimiser(phase: Phase, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimiser(phase: Phase, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """A phase's optimiser, fresh."""
     import torch
 
     settings = phase.optimiser

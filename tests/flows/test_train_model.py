@@ -1,0 +1,42 @@
+"""Training inside a flow: worker processes start where Prefect's services run, and the run is the library's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent / "unit" / "reader"), str(HERE.parent / "unit" / "training")]
+
+import world  # noqa: E402
+
+from diptych.parameters import TrainParameters  # noqa: E402
+from diptych.training.folder import find_run  # noqa: E402
+from diptych.training.options import RunOptions  # noqa: E402
+from diptych.training.train import Order, train  # noqa: E402
+from flows.train_model import train_model  # noqa: E402
+
+
+@pytest.mark.slow
+def test_flow_trains_what_the_library_trains(tmp_path: Path) -> None:
+    version = world.make(tmp_path, 60)
+    done = train_model(
+        TrainParameters(
+            model="toy:ToyTask", dataset="world@latest", root=str(tmp_path), seeds=[0, 1], workers=2,
+            settings={"epochs": 2},
+        )
+    )  # fmt: skip
+    assert len(done["runs"]) == 2 and done["metrics"][0]["test"]["accuracy"] >= 0
+    alone = train(version, Order("toy:ToyTask", settings={"epochs": 2}), RunOptions(tensorboard=False))
+    for name in ("weights.safetensors", "metrics.json"):
+        assert find_run(str(tmp_path), done["runs"][0]).home.read(name) == alone.home.read(name)
+
+
+def test_the_form_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValidationError, match="dataset"):
+        TrainParameters(model="gap", dataset="Sample@3")
+    with pytest.raises(ValidationError, match="seeds"):
+        TrainParameters(model="gap", dataset="sample@3", seeds=[])
