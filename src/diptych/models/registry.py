@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "ananet": "diptych.models.ananet.task:AnANetTask",
     "gap": "diptych.models.gap.task:GapTask",
     "hcscl": "diptych.models.hcscl.task:HcsclTask",
+    "hmlstm": "diptych.models.hmlstm.task:HMLSTMTask",
     "mkp": "diptych.models.mkp.task:MkpTask",
 }
 """Name to ``module:Class``."""
