@@ -14,6 +14,7 @@ import typer
 from diptych import weights
 from diptych.commands import building, detector, parser, reading, sample, score, training, upkeep, votes
 from diptych.commands import weights as weights_commands
+from diptych.commands.boxes import boxes_command
 from diptych.commands.schemas import schemas_command
 from diptych.environment import set_environment
 from diptych.exceptions import DiptychError
@@ -32,6 +33,7 @@ reading.register(app)
 upkeep.register(app)
 training.register(app)
 app.command("schemas")(schemas_command)
+app.command("boxes")(boxes_command)
 app.add_typer(detector.app, name="detector")
 app.add_typer(parser.app, name="parser")
 app.add_typer(sample.app, name="sample")

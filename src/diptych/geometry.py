@@ -27,7 +27,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["CONVERSE", "PREDICATES", "adjacency", "areas", "components", "intersections", "iou", "padded", "predicates"]
+__all__ = [
+    "CONVERSE",
+    "PREDICATES",
+    "adjacency",
+    "areas",
+    "components",
+    "intersections",
+    "iou",
+    "padded",
+    "predicates",
+    "suppressed",
+]
 
 PREDICATES = ("contains", "inside", "overlaps", "left of", "right of", "above", "below")
 """Names by the codes that :func:`predicates` gives."""
@@ -67,6 +78,17 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shared = intersections(a, b)
     union = areas(a)[..., :, None] + areas(b)[..., None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def suppressed(boxes: np.ndarray, threshold: float, most: int) -> np.ndarray:
+    """Places of the first ``most`` boxes (K, 4), best first, whose IoU with none kept before is above the threshold."""
+    kept: list[int] = []
+    for n in range(len(boxes)):
+        if len(kept) == most:
+            break
+        if not kept or iou(boxes[n : n + 1], boxes[kept]).max() <= threshold:
+            kept.append(n)
+    return np.array(kept, np.int64)
 
 
 def adjacency(overlap: np.ndarray, valid: np.ndarray, threshold: float) -> np.ndarray:

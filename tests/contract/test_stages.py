@@ -38,6 +38,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
             weights.pull("sample")
         except WeightsError as error:
             pytest.skip(f"no sample weights: {error}")
+    if request.param == "proposals":
+        pytest.importorskip("cv2")
     made = make_stage(request.param)
     yield made
     made.close()

@@ -176,6 +176,21 @@ STAGE_CASES: dict[str, Case] = {
         },
         bad={"images.bytes": b"GIF89a broken"},
     ),
+    "proposals": Case(
+        *_images([*PICTURES[:2], png(Image.new("RGB", (90, 60), (9, 9, 9)))]),
+        {"strategy": "single", "side": 64, "count": 5},
+        bad={"images.bytes": b"GIF89a broken"},
+    ),
+    "fc7": Case(
+        tuple(pair_key(_R[n], digest_bytes(PICTURES[n])) for n in range(3)),
+        {
+            "images.bytes": PICTURES[:3],
+            "proposals.boxes": [[[5.0, 6, 80, 90], [0, 0, 30, 30], [1, 1, 9, 9]], [], [[100.5, 20, 100.5, 60]]],
+            "pairs.extra": ['{"boxes":[[10,20,60,50],[0,0,9,9]],"classes":["cat","crowd"],"crowd":[0,1]}', "", ""],
+        },
+        {"weights": "random:0", "side": 32, "boxes": "both", "count": 2},
+        bad={"pairs.extra": '{"boxes": [[1, 2]]}'},
+    ),
     "scene_graph": Case(
         ("scene", "none", "one"),
         {"regions.boxes": [_BOXES, [], _BOXES[:1]]},

@@ -107,7 +107,8 @@ def tolerance_of(record: dict[str, Any]) -> float:
     """What may differ between machines: a little more than the stage states, coordinates by a pixel."""
     if "fit" in record:
         return 1e-4 if record["fit"] == "word2vec" else 0.0
-    return {"ocr": 1.5, "backbone": 0.02, "grid": 0.02, "inception": 0.02, "regions": 0.05, "bert": 0.02}.get(record["stage"], 1e-9)
+    networks = dict.fromkeys(("backbone", "bert", "fc7", "grid", "inception"), 0.02)
+    return {"ocr": 1.5, "regions": 0.05, **networks}.get(record["stage"], 1e-9)
 
 
 def load(name: str) -> dict[str, Any] | None:

@@ -13,6 +13,8 @@ STAGES: dict[str, str] = {
     "grid": "diptych.stages.grid:Grid",
     "inception": "diptych.stages.inception:Inception",
     "regions": "diptych.stages.regions:Regions",
+    "proposals": "diptych.stages.proposals:Proposals",
+    "fc7": "diptych.stages.fc7:Fc7",
     "scene_graph": "diptych.stages.scene_graph:SceneGraph",
     "relevance_scores": "diptych.stages.relevance_scores:RelevanceScores",
     "relevance": "diptych.stages.relevance:Relevance",

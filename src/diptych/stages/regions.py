@@ -19,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.models.common.detector_list import DETECTORS, Sizes
+from diptych.models.common.precision import Precision
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
 from diptych.stages.pixels_input import accepted, decoded, half, stretched
 
@@ -48,6 +49,9 @@ class RegionsConfig(StageConfig):
     proposals: int | None = Field(None, ge=1, le=6000, description="boxes of the first step; None: the model's own")
     min_side: int | None = Field(None, ge=32, le=4000, description="shorter side of the input; None: the model's own")
     max_side: int | None = Field(None, ge=32, le=4000, description="its longer side at most; None: the model's own")
+    precision: Precision = Field(
+        "float32", description="half precision is faster on a GPU; values and kept boxes change a little"
+    )
     pre_resize: int | None = Field(None, ge=32, le=4000, description="first resize to this square, aspect not kept")
 
     @field_validator("model")
@@ -129,7 +133,7 @@ class Regions(Stage):
             loaded = load(config.model, source, sizes, files)
         else:
             loaded = load_detector(config.model, source, sizes, files)
-        self._detector = Detector(loaded, how, device)
+        self._detector = Detector(loaded, how, device, config.precision)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode in a pool of threads."""

@@ -14,19 +14,17 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from diptych.models.common.detector_list import DETECTORS, Sizes
+from diptych.models.common.precision import Precision, inference, placed
 from diptych.models.common.selection import Selection, select
 
-__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Precision", "Scored", "load_detector"]
-
-Precision = Literal["float32", "bfloat16", "float16"]
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "load_detector"]
 
 
 @dataclass(frozen=True)
@@ -105,14 +103,13 @@ class Detector:
     def __init__(
         self, loaded: Loaded, selection: Selection, device: str = "cpu", precision: Precision = "float32"
     ) -> None:
-        self.module = loaded.network.to(device)
+        self.module = placed(loaded.network, device, precision)
         self.network: Network = self.module  # type: ignore[assignment]  # an nn.Module with the two methods
         self.names, self.attributes = loaded.names, loaded.attributes
         self.selection = selection
         self.device = device
         self.precision: Precision = precision
 
-    @torch.inference_mode()
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Found]:
         """Regions of each uint8 RGB picture (H, W, 3), in their order; no batch mixes padded sizes."""
         ready = [self.network.prepare(p) for p in pictures]
@@ -121,18 +118,13 @@ class Detector:
             groups.setdefault(tuple(made.pixels.shape), []).append(n)
         found: dict[int, Found] = {}
         for rows in groups.values():
-            scored = self._score(torch.stack([ready[n].pixels for n in rows]), [ready[n].size for n in rows])
-            for n, said in zip(rows, scored, strict=True):
-                found[n] = self._regions(said, ready[n].size, pictures[n].shape[:2])
+            with inference(self.device, self.precision):
+                images = torch.stack([ready[n].pixels for n in rows]).to(self.device)
+                scored = self.network.score(images, [ready[n].size for n in rows])
+            with torch.inference_mode():
+                for n, said in zip(rows, scored, strict=True):
+                    found[n] = self._regions(said, ready[n].size, pictures[n].shape[:2])
         return [found[n] for n in range(len(pictures))]
-
-    def _score(self, images: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Scored]:
-        on_device = images.to(self.device, non_blocking=True)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            if self.precision == "float32":
-                return self.network.score(on_device, sizes)
-            with torch.autocast(torch.device(self.device).type, _DTYPES[self.precision]):
-                return self.network.score(on_device, sizes)
 
     def _regions(self, said: Scored, size: tuple[int, int], original: Sequence[int]) -> Found:
         tensors = [said.boxes, said.scores, said.features, *([] if said.attributes is None else [said.attributes])]
