@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from diptych.report.shards import iter_shards
 from diptych.version import Version
 
-__all__ = ["GroupCounts", "Reason", "StageCounts", "Statistics", "statistics"]
+__all__ = ["EditCounts", "GroupCounts", "Reason", "StageCounts", "Statistics", "statistics"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,16 @@ class StageCounts:
 
 
 @dataclass(frozen=True)
+class EditCounts:
+    """Changes of wording by one rule; ``examples`` are the most frequent, as (original, new) with their counts."""
+
+    rule: str
+    count: int
+    documents: int
+    examples: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True)
 class Statistics:
     """What a version holds, and what was lost on the way.
 
@@ -88,6 +98,7 @@ class Statistics:
     bytes: int
     """Of the segments the version uses; raw files are not in it."""
     has_sentences: bool
+    edits: tuple[EditCounts, ...] = ()
 
     @property
     def all(self) -> GroupCounts:
@@ -134,7 +145,11 @@ def _text(s: Statistics) -> list[str]:
         failed = n.get("failed_transient", 0) + n.get("failed_permanent", 0)
         counts = (stage.rows, n.get("ok", 0), n.get("rejected", 0), n.get("skipped", 0), failed, stage.bytes)
         rows.append([f"{stage.name} v{stage.version}", *(f"{c:,}" for c in counts)])
-    return lines + _aligned(rows)
+    lines += _aligned(rows)
+    if s.edits:
+        rows = [["change of wording", "places", "documents"]]
+        lines += ["", *_aligned(rows + [[e.rule, f"{e.count:,}", f"{e.documents:,}"] for e in s.edits])]
+    return lines
 
 
 def _funnel(

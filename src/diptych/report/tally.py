@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diptych.report.shards import Refusal, ShardRows
-from diptych.report.stats import GroupCounts, Reason, StageCounts, Statistics
+from diptych.report.stats import EditCounts, GroupCounts, Reason, StageCounts, Statistics
 from diptych.version import Version
 
 __all__ = ["Tally", "TextSizes", "split_of", "text_sizes"]
@@ -91,12 +91,15 @@ class Tally:
         self.images_refused: Counter[Refusal] = Counter()
         self.groups: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self.keys: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+        self.edits: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self.edited: Counter[str] = Counter()
         self.states: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
 
     def add(self, shard: ShardRows) -> None:
         """Count one shard."""
         for name in shard.readers:
             self.states[name].update(shard.states(name).values())
+        self._count_edits(shard)
         sizes = text_sizes(shard)
         keys: dict[tuple[str, str], set[int]] = defaultdict(set)
         for row in shard.records:
@@ -127,6 +130,14 @@ class Tally:
         for group, found in keys.items():
             self.keys[group].append(np.fromiter(found, np.uint64, len(found)))
 
+    def _count_edits(self, shard: ShardRows) -> None:
+        if not shard.has("sentences", "edits"):
+            return
+        for edits in shard.table("sentences", ["edits"])["edits"].to_pylist():
+            self.edited.update({edit["rule"] for edit in edits or ()})
+            for edit in edits or ():
+                self.edits[edit["rule"]][edit["original"], edit["text"]] += 1
+
     def statistics(self) -> Statistics:
         """The counts so far."""
         manifest = self.version.manifest
@@ -156,6 +167,10 @@ class Tally:
             stages=tuple(stages),
             bytes=sum(s.bytes for s in manifest.stages),
             has_sentences=any(s.name == "sentences" for s in manifest.stages),
+            edits=tuple(
+                EditCounts(rule, found.total(), self.edited[rule], _commonest(found))
+                for rule, found in sorted(self.edits.items())
+            ),
         )
 
     def _order(self) -> list[tuple[str, str]]:
@@ -176,6 +191,11 @@ class Tally:
         arrays = self.keys.get((language, split))
         images = len(np.unique(np.concatenate(arrays))) if arrays else 0
         return GroupCounts(language, split, images=images, **self.groups[language, split])
+
+
+def _commonest(edits: Counter[tuple[str, str]], limit: int = 8) -> tuple[tuple[str, str, int], ...]:
+    ordered = sorted(edits.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    return tuple((original, text, count) for (original, text), count in ordered)
 
 
 def _lost(outcomes: Counter[str]) -> tuple[Reason, ...]:

@@ -46,6 +46,7 @@ EDIT = pa.struct(
         pa.field("pair", pa.int32(), metadata={"doc": "of a caption: which accepted pair; else null"}),
         pa.field("start", pa.int32(), metadata={"doc": "code points from the beginning of the field or caption"}),
         pa.field("end", pa.int32()),
+        pa.field("original", pa.string(), metadata={"doc": "exactly what stands between start and end"}),
         pa.field("text", pa.string(), metadata={"doc": "what the tokens have instead"}),
         pa.field("rule", pa.string(), metadata={"doc": "hashtag, mention, address or spelling"}),
     ]
@@ -100,7 +101,9 @@ class Sentences(Stage):
             phrases = dict.fromkeys(batch["documents.keyphrases"][row] or ())
             for name, pair, text in self._texts(batch, row):
                 found = edits(text, self.config, british)
-                changes += [{"field": name, "pair": pair, **asdict(edit)} for edit in found]
+                changes += [
+                    {"field": name, "pair": pair, "original": text[e.start : e.end], **asdict(e)} for e in found
+                ]
                 if self.config.hashtags == "keyphrases":
                     phrases |= dict.fromkeys(hashtags(text, found))
                 items += self._items(name, pair, text, language, found)

@@ -14,7 +14,7 @@ from diptych.engine.context import BuildOptions
 from diptych.engine.crawling import crawl_recipe
 from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
-from diptych.report import write_report
+from diptych.report import statistics, write_report
 from diptych.report.truth import CHANGES, read_truth, score
 from diptych.sample import Server, Site
 from diptych.version import Version, open_version
@@ -30,7 +30,7 @@ stages:
   clean_text: {{}}
   clean_documents: {{}}
   clean_pairs: {{}}
-  sentences: {{}}
+  sentences: {{british: [site]}}
   backbone: {{model: efficientnet_lite0, weights: "random:0"}}
 fits: {{word_counts: {{}}}}
 """
@@ -80,11 +80,10 @@ def test_every_rule_page_and_caption_agrees_with_the_truth(
     assert outcomes == {"ok": 24, "gone": 2, **failed}
     assert not server.counts.robots_area and max(server.counts.most_parallel.values()) <= 4
     page = write_report(version, tmp_path / "report.html", gallery=0, truth=tmp_path / "truth.jsonl").read_text("utf-8")
-    assert (
-        "Against the truth" in page
-        and "crop large" in page
-        and "Against the truth" not in write_report(version, tmp_path / "report.html", gallery=0).read_text("utf-8")
-    )
+    assert "Against the truth" in page and "crop large" in page
+    (spelling,) = statistics(version).edits
+    assert spelling.rule == "spelling" and ("grey", "gray") in {e[:2] for e in spelling.examples}
+    assert "Changes of wording" in page and "grey &rarr; gray" in page
 
 
 def test_other_folder_batch_size_and_workers_same_digests(built: tuple[Path, str], tmp_path: Path) -> None:

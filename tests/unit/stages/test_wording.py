@@ -79,6 +79,8 @@ def test_the_stage_names_every_edit_and_keeps_the_text() -> None:
         ("text", None, "mention", ""),
         ("caption", 0, "spelling", "Color"),
     ]
+    assert [e["original"] for e in found["edits"]][:3] == ["grey", "harbour", "#Harbour"]
+    assert all(text[e["start"] : e["end"]] == e["original"] for e in found["edits"] if e["field"] == "text")
     elsewhere = run(config, text=text, source="other")
     assert not any(e["rule"] == "spelling" for e in elsewhere["edits"])
     assert run({}, text=text, source="gazette")["edits"] == []
