@@ -153,7 +153,7 @@ def bare(stage: Any, prepared: list[Any], device: str) -> float:
     size = stage.batch_size
     if stage.name == "regions":
         detector = stage._detector
-        inputs = [detector.network.prepare(picture) for _, _, picture in prepared]
+        inputs = [made for *_, made in prepared]
         groups: dict[Any, list[Any]] = {}
         for made in inputs:
             groups.setdefault(made.pixels.shape, []).append(made)

@@ -136,23 +136,22 @@ class Regions(Stage):
         self._detector = Detector(loaded, how, device, config.precision)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
-        """Decode in a pool of threads."""
+        """Decode, resize and normalise in a pool of threads."""
         return decoded(batch["images.bytes"], self._prepared)
 
     def process(self, batch: Batch) -> Output:
         """Pictures of one padded size share a forward pass."""
         out = batch.output()
         good = accepted(out, batch.ready())
-        for row, (width, height, picture) in list(good.items()):
-            if not self._detector.network.fits(picture.shape[1], picture.shape[0]):
+        for row, (width, height, _, made) in list(good.items()):
+            if made is None:
                 out.fail(row, "too_narrow", f"{width}x{height}: resized for the detector, no pixel is left")
                 del good[row]
-        results = self._detector([picture for _, _, picture in good.values()])
-        for (row, (width, height, picture)), found in zip(good.items(), results, strict=True):
+        results = self._detector.find([made for *_, made in good.values()], [size for _, _, size, _ in good.values()])
+        for (row, (width, height, (high, wide), _)), found in zip(good.items(), results, strict=True):
             if not found.finite:
                 out.fail(row, "not_finite", "the network gave NaN or infinity for this picture")
                 continue
-            high, wide = picture.shape[:2]
             boxes = found.boxes * np.array([width / wide, height / high] * 2, np.float32)
             boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
             attributes: dict[str, Any] = {"attributes": None, "attribute_scores": None}
@@ -172,10 +171,13 @@ class Regions(Stage):
             )
         return out
 
-    def _prepared(self, image: Image.Image) -> tuple[int, int, np.ndarray]:
+    def _prepared(self, image: Image.Image) -> tuple[int, int, tuple[int, int], Any]:
+        """Its size, (height, width) of what the network resizes, and its input or None when no pixel would be left."""
         side = self.config.pre_resize
         pixels = np.asarray(image) if side is None else stretched(image, side)
-        return image.width, image.height, pixels
+        high, wide = pixels.shape[:2]
+        network = self._detector.network
+        return image.width, image.height, (high, wide), network.prepare(pixels) if network.fits(wide, high) else None
 
     def close(self) -> None:
         """Forget the network."""

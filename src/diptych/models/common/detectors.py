@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.models.common.detector_list import DETECTORS, Sizes
-from diptych.models.common.precision import Precision, inference, placed
+from diptych.models.common.precision import Precision, inference, placed, to_device
 from diptych.models.common.selection import Selection, select
 
 __all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "load_detector"]
@@ -111,20 +111,23 @@ class Detector:
         self.precision: Precision = precision
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Found]:
-        """Regions of each uint8 RGB picture (H, W, 3), in their order; no batch mixes padded sizes."""
-        ready = [self.network.prepare(p) for p in pictures]
+        """Regions of each uint8 RGB picture (H, W, 3), in their order."""
+        return self.find([self.network.prepare(p) for p in pictures], [p.shape[:2] for p in pictures])
+
+    def find(self, ready: Sequence[Input], originals: Sequence[tuple[int, ...]]) -> list[Found]:
+        """The same for pictures of (height, width) that ``network.prepare`` made; no batch mixes padded sizes."""
         groups: dict[tuple[int, ...], list[int]] = {}
         for n, made in enumerate(ready):
             groups.setdefault(tuple(made.pixels.shape), []).append(n)
         found: dict[int, Found] = {}
         for rows in groups.values():
             with inference(self.device, self.precision):
-                images = torch.stack([ready[n].pixels for n in rows]).to(self.device)
+                images = to_device(torch.stack([ready[n].pixels for n in rows]), self.device)
                 scored = self.network.score(images, [ready[n].size for n in rows])
             with torch.inference_mode():
                 for n, said in zip(rows, scored, strict=True):
-                    found[n] = self._regions(said, ready[n].size, pictures[n].shape[:2])
-        return [found[n] for n in range(len(pictures))]
+                    found[n] = self._regions(said, ready[n].size, originals[n])
+        return [found[n] for n in range(len(ready))]
 
     def _regions(self, said: Scored, size: tuple[int, int], original: Sequence[int]) -> Found:
         tensors = [said.boxes, said.scores, said.features, *([] if said.attributes is None else [said.attributes])]
