@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from diptych import weights
-from diptych.commands import building, detector, parser, reading, sample, score, training, upkeep, votes
+from diptych.commands import building, detector, parser, reading, relevance, sample, score, training, upkeep, votes
 from diptych.commands import weights as weights_commands
 from diptych.commands.boxes import boxes_command
 from diptych.commands.schemas import schemas_command
@@ -36,6 +36,7 @@ app.command("schemas")(schemas_command)
 app.command("boxes")(boxes_command)
 app.add_typer(detector.app, name="detector")
 app.add_typer(parser.app, name="parser")
+app.add_typer(relevance.app, name="relevance")
 app.add_typer(sample.app, name="sample")
 app.add_typer(score.app, name="score")
 app.add_typer(votes.app, name="votes")

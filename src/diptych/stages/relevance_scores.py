@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diptych import weights
+from diptych.models.common.text_encoder import encoder_weights, load_encoder
 from diptych.stage import Batch, Output, Stage, StageConfig
-from diptych.stages.relevance_scorers import Minilm, Ngrams, Scorer
+from diptych.stages.relevance_scorers import Cosine, Ngrams, Scorer
 
 __all__ = ["RelevanceScores", "RelevanceScoresConfig"]
 
-_MINILM = ("minilm", "minilm_config", "minilm_tokenizer")
+ScorerName = Literal["ngrams", "minilm", "esim"]
 
 
 class RelevanceScoresConfig(StageConfig):
     """What captions are compared with, and how."""
 
-    scorer: Literal["ngrams", "minilm"] = Field(
-        "ngrams", description="character n-grams for any language, or MiniLM-L6 for English (n-grams for the others)"
+    places: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+    scorer: ScorerName = Field(
+        "ngrams",
+        description="character n-grams (any language), MiniLM-L6 (English) or ESIM (the languages of its checkpoint); "
+        "documents in a language that a scorer does not know are compared by n-grams",
     )
+    languages: dict[str, ScorerName] = Field({}, description="other scorers by language: {en: minilm, zh: esim}")
+    checkpoint: str | None = Field(None, description="of ESIM, as `diptych relevance train` writes it")
+    checkpoint_sha256: str | None = Field(None, description="of that file; filled in when the recipe is read")
     sizes: tuple[int, ...] = Field((2, 3), min_length=1, description="lengths of the character n-grams")
     against: tuple[Literal["summary", "title", "text"], ...] = Field(
         ("summary", "title", "text"), min_length=1, description="the first of these that has a word is the reference"
@@ -31,15 +41,50 @@ class RelevanceScoresConfig(StageConfig):
         "sentence", description="a caption's score is its best with one sentence of the reference, or with the whole"
     )
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """The scorers that some language may need."""
+        return frozenset({self.scorer, *self.languages.values()})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_is_content(cls, raw: Any) -> Any:
+        """A changed checkpoint is a changed setting."""
+        if not isinstance(raw, dict) or raw.get("checkpoint") is None:
+            return raw
+        try:
+            found = weights.sha256_of(Path(raw["checkpoint"]))
+        except OSError as error:
+            raise ValueError(f"checkpoint: cannot read {raw['checkpoint']}: {error.strerror}") from error
+        if raw.get("checkpoint_sha256") not in (None, found):
+            raise ValueError(f"checkpoint: {raw['checkpoint']} changed since the recipe was read")
+        return {**raw, "checkpoint_sha256": found}
+
+    @model_validator(mode="after")
+    def _esim_needs_a_checkpoint(self) -> RelevanceScoresConfig:
+        if "esim" in self.asked and self.checkpoint is None:
+            raise ValueError("checkpoint: the scorer esim needs one; run: diptych relevance train PAIRS --to FILE")
+        return self
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one document needs: its scorer, and for each caption the pairs of which the best counts."""
+
+    scorer: str
+    reference: str
+    positions: list[int]
+    pairs: list[list[tuple[str, str]]]
+
 
 class RelevanceScores(Stage):
     """Scores captions against the summary, one document at a time; the stage ``relevance`` hands them to the pairs.
 
     A caption that holds several, one a line, counts by its best. Without caption or reference the score is 0.
-    Rank 1 is the highest score; of equal ones the first in the document.
+    Rank 1 is the highest score; of equal ones (to five digits) the first in the document.
     """
 
-    name, version = "relevance_scores", 1
+    name, version = "relevance_scores", 2
     key = "document"
     inputs = (
         "documents.title",
@@ -56,52 +101,76 @@ class RelevanceScores(Stage):
             pa.field("scores", pa.list_(pa.float32()), metadata={"doc": "0 to 1, in the order of positions"}),
             pa.field("ranks", pa.list_(pa.int32()), metadata={"doc": "from 1, in the order of positions"}),
             pa.field("reference", pa.string(), metadata={"doc": "summary, title or text; empty when there is none"}),
-            pa.field("scorer", pa.string(), metadata={"doc": "ngrams or minilm"}),
+            pa.field("scorer", pa.string(), metadata={"doc": "ngrams, minilm or esim"}),
         ]
     )
     Config = RelevanceScoresConfig
     config: RelevanceScoresConfig
-    packages = ("torch", "transformers")
+    packages = ("torch", "transformers", "tokenizers")
     batch_size = 256
     tolerance = 1e-4
 
     def weight_names(self) -> tuple[str, ...]:
-        """The encoder's files, when it is asked for."""
-        return _MINILM if self.config.scorer == "minilm" else ()
+        """The files of the encoders that are asked for."""
+        names = ["minilm"] if "minilm" in self.config.asked else []
+        if "esim" in self.config.asked and self.config.checkpoint is not None:
+            from diptych.models.esim.checkpoint import header
+
+            embedding = header(self.config.checkpoint)[0].embedding
+            names += [embedding] if embedding != "characters" else []
+        return tuple(dict.fromkeys(file for name in names for file in encoder_weights(name)))
 
     def setup(self, device: str) -> None:
-        """Load the encoder."""
-        self._ngrams = Ngrams(self.config.sizes)
-        asked = self.config.scorer == "minilm"
-        self._minilm = Minilm({n: weights.path(n) for n in _MINILM}, device) if asked else None
+        """Load the encoder and the checkpoint."""
+        self._scorers: dict[str, Scorer] = {"ngrams": Ngrams(self.config.sizes)}
+        self._known: dict[str, tuple[str, ...]] = {"minilm": ("en", "")}
+        if "minilm" in self.config.asked:
+            self._scorers["minilm"] = Cosine(load_encoder("minilm", device=device, max_pieces=256))
+        if "esim" in self.config.asked and self.config.checkpoint is not None:
+            from diptych.models.esim.checkpoint import load_scorer
+
+            self._scorers["esim"], self._known["esim"] = load_scorer(self.config.checkpoint, device)
 
     def process(self, batch: Batch) -> Output:
-        """One document at a time; its captions see nothing but its own words."""
+        """The pairs of all documents at once; each document's captions see nothing but its own words."""
         out = batch.output()
-        for row in range(len(batch)):
-            captions, positions = batch["pairs.caption"][row] or [], batch["pairs.position"][row] or []
-            if len(captions) != len(positions):
-                out.fail(row, "unequal_lists", f"{len(captions)} captions, {len(positions)} positions")
-                continue
-            field, references = self._reference(batch, row)
-            name, scorer = self._scorer(batch["documents.language"][row] or "")
-            scores = [_best(scorer, caption or "", references) for caption in captions]
-            order = sorted(range(len(scores)), key=lambda n: (-scores[n], positions[n]))
+        asked: dict[str, dict[tuple[str, str], float]] = {}
+        plans = [self._plan(batch, row, out) for row in range(len(batch))]
+        rows = {row: plan for row, plan in enumerate(plans) if plan is not None}
+        for plan in rows.values():
+            pairs = asked.setdefault(plan.scorer, {})
+            pairs.update(dict.fromkeys((pair for caption in plan.pairs for pair in caption), 0.0))
+        for name, pairs in asked.items():
+            pairs.update(zip(pairs, self._scorers[name].scores(list(pairs)).tolist(), strict=True))
+        for row, plan in rows.items():
+            known = asked[plan.scorer]
+            best = [max((known[pair] for pair in caption), default=0.0) for caption in plan.pairs]
+            scores = [float(np.float32(score)) for score in best]
+            order = sorted(range(len(scores)), key=lambda n: (-round(scores[n], 5), plan.positions[n]))
             ranks = {n: rank for rank, n in enumerate(order, 1)}
             out.set(
                 row,
-                positions=list(positions),
+                positions=list(plan.positions),
                 scores=scores,
                 ranks=[ranks[n] for n in range(len(scores))],
-                reference=field,
-                scorer=name,
+                reference=plan.reference,
+                scorer=plan.scorer,
             )
         return out
 
-    def _scorer(self, language: str) -> tuple[str, Scorer]:
-        if self._minilm is not None and language in ("en", ""):
-            return "minilm", self._minilm
-        return "ngrams", self._ngrams
+    def _plan(self, batch: Batch, row: int, out: Output) -> _Plan | None:
+        captions, positions = batch["pairs.caption"][row] or [], batch["pairs.position"][row] or []
+        if len(captions) != len(positions):
+            out.fail(row, "unequal_lists", f"{len(captions)} captions, {len(positions)} positions")
+            return None
+        field, references = self._reference(batch, row)
+        lines = [[line for line in (caption or "").splitlines() if line.strip()] for caption in captions]
+        pairs = [[(line, reference) for line in some for reference in references] for some in lines]
+        return _Plan(self._scorer(batch["documents.language"][row] or ""), field, list(positions), pairs)
+
+    def _scorer(self, language: str) -> str:
+        name = self.config.languages.get(language, self.config.scorer)
+        return name if name == "ngrams" or language in self._known[name] else "ngrams"
 
     def _reference(self, batch: Batch, row: int) -> tuple[str, list[str]]:
         """The field that captions are compared with, and its sentences (or its whole text)."""
@@ -112,10 +181,3 @@ class RelevanceScores(Stage):
                 found = [i["text"] for i in items if i["field"] == field] if self.config.unit == "sentence" else []
                 return field, found or [text]
         return "", []
-
-
-def _best(scorer: Scorer, caption: str, references: list[str]) -> float:
-    lines = [line for line in caption.splitlines() if line.strip()]
-    if not lines or not references:
-        return 0.0
-    return float(np.float32(scorer.scores(lines, references).max()))
