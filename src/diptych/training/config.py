@@ -62,7 +62,7 @@ def departures(config: TaskConfig) -> tuple[Departure, ...]:
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         silent = bool(extra.get("silent"))
         printed: Any = None if silent else extra.get("printed", type(config)().model_dump(mode="json")[name])
-        if silent or value != printed:
+        if silent or value != (list(printed) if isinstance(printed, tuple) else printed):
             found.append(Departure(name, value, printed, field.description or ""))
     return tuple(found)
 

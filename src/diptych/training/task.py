@@ -68,6 +68,19 @@ class State:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     values: Mapping[str, Plain] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays go to worker processes as torch tensors, whose memory they share, however many workers there are."""
+        import torch
+
+        if "_shared" not in self.__dict__:
+            shared = {name: torch.from_numpy(np.array(array)) for name, array in self.arrays.items()}
+            object.__setattr__(self, "_shared", shared)
+        return {"arrays": self.__dict__["_shared"], "values": self.values}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "arrays", {name: tensor.numpy() for name, tensor in state["arrays"].items()})
+        object.__setattr__(self, "values", state["values"])
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -165,7 +178,10 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, module: Any, batch: Any) -> Sequence[Row]:
-        """One row a sample, in order, with ``id``; called in eval mode without gradients."""
+        """One row a sample, in order, with ``id``; called in eval mode without gradients.
+
+        With mixed precision activations are bfloat16, which NumPy has not: ``.float()`` before ``.numpy()``.
+        """
 
     def finish(self, rows: Sequence[Row]) -> Sequence[Line]:
         """The lines of a whole split from its rows: what needs all of them, without arrays."""

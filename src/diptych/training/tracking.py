@@ -49,7 +49,11 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """One line."""
-        if self._folder is not None:
+        if self._folder is None:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
             self._say(text)
 
     def start(self, step: int) -> None:

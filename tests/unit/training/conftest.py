@@ -18,10 +18,10 @@ from diptych.version import Version, open_version  # noqa: E402
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1: 90 documents. Version 2: some edited, some gone."""
+    """Version 1: 60 documents. Version 2: some edited, some gone."""
     folder = tmp_path_factory.mktemp("built")
-    world.make(folder, 90)
-    world.make(folder, 90, edited=[7, 13], removed=[9, 20])
+    world.make(folder, 60)
+    world.make(folder, 60, edited=[7, 13], removed=[9, 20])
     return folder
 
 

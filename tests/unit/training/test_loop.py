@@ -80,7 +80,7 @@ def test_the_rate_follows_the_dev_values(finished: RunFolder) -> None:
         best = max(best, epoch["dev"]["accuracy"])
 
 
-STEPS = (1, 5, 14, 30, 47)
+STEPS = (1, 7, 19, 34)
 """Inside the first phase, at its epoch's end or near it, inside the second phase."""
 
 
@@ -110,6 +110,17 @@ def test_it_goes_on_to_the_bit(finished: RunFolder, version: Version, monkeypatc
 def test_another_seed_is_another_run(finished: RunFolder, version: Version) -> None:
     other = train(version, Order("toy:ToyTask", seed=4), PLAIN, quiet)
     assert files(other)["weights.safetensors"] != files(finished)["weights.safetensors"]
+
+
+def test_half_precision(finished: RunFolder, version: Version) -> None:
+    folder = train(version, TOY, RunOptions(precision="bf16-mixed", tensorboard=False), quiet)
+    assert folder.about()["options"]["precision"] == "bf16-mixed"
+    half, whole = (run.read_json("metrics.json")["epochs"][0]["train"]["loss"] for run in (folder, finished))
+    assert half != whole and abs(half - whole) < 0.1 * whole
+    assert {str(t.dtype) for t in folder.read_tensors("weights.safetensors").values()} <= {
+        "torch.float32",
+        "torch.int64",
+    }
 
 
 def test_time_is_up(version: Version) -> None:

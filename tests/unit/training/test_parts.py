@@ -28,6 +28,7 @@ from diptych.training.folder import RunFolder, find_run
 from diptych.training.phase import Monitor, Schedule
 from diptych.training.results import plain_table, spread
 from diptych.training.schedule import best_epoch, factor, stopped
+from diptych.training.task import State
 
 VALUES = [3.0, 2.5, 2.6, math.nan, 2.4, 2.4, 2.4, 2.5, 2.0, 9.0, 9.0]
 
@@ -132,6 +133,16 @@ def test_checkpoints_come_back_and_damage_is_seen(tmp_path: Path) -> None:
         read_checkpoint(folder)
     (file.parent / "checkpoint.json").unlink()
     assert read_checkpoint(folder) is None  # never completed: it does not exist
+
+
+def test_a_state_shares_its_memory_with_workers() -> None:
+    from multiprocessing.reduction import ForkingPickler
+
+    state = State({"vectors": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"words": ["a"]})
+    one, other = (ForkingPickler.loads(bytes(ForkingPickler.dumps(state))) for _ in range(2))
+    assert one.arrays["vectors"].tolist() == [[0, 1, 2], [3, 4, 5]] and one.values == {"words": ["a"]}
+    one.arrays["vectors"][0, 0] = 7
+    assert other.arrays["vectors"][0, 0] == 7 and state.arrays["vectors"][0, 0] == 0
 
 
 def test_runs_are_found_by_what_names_them(tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def test_terminated_and_killed_from_outside(built: Path, tmp_path: Path) -> None
         raise AssertionError(process.communicate())
 
     whole = start(*begin)
-    assert whole.wait(250) == 0, whole.communicate()
+    said = whole.communicate(timeout=250)
+    assert whole.returncode == 0, said
     (first,) = find_runs(str(root), "world", "toy")
     target = first.home
     shutil.move(str(Path(target.url)), str(tmp_path / "whole"))
