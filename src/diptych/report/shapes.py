@@ -27,7 +27,7 @@ import numpy as np
 __all__ = ["Edge", "Layer", "Shape", "annotated_layer", "edges_of", "stage_layers"]
 
 MAX_SHAPES = 100
-_LABELS = ("text", "label", "name", "class", "class_name", "object", "category", "phrase")
+_LABELS = ("text", "label", "name", "class_name", "class", "object", "category", "phrase")
 _EXTRA = ("attribute", "colour", "color")
 _SCORES = ("confidence", "score", "probability")
 _ENDS = (("subject", "object"), ("source", "target"), ("head", "tail"), ("a", "b"), ("i", "j"))
