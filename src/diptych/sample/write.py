@@ -11,9 +11,11 @@ from pathlib import Path
 
 from diptych.sample.dirt import AD_SIZES, LOGO, NEWSLETTER, advert
 from diptych.sample.document import SampleDocument, SampleImage
+from diptych.sample.labels import votes_of
 from diptych.sample.pages import index_path
 from diptych.sample.site import Site
 from diptych.sample.truth import document_id, truth_of
+from diptych.votes.answers import write_votes
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ def write(site: Site, folder: str | Path, *, static: bool = True) -> Written:
     deliver are left out, and
     so are those of the page's frame); `truth.jsonl` has a line a document, its image paths also as `files` in the
     JSON documents;
+    `votes.csv` holds what annotators said, about the records of a folder source named `sample`;
     `static/` (unless `static=False`) holds pages and pictures under their URL paths, with redirects and errors
     listed in `faults.jsonl`.
     """
@@ -70,6 +73,7 @@ def write(site: Site, folder: str | Path, *, static: bool = True) -> Written:
                 faults.writelines(_redirection(path) for path in moved if path.startswith("/go/"))
         if static:
             _write_frame(site, root / "static", put, faults.write)
+    write_votes(votes_of(site), root / "votes.csv")
     return Written(*counted)
 
 
@@ -102,6 +106,7 @@ def _folder_document(document: SampleDocument) -> bytes:
         "keyphrases": [item.text for item in article.keyphrases],
         "topic": document.facts.topic,
         "published": document.published,
+        "image_adds": int(any(image.adds for image in truth_of(document).images)),
         "url": document.path,
         "images": [
             {
