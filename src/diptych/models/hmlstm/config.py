@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from diptych.models.common.word_vectors import VectorFit
-from diptych.training.config import TaskConfig, ours
+from diptych.training.config import TaskConfig, ours, reading
 
 __all__ = ["HMLSTMConfig"]
 
@@ -15,8 +15,8 @@ __all__ = ["HMLSTMConfig"]
 class HMLSTMConfig(TaskConfig):
     """Defaults are the paper's where it prints a value."""
 
-    region_feature: str = Field(
-        "fc7.features", description="tensor with a row for each of its stage's boxes, best first"
+    region_feature: str = reading(
+        "fc7.features", "R-CNN of Karpathy and Fei-Fei", "a row for each box of its stage, best first; VGG stands in"
     )
     image_feature: str = Field(
         "", description="tensor of the whole image; empty: a row of region_feature whose kind is picture, the first"
@@ -27,7 +27,7 @@ class HMLSTMConfig(TaskConfig):
     )
     regions: int = Field(19, ge=0, description="at most so many proposals an image, the best (Section 3.1)")
     vectors: VectorFit = Field("word2vec", description="the fit with the word vectors (printed: GoogleNews word2vec)")
-    word: int = Field(300, ge=1)
+    word: int = Field(300, ge=1, description="numbers of a word vector")
     hidden: int = ours(512, "width of the tree unit; the joint space's", ge=1)
     joint: int = Field(512, ge=1, description="the joint space")
     encoder: Literal["hierarchical", "tree", "chain"] = Field("hierarchical", description="tree, chain: ablations")
@@ -41,7 +41,7 @@ class HMLSTMConfig(TaskConfig):
     round_epochs: int = ours(5, "epochs after each matching", ge=1)
     patience: int = ours(1000, "the schedule ends the training, not a stalling dev value", ge=1)
     batch_size: int = Field(64, ge=2, description="image-sentence pairs, of different images")
-    lr: float = Field(8e-3, gt=0)
+    lr: float = Field(8e-3, gt=0, description="of Adam")
     lr_factor: float = ours(0.5, "the rate is multiplied by it when dev rsum stalls", gt=0, le=1)
     judged_images: int = Field(
         1000, ge=0, description="recalls are of a seeded sample of so many test images (5.1.2); 0: of all"
