@@ -12,13 +12,13 @@ apart in several groups.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from diptych.fit import Fit
@@ -81,8 +81,8 @@ class _Images:
     hashes: np.ndarray
     windows: np.ndarray
     """uint64, (images, windows)."""
-    sizes: list[tuple[int, int]]
-    """Pixels, then bytes of the file."""
+    sizes: np.ndarray
+    """int64, (images, 2): pixels, then bytes of the file."""
     thumbnails: np.ndarray
 
 
@@ -145,43 +145,42 @@ class NearDuplicates(Fit):
     def merge(self, partials: Sequence[pa.Table], previous: pa.Table | None) -> pa.Table:
         """One row a pair, sorted by key."""
         images = _images(partials)
-        index = {key: row for row, key in enumerate(images.keys)}
         group = self._groups(images)
         keys = sorted({key for part in partials for key in part["key"].to_pylist()})
-        records: dict[str, set[str]] = defaultdict(set)
-        in_record: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for key in keys:
-            record, image = split_pair_key(key)
-            records[group[image]].add(record)
-            in_record[record, group[image]].add(image)
-        best = {
-            place: min(members, key=lambda i: (*(-n for n in images.sizes[index[i]]), i))
-            for place, members in in_record.items()
+        index = {key: row for row, key in enumerate(images.keys)}
+        image = np.array([index[split_pair_key(key)[1]] for key in keys], np.int64)
+        record = np.unique(np.array([split_pair_key(key)[0] for key in keys]), return_inverse=True)[1]
+        place = group[image] * (1 + record.max(initial=0)) + record  # one number a group and record
+        order = np.lexsort((image, *(-images.sizes[image].T[::-1]), place))  # the best picture of each place first
+        first = np.flatnonzero(np.diff(place[order], prepend=-1))
+        best = np.empty(len(keys), np.int64)
+        best[order] = np.repeat(image[order][first], np.diff(np.append(first, len(keys))))
+        records = np.bincount(group[image][order[first]], minlength=len(images.keys))
+        distance = np.bitwise_count(images.hashes[image] ^ images.hashes[best]).astype(np.int32)
+        names = pa.array(images.keys, pa.string())
+        same = pa.array(best == image, pa.bool_())
+        columns = {
+            "key": pa.array(keys, pa.string()),
+            "group": names.take(pa.array(group[image])),
+            "duplicate_of": pc.if_else(same, None, names.take(pa.array(best))),
+            "distance": pc.if_else(same, None, pa.array(distance)),
+            "recurring": pa.array(records[group[image]] > self.config.recurring_after, pa.bool_()),
         }
-        columns: dict[str, list[Any]] = {name: [] for name in self.outputs.names}
-        for key in keys:
-            record, image = split_pair_key(key)
-            better = best[record, group[image]]
-            differing = images.hashes[index[image]] ^ images.hashes[index[better]]
-            columns["key"].append(key)
-            columns["group"].append(group[image])
-            columns["duplicate_of"].append(None if better == image else better)
-            columns["distance"].append(None if better == image else int(np.bitwise_count(differing)))
-            columns["recurring"].append(len(records[group[image]]) > self.config.recurring_after)
         return pa.table(columns, schema=self.outputs)
 
-    def _groups(self, images: _Images) -> dict[str, str]:
-        """The smallest image key of each image's component."""
+    def _groups(self, images: _Images) -> np.ndarray:
+        """The smallest row, hence the smallest image key, of each image's component."""
         count = len(images.keys)
         windows = images.windows if self.config.crops else images.windows[:, :0]
         distinct, number = np.unique(np.concatenate([images.hashes, windows.ravel()]), return_inverse=True)
-        components = Components(images.keys)
-        leaders = []
+        components = Components(range(count))
         order = np.argsort(number[:count], kind="stable")  # rows by hash, by key within
         starts = np.flatnonzero(np.diff(number[:count][order], prepend=-1))
-        for rows in np.split(order, starts[1:]):
-            leaders.append(self._within(images, rows, components) if len(rows) > 1 else rows)
-        whole_rows = np.concatenate(leaders) if leaders else np.empty(0, np.int64)
+        sizes = np.diff(np.append(starts, count))
+        leaders = [order[starts[sizes == 1]]]
+        for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+            leaders.append(self._within(images, order[start : start + size], components))
+        whole_rows = np.concatenate(leaders)
         whole = _Lists.of(number[:count][whole_rows], whole_rows, len(distinct))
         window = _Lists.of(number[count:], np.repeat(np.arange(count), windows.shape[1]), len(distinct))
         first, second, _ = near_pairs(distinct, self.config.max_distance)
@@ -190,20 +189,20 @@ class NearDuplicates(Fit):
         for a, b in ((first, second), (second, first), (alone, alone)):
             part, uncut = whole.cross(a, window, b)
             self._join_crops(images, uncut, part, components)
-        return {key: components.find(key) for key in images.keys}
+        return np.array([components.find(row) for row in range(count)], np.int64)
 
-    def _join_crops(self, images: _Images, whole: np.ndarray, part: np.ndarray, components: Components[str]) -> None:
+    def _join_crops(self, images: _Images, whole: np.ndarray, part: np.ndarray, components: Components[int]) -> None:
         """Join rows of ``part`` that show a window of ``whole``; each pair is looked at once."""
         codes = np.unique(whole * len(images.keys) + part)
         for code in codes[codes // max(1, len(images.keys)) != codes % max(1, len(images.keys))].tolist():
             a, b = divmod(code, len(images.keys))
-            if components.find(images.keys[a]) == components.find(images.keys[b]):
+            if components.find(a) == components.find(b):
                 continue
             pair = images.thumbnails[a : a + 1], images.thumbnails[b : b + 1]
             if crop_of(*pair, self.config.min_crop_correlation, self.config.max_chroma)[0]:
-                components.join(images.keys[a], images.keys[b])
+                components.join(a, b)
 
-    def _within(self, images: _Images, rows: np.ndarray, components: Components[str]) -> np.ndarray:
+    def _within(self, images: _Images, rows: np.ndarray, components: Components[int]) -> np.ndarray:
         """Join pictures of one hash; returns those that stand for them against other hashes."""
         if len(rows) <= ALL_PAIRS:
             i, j = np.triu_indices(len(rows), 1)
@@ -215,30 +214,41 @@ class NearDuplicates(Fit):
                 leaders = np.append(leaders, row)
         return leaders
 
-    def _join(self, images: _Images, first: np.ndarray, second: np.ndarray, components: Components[str]) -> bool:
+    def _join(self, images: _Images, first: np.ndarray, second: np.ndarray, components: Components[int]) -> bool:
         config, thumbnails, any_same = self.config, images.thumbnails, False
         for start in range(0, len(first), 1 << 16):
             i, j = first[start : start + (1 << 16)], second[start : start + (1 << 16)]
             same = same_picture(thumbnails[i], thumbnails[j], config.min_correlation, config.max_chroma)
             for a, b in zip(i[same].tolist(), j[same].tolist(), strict=True):
-                components.join(images.keys[a], images.keys[b])
+                components.join(a, b)
             any_same |= bool(same.any())
         return any_same
 
 
 def _images(partials: Sequence[pa.Table]) -> _Images:
-    """The distinct images of all shards, sorted by key; thumbnails as one array."""
-    found: dict[str, tuple[int, list[int], tuple[int, int], bytes]] = {}
-    for part in partials:
-        names = ("key", "phash", "windows", "area", "bytes", "thumbnail")
-        for key, phash, windows, area, size, thumbnail in zip(*(part[n].to_pylist() for n in names), strict=True):
-            if thumbnail is not None:
-                found.setdefault(split_pair_key(key)[1], (phash, windows, (area, size), thumbnail))
-    keys = sorted(found)
+    """The distinct images of all shards, sorted by key; arrays throughout, for there may be millions."""
+    own = [part.filter(pc.is_valid(part["thumbnail"])) for part in partials]
+    keys = np.array([split_pair_key(key)[1] for part in own for key in part["key"].to_pylist()], np.bytes_)
+    names, order = np.unique(keys, return_index=True)
+    place = np.full(len(keys), -1)
+    place[order] = np.arange(len(order))
+    thumbnails = np.empty((len(order), THUMBNAIL_BYTES), np.uint8)
+    start = 0
+    for part in own:
+        mine = place[start : start + part.num_rows]
+        found = np.frombuffer(b"".join(part["thumbnail"].to_pylist()), np.uint8).reshape(-1, THUMBNAIL_BYTES)
+        thumbnails[mine[mine >= 0]] = found[mine >= 0]
+        start += part.num_rows
+
+    def column(name: str) -> np.ndarray:
+        arrays = [part[name].combine_chunks() for part in own]
+        return np.concatenate([(a.flatten() if name == "windows" else a).to_numpy() for a in arrays] or [np.empty(0)])
+
+    windows = column("windows").astype(np.uint64)
     return _Images(
-        keys,
-        np.array([found[k][0] for k in keys], np.uint64),
-        np.array([found[k][1] for k in keys], np.uint64).reshape(len(keys), -1 if keys else 0),
-        [found[k][2] for k in keys],
-        np.frombuffer(b"".join(found[k][3] for k in keys), np.uint8).reshape(-1, THUMBNAIL_BYTES),
+        names.astype(str).tolist(),
+        column("phash").astype(np.uint64)[order],
+        windows.reshape(len(keys), -1 if len(windows) else 0)[order],
+        np.stack([column("area")[order], column("bytes")[order]], axis=1).astype(np.int64),
+        thumbnails,
     )
