@@ -5,6 +5,7 @@ A message is a length, a JSON head and the bytes of a body: nothing that crosses
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -107,7 +108,8 @@ def main(handle: int) -> None:
 
     for _ in range(orders.threads):
         threading.Thread(target=work, daemon=True).start()
-    send(place, {"ready": True})
+    with turn, contextlib.suppress(OSError):
+        send(place, {"ready": True})
     while (message := incoming.next()) is not None:
         waiting.put(message[0])
     os._exit(0)

@@ -27,7 +27,7 @@ __all__ = ["Hands", "usual_count"]
 
 _BUSY = 150.0
 """Requests a second from which on one process is taken to be the limit."""
-_LOOK_AFTER = 1.0
+_LOOK_AFTER = 2.0
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from diptych.sources.hand import main; main(int(sys.argv[2]))"
 _LOST = Reply("failed_transient", "worker_lost", "a worker process ended before its answer came")
 
@@ -85,8 +85,11 @@ class _Hand:
 class Hands:
     """Worker processes for one source's requests; none until the crawl is busy, and none where ``most`` is below 2."""
 
-    def __init__(self, orders: Orders, most: int, fail: Callable[[BaseException], None], busy: float = _BUSY) -> None:
-        self._orders, self._most, self._fail, self._busy = orders, most, fail, busy
+    def __init__(
+        self, orders: Orders, most: int, fail: Callable[[BaseException], None], busy: float | None = None
+    ) -> None:
+        self._orders, self._most, self._fail = orders, most, fail
+        self._busy = _BUSY if busy is None else busy
         self._hands: list[_Hand] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -132,6 +135,8 @@ class Hands:
         with self._lock:
             self._closed = True
         for hand in self._hands:
+            if not hand.ready:
+                hand.process.kill()  # still importing: there is nothing that it could leave half done
             with contextlib.suppress(OSError):
                 hand.socket.shutdown(socket.SHUT_RDWR)
         for hand in self._hands:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from diptych.naming import digest_bytes
 from diptych.sample import Server, Site
 from diptych.sources.crawl import crawl
@@ -18,7 +20,7 @@ from diptych.storage.snapshot import cut_snapshot
 from diptych.storage.store import Store, open_store
 
 PARALLEL = 3
-KILLS = 10
+FEW, MANY = 4, 20
 # One interpreter that forks a crawl per moment, so that the imports are paid once.
 SCRIPT = """
 import json, os, signal, sys, time
@@ -50,8 +52,9 @@ def bad_blobs(store: Store) -> list[str]:
     return [path for path in found if digest_bytes(store.home.read(path)) != path.rpartition("/")[2]]
 
 
-def test_killed_again_and_again(tmp_path: Path) -> None:
-    site = Site(10, images_per_document=(1, 2), dirt=False)
+@pytest.mark.parametrize(("kills", "seed"), [(FEW, 7), pytest.param(MANY, 20, marks=pytest.mark.slow)])
+def test_killed_again_and_again(tmp_path: Path, kills: int, seed: int) -> None:
+    site = Site(kills + 4, images_per_document=(1, 2), dirt=False)
     with Server(site) as server:
         source = open_source(settings_of(server), Path())
         calm = open_store(tmp_path / "calm", "toy")
@@ -59,9 +62,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         wanted = cut_snapshot(calm, [source])
         once = server.reset()
 
-        seed = random.randrange(1 << 30)
         draw = random.Random(seed)
-        moments = [draw.uniform(0.02, 0.35) for _ in range(KILLS)]
+        moments = [draw.uniform(0.02, 0.35) for _ in range(kills)]
         root = str(tmp_path / "killed")
         argument = json.dumps([root, settings_of(server), moments])
         paths = os.pathsep.join(sys.path)
