@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CANDIDATES: tuple[Any, ...] = (
     True, False, 1, 2, 3, 65, 96, 0.25, 0.5, 0.75, (), ("en",), ("title",), ((1, 2),), "x", "random:1", "stretch",
     "min", "paddle", "resnet18", "minilm", "whole", "none", (1,), str(ROOT / "pyproject.toml"), "vgg16", "center",
-    "fixed", "fasterrcnn_resnet50_fpn", "bfloat16", "detectron2", "first", "strip", "{} there", {"en": "minilm"}, "single", "annotated",
+    "fixed", "fasterrcnn_resnet50_fpn", "bfloat16", "detectron2", "first", "strip", "{} there",
+    {"en": "minilm"}, "single", "annotated",
     "regions",
 )  # fmt: skip
 DERIVED = {"models_sha256", "folder_sha256", "names_sha256", "checkpoint_sha256", "filter_list_sha256", "file_sha256"}

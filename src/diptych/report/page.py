@@ -22,7 +22,7 @@ from diptych.report.choice import Choice, Example
 from diptych.report.leaks import split_proof
 from diptych.report.measures import Measures
 from diptych.report.shards import iter_shards, open_shard
-from diptych.report.stats import Reason, Statistics
+from diptych.report.stats import Reason, Statistics, figure
 from diptych.report.tally import Tally
 from diptych.report.thumbnails import Thumbnail, Thumbnails
 from diptych.report.truth import read_truth, score
@@ -108,7 +108,9 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, average=average, bytes=bytes_text, link=safe_link, short=_short)
+    environment.filters.update(
+        figure=figure, number=number, average=average, bytes=bytes_text, link=safe_link, short=_short
+    )
     environment.globals.update(label_of=label_of)
     return environment
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 
 from diptych.report.shards import iter_shards
 from diptych.version import Version
+from diptych.votes.agreement import Agreement
 
-__all__ = ["EditCounts", "GroupCounts", "Reason", "StageCounts", "Statistics", "statistics"]
+__all__ = ["EditCounts", "GroupCounts", "Reason", "ScorerCounts", "StageCounts", "Statistics", "statistics"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,24 @@ class EditCounts:
 
 
 @dataclass(frozen=True)
+class ScorerCounts:
+    """Documents of a language whose captions were compared with the summary by one scorer."""
+
+    scorer: str
+    language: str
+    documents: int
+
+    @property
+    def meaning(self) -> str:
+        """What the scorer is, in words."""
+        return {
+            "ngrams": "cosine of character n-grams, which needs no encoder",
+            "minilm": "cosine of sentence vectors (MiniLM-L6)",
+            "esim": "ESIM",
+        }.get(self.scorer, self.scorer)
+
+
+@dataclass(frozen=True)
 class Statistics:
     """What a version holds, and what was lost on the way.
 
@@ -99,6 +118,9 @@ class Statistics:
     """Of the segments the version uses; raw files are not in it."""
     has_sentences: bool
     edits: tuple[EditCounts, ...] = ()
+    scorers: tuple[ScorerCounts, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
+    """Of every question that people answered."""
 
     @property
     def all(self) -> GroupCounts:
@@ -146,10 +168,22 @@ def _text(s: Statistics) -> list[str]:
         counts = (stage.rows, n.get("ok", 0), n.get("rejected", 0), n.get("skipped", 0), failed, stage.bytes)
         rows.append([f"{stage.name} v{stage.version}", *(f"{c:,}" for c in counts)])
     lines += _aligned(rows)
+    if s.scorers:
+        lines += ["", "captions compared with summaries by"]
+        lines += [f"{c.documents:>12,}  {c.language} documents: {c.meaning}" for c in s.scorers]
+    if s.agreement:
+        names = ["items", "votes", "decided", "tied", "fleiss_kappa", "krippendorff_alpha", "mean_entropy"]
+        rows = [["votes", *(n.replace("_", " ") for n in names)]]
+        lines += ["", *_aligned(rows + [[a.kind, *(figure(getattr(a, n)) for n in names)] for a in s.agreement])]
     if s.edits:
         rows = [["change of wording", "places", "documents"]]
         lines += ["", *_aligned(rows + [[e.rule, f"{e.count:,}", f"{e.documents:,}"] for e in s.edits])]
     return lines
+
+
+def figure(value: float | int | None) -> str:
+    """A count, or a coefficient with three digits; a dash where it is not defined."""
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
 def _funnel(

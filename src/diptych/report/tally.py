@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from diptych.report.shards import Refusal, ShardRows
-from diptych.report.stats import EditCounts, GroupCounts, Reason, StageCounts, Statistics
+from diptych.report.stats import EditCounts, GroupCounts, Reason, ScorerCounts, StageCounts, Statistics
 from diptych.version import Version
+from diptych.votes.agreement import agreement
 
 __all__ = ["Tally", "TextSizes", "split_of", "text_sizes"]
 
@@ -93,6 +94,7 @@ class Tally:
         self.keys: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
         self.edits: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         self.edited: Counter[str] = Counter()
+        self.scorers: Counter[tuple[str, str]] = Counter()
         self.states: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
 
     def add(self, shard: ShardRows) -> None:
@@ -100,6 +102,7 @@ class Tally:
         for name in shard.readers:
             self.states[name].update(shard.states(name).values())
         self._count_edits(shard)
+        self._count_scorers(shard)
         sizes = text_sizes(shard)
         keys: dict[tuple[str, str], set[int]] = defaultdict(set)
         for row in shard.records:
@@ -129,6 +132,13 @@ class Tally:
                 keys[group].update(int(u.image[:16], 16) for u in uses)
         for group, found in keys.items():
             self.keys[group].append(np.fromiter(found, np.uint64, len(found)))
+
+    def _count_scorers(self, shard: ShardRows) -> None:
+        if shard.has("relevance_scores", "scorer"):
+            table = shard.table("relevance_scores", ["scorer"])
+            for record, scorer in zip(table["key"].to_pylist(), table["scorer"].to_pylist(), strict=True):
+                if scorer:
+                    self.scorers[scorer, shard.languages.get(record) or "unknown"] += 1
 
     def _count_edits(self, shard: ShardRows) -> None:
         if not shard.has("sentences", "edits"):
@@ -171,6 +181,8 @@ class Tally:
                 EditCounts(rule, found.total(), self.edited[rule], _commonest(found))
                 for rule, found in sorted(self.edits.items())
             ),
+            scorers=tuple(ScorerCounts(*found, count) for found, count in sorted(self.scorers.items())),
+            agreement=agreement(self.version),
         )
 
     def _order(self) -> list[tuple[str, str]]:

@@ -15,6 +15,8 @@ from diptych.engine.context import BuildOptions
 from diptych.engine.steps import close
 from diptych.exceptions import StageError
 from diptych.naming import digest_bytes, pair_key, record_id
+from diptych.report.page import write_report
+from diptych.report.stats import statistics
 from diptych.stage import Batch
 from diptych.stages.votes import PairVotes, Votes, VotesConfig
 from diptych.stages.votes_best_image import BestImage, BestImageConfig
@@ -188,6 +190,13 @@ def test_a_late_vote_recomputes_the_votes_and_nothing_else(tmp_path: Path, monke
     assert known["best_image"][record][0] == image(3, "b") and len(known["cmi"]) == 24
     best, related = agreement(version)
     assert (best.items, best.votes, best.tied, related.votes, related.values) == (1, 5, 1, 1, {"implicit": 1})
+    told = statistics(version)
+    assert told.agreement == (best, related) and "best_image" in str(told)
+    assert [(c.scorer, c.documents) for c in told.scorers] == [("ngrams", 6)]
+    assert "cosine of character n-grams" in str(told)
+    monkeypatch.setattr("diptych.report.page.split_proof", lambda _: None)  # the toy's splits have no groups
+    page = write_report(version, tmp_path / "page.html").read_text("utf-8")
+    assert "Krippendorff" in page and "cosine of character n-grams" in page
     before = {s.name: (s.key, s.exact, s.chunks) for s in version.manifest.stages}
 
     run([*votes, Vote("best_image", record, "late", image(3, "c"))])
