@@ -94,7 +94,7 @@ class Regions(Stage):
     config: RegionsConfig
     packages = ("torch", "torchvision", "pillow")
     accelerator: ClassVar[bool] = True
-    batch_size = 8
+    batch_size = 16
     tolerance = 2e-3
     """Of the features' largest value, and of box coordinates and scores."""
 

@@ -21,9 +21,10 @@ from diptych.engine.build import BuildReport, build
 from diptych.engine.context import BuildOptions
 from diptych.engine.steps import close
 from diptych.exceptions import StageError, WeightsError
+from diptych.imaging import decode
 from diptych.models.common.precision import HALF_TOLERANCE, Precision
 from diptych.stage import Batch, Output
-from diptych.stages import pool
+from diptych.stages import backbone, pool
 from diptych.stages.backbone import Backbone, BackboneConfig
 from diptych.storage.segments import SegmentWriter
 from diptych.storage.store import open_store
@@ -164,6 +165,31 @@ def photographs() -> list[bytes]:
     except WeightsError as error:
         pytest.skip(f"no sample weights: {error}")
     return [e.read() for e in sample_examples(3, seed=9).items[:6]]
+
+
+@pytest.mark.usefixtures("photographs")
+def test_decoding_at_a_scale_changes_features_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    from skimage import data
+
+    file = io.BytesIO()
+    Image.fromarray(data.astronaut()).resize((1400, 1400)).save(file, "JPEG", quality=90)
+    stage = Backbone(BackboneConfig())
+    stage.setup("cpu")
+    batch = Batch(("a",), {"images.bytes": [file.getvalue()]}, stage)
+    sizes: list[tuple[int, int]] = []
+
+    def vector(*, whole: bool) -> np.ndarray:
+        def look(data: bytes, at_least: int | None = None) -> Image.Image:
+            image = decode(data, at_least=None if whole else at_least)
+            sizes.append(image.size)
+            return image
+
+        monkeypatch.setattr(backbone, "decode", look)
+        return np.asarray(stage.process(batch).values["pooled"][0], np.float64)
+
+    small, full = vector(whole=False), vector(whole=True)
+    assert sizes == [(700, 700), (1400, 1400)]
+    assert 0.998 <= small @ full / np.linalg.norm(small) / np.linalg.norm(full) < 1
 
 
 def test_half_precision_is_another_key_and_stays_within_its_tolerance(photographs: list[bytes]) -> None:

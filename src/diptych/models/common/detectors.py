@@ -27,6 +27,10 @@ from diptych.models.common.selection import Selection, select
 __all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "load_detector"]
 
 
+AT_ONCE = 8
+"""Pictures in one forward pass; a stage hands over more, so that those of one padded size fill it."""
+
+
 @dataclass(frozen=True)
 class Found:
     """Regions of one picture, best first: boxes (K, 4) xyxy in its pixels, labels, scores, features (K, C)."""
@@ -120,7 +124,8 @@ class Detector:
         for n, made in enumerate(ready):
             groups.setdefault(tuple(made.pixels.shape), []).append(n)
         found: dict[int, Found] = {}
-        for rows in groups.values():
+        chunks = [rows[n : n + AT_ONCE] for rows in groups.values() for n in range(0, len(rows), AT_ONCE)]
+        for rows in chunks:
             with inference(self.device, self.precision):
                 images = to_device(torch.stack([ready[n].pixels for n in rows]), self.device)
                 scored = self.network.score(images, [ready[n].size for n in rows])
