@@ -25,8 +25,8 @@ from diptych.models.common.rcnn import Rcnn, RcnnSpec
 from diptych.models.common.rcnn_load import SPECS, build
 
 FIGURES = Path(__file__).with_name("detectron2.json")
-SMALL = Sizes(96, 160, 24)
-THRESHOLD, MOST = 0.02, 12
+SMALL = Sizes(64, 96, 12)
+THRESHOLD, MOST = 0.02, 10
 VARIANTS: dict[str, RcnnSpec] = {
     "c4": replace(SPECS["r50_c4"], classes=11),
     "fpn": replace(SPECS["r50_fpn"], classes=11),

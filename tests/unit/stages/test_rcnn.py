@@ -19,6 +19,7 @@ from diptych.models.common import detectors_detectron2, rcnn
 from diptych.models.common.detector_file import DetectorFile, read_detector, write_detector
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.detectors import Detector, Loaded
+from diptych.models.common.precision import HALF_TOLERANCE, Precision, inference
 from diptych.models.common.rcnn import Rcnn
 from diptych.models.common.rcnn_boxes import anchors, decode, levels, propose
 from diptych.models.common.rcnn_load import SPECS, build, fill, load_named
@@ -91,25 +92,41 @@ def test_res5_in_pieces(networks: dict[str, Rcnn], monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", ["c4", "fpn"])
 def test_neighbours_change_nothing(networks: dict[str, Rcnn], name: str) -> None:
-    """Alone and in a batch of mixed sizes: 1e-4 of the largest value, the same regions."""
-    pictures = [picture(*size, seed=n) for n, size in enumerate([(120, 90), (90, 120), (120, 90)])]
+    """Alone and in a batch: 1e-4 of the largest value, the same regions."""
+    pictures = [picture(120, 90, seed=n) for n in range(2)]
     find = detector(networks[name], Selection("fixed", count=5))
     together = find(pictures)
-    for n in (0, 2):
-        alone = find([pictures[n]])[0]
-        np.testing.assert_array_equal(alone.labels, together[n].labels)
-        for a, b in ((alone.boxes, together[n].boxes), (alone.features, together[n].features)):
-            assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
+    alone = find(pictures[1:])[0]
+    np.testing.assert_array_equal(alone.labels, together[1].labels)
+    for a, b in ((alone.boxes, together[1].boxes), (alone.features, together[1].features)):
+        assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
+
+
+@pytest.mark.parametrize(("name", "precision"), [("c4", "bfloat16"), ("fpn", "bfloat16"), ("fpn", "float16")])
+def test_half_precision(networks: dict[str, Rcnn], name: str, precision: Precision, monkeypatch: Any) -> None:
+    """Of the same proposals: features within the stated share of their largest value, scores within as much of 1."""
+    network = networks[name]
+    made = network.prepare(picture(120, 90))
+    boxes = torch.tensor([[0.0, 0, 40, 30], [20, 10, 60, 55], [0, 0, 85, 64]])
+    monkeypatch.setattr(network, "_propose", lambda maps, sizes: [boxes])
+    said = {}
+    for kind in ("float32", precision):
+        with inference("cpu", kind):
+            said[kind] = network.score(made.pixels[None], [made.size])[0]
+    exact, half = said["float32"], said[precision]
+    off = (half.features - exact.features).abs().max() / exact.features.abs().max()
+    assert 0 < off <= HALF_TOLERANCE[precision]
+    assert (half.scores - exact.scores).abs().max() <= HALF_TOLERANCE[precision]
+    assert half.boxes.dtype == half.features.dtype == torch.float32
 
 
 def test_the_size_of_the_input_is_detectron2s(networks: dict[str, Rcnn]) -> None:
     network = networks["fpn"]
-    for given, size in {(640, 480): (96, 128), (480, 640): (128, 96), (1000, 100): (16, 160), (7, 7): (96, 96)}.items():
+    for given, size in {(640, 480): (64, 85), (480, 640): (85, 64), (1000, 100): (10, 96), (7, 7): (64, 64)}.items():
         assert network.input_size(*given) == size
     made = network.prepare(picture(640, 480))
-    assert made.size == (96, 128) and made.pixels.shape == (3, 96, 128)
-    assert network.prepare(picture(50, 40)).pixels.shape[1:] == (96, 128)  # 96 x 120, padded
-    assert not network.fits(10_000, 10) and network.fits(5_000, 20)
+    assert made.size == (64, 85) and made.pixels.shape == (3, 64, 96)  # padded to multiples of 32
+    assert not network.fits(10_000, 10) and network.fits(5_000, 40)
 
 
 def as_zoo(state: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -195,7 +212,7 @@ def test_settings() -> None:
     genome = Regions(RegionsConfig.model_validate({"model": "bottom_up_attention"}))
     assert genome.weight_names() == ("bottom_up_attention", "vg_objects", "vg_attributes")
     assert genome.tensor_schema()["features"].shape == (None, 2048)
-    for name, entry in DETECTORS.items():
-        assert name in SPECS or name.startswith("fasterrcnn_"), name
-        assert entry.attributes == bool(name in SPECS and SPECS[name].attributes)
+    for name, spec in SPECS.items():
+        assert DETECTORS[name].attributes == bool(spec.attributes)
+        assert DETECTORS[name].features == (1024 if spec.fpn else 2048)
     assert DETECTORS["bottom_up_attention"].sizes == Sizes(600, 1000, 300)

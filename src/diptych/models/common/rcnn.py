@@ -184,12 +184,13 @@ class Rcnn(nn.Module):
         """(P, F) features of the proposals of all pictures."""
         picture = torch.cat([torch.full_like(p[:, :1], n) for n, p in enumerate(proposals)])
         rois = torch.cat([picture, torch.cat(proposals)], dim=1)
+        maps = [m.float() for m in maps]  # in 16 bits a coordinate would be off by pixels
         if not self.spec.fpn:
             head = self.roi_heads["res5"]
             some = [head(self._pool(maps[0], part, 14, 1 / 16)).mean(dim=[2, 3]) for part in rois.split(_TOGETHER)]
             return torch.cat(some)
         where = levels(rois[:, 1:])
-        cells = torch.zeros(len(rois), 256, 7, 7, dtype=maps[0].dtype, device=rois.device)
+        cells = torch.zeros(len(rois), 256, 7, 7, device=rois.device)
         for n in range(4):
             chosen = torch.where(where == n)[0]
             cells[chosen] = self._pool(maps[n], rois[chosen], 7, 1 / _STRIDES[n])
@@ -197,7 +198,6 @@ class Rcnn(nn.Module):
         return functional.relu(fully.fc2(functional.relu(fully.fc1(cells.flatten(1)))))
 
     def _pool(self, made: Tensor, rois: Tensor, side: int, scale: float) -> Tensor:
-        rois = rois.to(made.dtype)
         if self.spec.pool == "max":
             return roi_pool(made, rois, side, scale)
         return roi_align(made, rois, side, scale, self.spec.samples, aligned=True)
