@@ -23,7 +23,7 @@ from diptych.sources.settings import FetchSettings, Secrets
 from diptych.storage.fetch_log import Attempt, FetchLog
 from diptych.storage.store import Store, open_store
 
-COUNT = 150
+COUNT = 80
 FETCH = {"allow_private": True, "per_host": 5, "retries": 2, "backoff": 0.01}
 
 
