@@ -207,4 +207,4 @@ def _nested(tensors: Mapping[str, torch.Tensor], rest: Mapping[str, Any]) -> dic
     for path, value in tensors.items():
         parameter, _, name = path.partition(".")
         state.setdefault(int(parameter), {})[name] = value
-    return {"state": state, "param_groups": rest["groups"]}
+    return {"state": dict(sorted(state.items())), "param_groups": rest["groups"]}
