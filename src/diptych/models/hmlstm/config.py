@@ -31,6 +31,7 @@ class HMLSTMConfig(TaskConfig):
     hidden: int = ours(512, "width of the tree unit; the joint space's", ge=1)
     joint: int = Field(512, ge=1, description="the joint space")
     encoder: Literal["hierarchical", "tree", "chain"] = Field("hierarchical", description="tree, chain: ablations")
+    parts: bool = Field(True, description="false: no phrase-region loss, as many epochs (ablation)")
     image: bool = Field(True, description="false: image features are zeros (baseline)")
     margin: float = ours(0.2, "m of Eq 9; usual for a hinge on cosines", gt=0)
     negatives: Literal["batch", "batch+same_image"] = ours(

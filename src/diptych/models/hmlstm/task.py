@@ -67,7 +67,7 @@ class HMLSTMTask(Task):
     ablations: ClassVar[Mapping[str, Variant]] = {
         "chain": Variant({"encoder": "chain"}, "ours: an LSTM over words; a phrase is read alone"),
         "tree": Variant({"encoder": "tree"}, "ours: one U, no distinction of noun phrases"),
-        "root_only": Variant({"rounds": 0}, "ours: no phrase-region loss"),
+        "root_only": Variant({"parts": False}, "ours: no phrase-region loss"),
     }
     baselines: ClassVar[Mapping[str, Variant | Baseline]] = {
         "random": random_embeddings,
@@ -177,7 +177,7 @@ class HMLSTMTask(Task):
         from diptych.models.hmlstm.losses import match
 
         since = moment.epoch - self.config.first_epochs
-        if not self.config.rounds or since < 0 or since % self.config.round_epochs:
+        if not self.config.parts or since < 0 or since % self.config.round_epochs:
             return None
         return match(module, batches)
 

@@ -185,7 +185,7 @@ def test_matching_begins_each_round() -> None:
     with torch.no_grad():
         times = [task.before_epoch(module.eval(), [batch], Moment("train", epoch)) is not None for epoch in range(8)]
     assert times == [False, False, True, False, False, True, False, False] and task.phases()[0].epochs == 8
-    root_only = make_task(rounds=0)
+    root_only = make_task(parts=False)
     assert root_only.before_epoch(module, [batch], Moment("train", root_only.config.first_epochs)) is None
 
 
@@ -201,7 +201,7 @@ def test_eight_records_are_learned(name: str) -> None:
     memory: dict[str, np.ndarray] = {}
     terms: dict[str, torch.Tensor] = {}
     for step in range(200):
-        if step == 30 and task.config.rounds:
+        if step == 30 and task.config.parts:
             with torch.no_grad():
                 memory = match(module.eval(), [batch])
             module.train()
@@ -212,7 +212,7 @@ def test_eight_records_are_learned(name: str) -> None:
         optimiser.step()
         if step > 40 and float(total.detach()) == 0:
             break
-    assert set(terms) == ({"root", "part"} if task.config.rounds else {"root"})
+    assert set(terms) == ({"root", "part"} if task.config.parts else {"root"})
     assert all(float(term.detach()) == 0 for term in terms.values())
     with torch.no_grad():
         for _ in range(40):  # the running statistics follow the weights, which stand still now
