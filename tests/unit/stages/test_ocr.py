@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
+from diptych.sample import Site
 from diptych.stage import Batch, Output
 from diptych.stages.ocr import Ocr, OcrConfig, reading_order
 from diptych.stages.ocr_engine import OcrProcess
@@ -81,6 +82,21 @@ def test_chinese_is_read(ocr: Ocr) -> None:
 
 def test_pictures_without_text_have_no_lines(ocr: Ocr) -> None:
     assert [run(ocr, banner([], seed=n)).values["lines"] for n in range(4)] == [[[]]] * 4
+
+
+def test_a_handful_of_the_sample_sites_pictures(ocr: Ocr) -> None:
+    """Two banners a language are read without a mistake; nothing is read where nothing stands."""
+    site = Site(9, seed=11, dirt=False)
+    shown: dict[str, list[tuple[bytes, list[str]]]] = {"en": [], "zh": [], "": []}
+    for index in range(9):
+        for picture, truth in zip(site.document(index).images, site.truth(index).images, strict=True):
+            language = truth.texts[0].language if truth.texts else ""
+            if truth.photograph is None and len(shown[language]) < 2:
+                shown[language].append((site.image_bytes(picture), [text.text for text in truth.texts]))
+    for language, items in shown.items():
+        found = run(ocr, *(data for data, _ in items)).values["lines"]
+        assert [[line["text"] for line in lines] for lines in found] == [lines for _, lines in items], language
+        assert len(items) == 2
 
 
 def test_bad_rows_fail_alone_and_order_is_kept(ocr: Ocr) -> None:
