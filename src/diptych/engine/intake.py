@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from diptych.exceptions import NothingCommitted
 from diptych.recipe import Recipe, parse_recipe
 from diptych.sources.base import Source
 from diptych.sources.registry import open_source, source_class
-from diptych.storage.overrides import read_overrides
+from diptych.storage.overrides import FILE, read_overrides
 from diptych.storage.snapshot import Snapshot, cut_snapshot, read_snapshot, shrink
 from diptych.storage.store import Store
 
 __all__ = ["check_shrink", "cut_recipe", "sources_of", "take_snapshot"]
 
 SHOWN = 20
+_LOG = logging.getLogger(__name__)
 
 
 def sources_of(recipe: Recipe, folder: str | Path) -> list[Source]:
@@ -36,8 +38,13 @@ def take_snapshot(store: Store, recipe: Recipe, folder: str | Path) -> str:
 
 
 def cut_recipe(store: Store, recipe: Recipe, sources: Sequence[Source]) -> Snapshot:
-    """The snapshot of a recipe's sources with what people decided about it."""
-    return cut_snapshot(store, sources, gone_after=recipe.limits.gone_after, overrides=read_overrides(store.home))
+    """The snapshot of a recipe's sources with what people decided about it; warns of decisions about nothing."""
+    overrides = read_overrides(store.home)
+    snapshot = cut_snapshot(store, sources, gone_after=recipe.limits.gone_after, overrides=overrides)
+    if overrides.unused:
+        names = ", ".join(overrides.unused[:SHOWN])
+        _LOG.warning("%s/%s: %d keys met no record or picture: %s", store.name, FILE, len(overrides.unused), names)
+    return snapshot
 
 
 def check_shrink(store: Store, context: BuildContext) -> None:

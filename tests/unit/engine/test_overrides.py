@@ -141,8 +141,9 @@ def test_what_is_dropped_leaves_with_its_name_in_the_snapshot(place: Path) -> No
     assert version(place).manifest.exact_digest == open_version(place / "data" / "d", 1).manifest.exact_digest
 
 
-def test_an_address_means_the_picture_wherever_it_stands(place: Path) -> None:
-    decide(place, "file:again.png,drop,,")
+def test_an_address_means_the_picture_wherever_it_stands(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    decide(place, "file:again.png,drop,,", "file:agian.png,drop,,")
+    assert "1 keys met no record or picture: file:agian.png" in caplog.text
     rows = {r["source_id"]: r for r in version(place).snapshot.table().to_pylist()}
     assert [i["outcome"] for i in rows["a"]["images"]] == ["dropped", "ok", "dropped", "ok"]
 
