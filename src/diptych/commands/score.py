@@ -23,7 +23,7 @@ from diptych.metrics.files import (
     read_similarity,
 )
 from diptych.metrics.keyphrases import Kind, Post, keyphrase_scores
-from diptych.metrics.retrieval import caption_retrieval
+from diptych.metrics.retrieval import caption_retrieval, chance
 from diptych.metrics.rouge import rouge
 from diptych.metrics.text import unit_of
 
@@ -81,6 +81,8 @@ def retrieval(
     images, captions = scores.shape
     owner = [column // (captions // images) for column in range(captions)]
     found: dict[str, Mapping[str, float]] = {}
+    found["i2t, chance"] = asdict(chance(captions, captions // images, images))
+    found["t2i, chance"] = asdict(chance(images, 1, captions))
     texts: dict[str, list[str] | None] = {"distinct": None}
     if gold is not None:
         lines = [line.caption for line in read_lines(CaptionLine, gold)]

@@ -7,6 +7,7 @@ are broken pessimistically. Scores may have any sign.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ __all__ = [
     "Ranking",
     "best_ranks",
     "caption_retrieval",
-    "chance_recall",
+    "chance",
     "normalised",
     "ranking",
     "region_phrase_ranking",
@@ -102,9 +103,15 @@ def region_phrase_ranking(scores_RP: np.ndarray, linked_RP: np.ndarray, texts: S
     return ranking(best_ranks(scores_RP, correct_RP if texts is None else with_duplicates(correct_RP, texts)))
 
 
-def chance_recall(candidates: int, correct: int, k: int) -> float:
-    """Expected recall at ``k`` of a random order: the chance that one of the first ``k`` is correct."""
-    return 1 - math.comb(candidates - correct, k) / math.comb(candidates, k)
+def chance(candidates: int, correct: int, queries: int) -> Ranking:
+    """What a random order gives when each query has ``correct`` of ``candidates``: expected recalls, median rank."""
+
+    def recall(k: int) -> float:
+        k = min(k, candidates)
+        return 1 - math.comb(candidates - correct, k) / math.comb(candidates, k)
+
+    median = bisect_left(range(1, candidates + 1), 0.5, key=recall) + 1
+    return Ranking(recall(1), recall(5), recall(10), float(median), queries)
 
 
 def normalised(text: str) -> str:

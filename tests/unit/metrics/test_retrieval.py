@@ -11,7 +11,7 @@ import pytest
 from diptych.metrics.retrieval import (
     best_ranks,
     caption_retrieval,
-    chance_recall,
+    chance,
     ranking,
     region_phrase_ranking,
     with_duplicates,
@@ -69,11 +69,16 @@ def test_regions_and_phrases() -> None:
 
 
 def test_chance_is_the_mean_of_random_orders() -> None:
-    assert chance_recall(5000, 5, 1) == pytest.approx(0.001) and chance_recall(5, 2, 5) == 1
-    assert round(100 * chance_recall(18724, 4, 1), 2) == 0.02  # the random row of HM-LSTM's Table 4
+    found = chance(5000, 5, 1000)  # the random rows of HM-LSTM's tables: 0.1, 1.1, 631 (drawn) and 0.1, 1.0, 500
+    assert (round(100 * found.recall_at_1, 1), round(100 * found.recall_at_10, 1)) == (0.1, 1.0)
+    assert 600 < found.median_rank < 660 and chance(1000, 1, 5000).median_rank == 500
+    assert round(100 * chance(18724, 4, 4467).recall_at_1, 2) == 0.02
     rng = np.random.default_rng(2)
-    drawn = np.mean([(rng.permutation(20)[:5] < 3).any() for _ in range(4000)])
-    assert chance_recall(20, 3, 5) == pytest.approx(drawn, abs=0.03)
+    drawn = np.array([1 + np.flatnonzero(rng.permutation(20) < 3)[0] for _ in range(4000)])
+    exact = chance(20, 3, 1)
+    assert exact.recall_at_5 == pytest.approx((drawn <= 5).mean(), abs=0.03)
+    assert exact.median_rank == np.median(drawn)
+    assert chance(3, 3, 1).median_rank == 1 and chance(3, 1, 1).recall_at_10 == 1
 
 
 def test_of_nothing_and_of_nan() -> None:

@@ -61,7 +61,8 @@ def test_retrieval_with_and_without_captions(tmp_path: Path) -> None:
     scores = np.array([[0.9, 0.1, 0.9, 0.0], [0.9, 0.2, 0.9, 0.3]], np.float32)
     np.save(tmp_path / "s.npy", scores)
     found = json.loads(score("retrieval", "--predictions", tmp_path / "s.npy", "--json"))
-    assert list(found) == ["i2t, duplicates distinct", "t2i, duplicates distinct"]
+    assert list(found) == [f"{way}, {row}" for row in ("chance", "duplicates distinct") for way in ("i2t", "t2i")]
+    assert found["t2i, chance"]["recall_at_1"] == 0.5
     assert found["i2t, duplicates distinct"]["recall_at_1"] == 0
     gold = write(tmp_path / "g.jsonl", *({"id": n, "caption": c} for n, c in enumerate(["Dog", "cat", "dog", "man"])))
     found = json.loads(score("retrieval", "--predictions", tmp_path / "s.npy", "--gold", gold, "--json"))
