@@ -11,6 +11,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from diptych.engine.build import ATTEMPTS, BuildReport, check_parent, make_context
+from diptych.engine.commit import would_commit
 from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Progress, graph_of, new_build_id
 from diptych.engine.drive import Step, drive
 from diptych.engine.intake import check_shrink
@@ -20,6 +21,7 @@ from diptych.parameters import BuildParameters
 from diptych.recipe import load_recipe, parse_recipe
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import open_store
+from flows.approval import ask_to_publish
 from tasks.annotate import annotate
 from tasks.crawl import crawl_sources, cut
 from tasks.extract import extract
@@ -45,7 +47,8 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
         accept_failures=parameters.accept_failures,
         allow_shrink=parameters.allow_shrink,
     )
-    report = run_build(text, parameters.root, options, lambda: cut(text, parameters.root, folder))
+    days = parameters.approve_days if parameters.approve else 0
+    report = run_build(text, parameters.root, options, lambda: cut(text, parameters.root, folder), approve_days=days)
     _table(report)
     get_run_logger().info("dataset %s: %s", file.recipe.name, report.committed.reason)
     return {
@@ -64,8 +67,13 @@ def run_build(
     snapshot: Callable[[], str],
     force: Force | None = None,
     planned_on: int | None = None,
+    *,
+    approve_days: int = 0,
 ) -> BuildReport:
-    """The steps of one build as tasks, planned again (``snapshot`` is asked again) when another commit came first."""
+    """The steps of one build as tasks, planned again (``snapshot`` is asked again) when another commit came first.
+
+    With ``approve_days`` a person is asked before something new is published.
+    """
     build_id = new_build_id()
     store = open_store(root, parse_recipe(recipe).name)
     with SignOfLife(store, build_id, "build"):
@@ -76,6 +84,8 @@ def run_build(
             check_space(store, context)
             try:
                 finished = drive(context, lambda steps, done, c=context: _submit(c, steps, done))
+                if approve_days and would_commit(store, context, finished):
+                    ask_to_publish(context, finished, approve_days)
                 return publish(context.to_json(), finished)
             except Conflict:
                 continue

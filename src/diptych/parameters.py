@@ -24,6 +24,8 @@ class BuildParameters(BaseModel):
     retry_failed: bool = Field(default=False, description="compute again every row that failed before")
     accept_failures: bool = Field(default=False, description="commit although too many rows failed")
     allow_shrink: bool = Field(default=False, description="commit although many records would leave")
+    approve: bool = Field(default=False, description="wait for a person's approval before a version is published")
+    approve_days: int = Field(default=7, ge=1, le=90, description="how long to wait; then the run fails")
 
 
 class RebuildParameters(BaseModel):

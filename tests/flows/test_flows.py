@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.flow_runs import resume_flow_run
 from pydantic import ValidationError
 
 from diptych.engine.build import build
 from diptych.engine.crawling import crawl_recipe
-from diptych.exceptions import RecipeError
+from diptych.exceptions import NothingCommitted, RecipeError
 from diptych.parameters import BuildParameters, RebuildParameters
 from diptych.sample import Site, write
 from diptych.storage.store import open_store
+from flows import approval
 from flows.build_dataset import build_dataset
 from flows.rebuild_shard import rebuild_shard
 
@@ -75,6 +80,40 @@ def test_build_table_artifact(place: Path) -> None:
 def test_rebuild_flow_compares_row_by_row(place: Path) -> None:
     done = rebuild_shard(RebuildParameters(dataset="news", root=str(place / "flow"), shard=1))
     assert done["version"] is None and set(done) <= {"dataset", "version", "equal"}
+
+
+@pytest.mark.parametrize("publish", [True, False])
+def test_a_person_approves_before_publishing(place: Path, publish: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "POLL_S", 0.2)
+    parameters = BuildParameters(
+        recipe=str(place / "news.yaml"), root=str(place / f"asked-{publish}"), approve=True, approve_days=1
+    )
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(build_dataset(parameters))
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,))
+    thread.start()
+    with get_client(sync_client=True) as client:
+        waiting: Any = None
+        for _ in range(600):
+            waiting = next((r for r in client.read_flow_runs() if r.state and r.state.is_paused()), None)
+            if waiting is not None or outcome:
+                break
+            time.sleep(0.1)
+    assert waiting is not None, outcome
+    assert not (place / f"asked-{publish}" / "news" / "log").exists()
+    resume_flow_run(waiting.id, run_input={"publish": publish, "note": "the captions look wrong"})
+    thread.join(60)
+    if publish:
+        assert outcome[0]["version"] == 1
+    else:
+        assert isinstance(outcome[0], NothingCommitted) and "the captions look wrong" in str(outcome[0])
+        assert not list((place / "asked-False" / "news").glob("log/*"))
 
 
 def test_wrong_recipe_fails_in_the_first_seconds(place: Path) -> None:

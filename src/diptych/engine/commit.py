@@ -21,6 +21,7 @@ from diptych.storage.canonical import table_digest
 from diptych.storage.log import CommitEntry, new_commit_id, now
 from diptych.storage.manifest import (
     Code,
+    Digests,
     FitEntry,
     Manifest,
     StageEntry,
@@ -32,7 +33,7 @@ from diptych.storage.parts import read_chunk, stage_totals
 from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store
 
-__all__ = ["Committed", "commit", "commit_rewritten"]
+__all__ = ["Committed", "commit", "commit_rewritten", "would_commit"]
 
 CORE_PACKAGES = ("numpy", "pyarrow", "pillow")
 
@@ -51,16 +52,10 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
 
     Raises :class:`~diptych.exceptions.Conflict` when another entry came first: plan again on the new head.
     """
-    graph = graph_of(context.recipe, context.build)
-    stages = tuple(_stage_entry(store, graph, n, finished) for n in graph.stages)
-    fits = tuple(_fit_entry(store, graph, n, finished) for n in graph.fits)
-    digests = manifest_digests(context.snapshot, stages, fits)
+    stages, fits, digests = _entries(store, context, finished)
     parent = store.log.manifest(context.parent) if context.parent is not None else None
-    if parent is not None and parent.shards == context.shards:
-        same = (parent.input_digest, parent.exact_digest, parent.floats_digest)
-        repaired = any(what == "repaired" for p in finished.progress.values() for _, what, _ in p.compared)
-        if same == (digests.input, digests.exact, digests.floats) and not repaired:
-            return Committed(None, f"nothing changed since version {parent.version}; nothing committed", parent.version)
+    if parent is not None and _unchanged(parent, context, finished, digests):
+        return Committed(None, f"nothing changed since version {parent.version}; nothing committed", parent.version)
     accepted = context.options.accept_failures or (parent is not None and parent.accepted_failures is not None)
     weights = tuple({w.name: w for s in stages for w in s.weights}.values())
     manifest = Manifest(
@@ -85,6 +80,27 @@ def commit(store: Store, context: BuildContext, finished: Finished) -> Committed
     )
     store.log.append(CommitEntry(manifest=manifest), after=context.head)
     return Committed(manifest.version, f"committed version {manifest.version}", context.parent)
+
+
+def would_commit(store: Store, context: BuildContext, finished: Finished) -> bool:
+    """Whether :func:`commit` would write a version now."""
+    parent = store.log.manifest(context.parent) if context.parent is not None else None
+    return parent is None or not _unchanged(parent, context, finished, _entries(store, context, finished)[2])
+
+
+def _entries(
+    store: Store, context: BuildContext, finished: Finished
+) -> tuple[tuple[StageEntry, ...], tuple[FitEntry, ...], Digests]:
+    graph = graph_of(context.recipe, context.build)
+    stages = tuple(_stage_entry(store, graph, n, finished) for n in graph.stages)
+    fits = tuple(_fit_entry(store, graph, n, finished) for n in graph.fits)
+    return stages, fits, manifest_digests(context.snapshot, stages, fits)
+
+
+def _unchanged(parent: Manifest, context: BuildContext, finished: Finished, digests: Digests) -> bool:
+    same = (parent.input_digest, parent.exact_digest, parent.floats_digest)
+    repaired = any(what == "repaired" for p in finished.progress.values() for _, what, _ in p.compared)
+    return parent.shards == context.shards and same == (digests.input, digests.exact, digests.floats) and not repaired
 
 
 def commit_rewritten(store: Store, manifest: Manifest, stages: tuple[StageEntry, ...], head: int) -> int:
