@@ -10,4 +10,5 @@ SOURCES: dict[str, str] = {
     "parquet": "diptych.sources.parquet:Parquet",
     "webdataset": "diptych.sources.webdataset:WebDataset",
     "tweets": "diptych.sources.tweets:Tweets",
+    "cmkp": "diptych.sources.cmkp:Cmkp",
 }
