@@ -51,6 +51,13 @@ VISION: tuple[Published, ...] = (
         f"{_UNC}faster_rcnn_from_caffe_attr.pkl",
     ),
     Published(
+        "bottom_up_attention_hf",
+        "frcnn-vg-finetuned.bin",
+        "regions: bottom_up_attention as its authors keep it for LXMERT",
+        "as its model card says",
+        "https://huggingface.co/unc-nlp/frcnn-vg-finetuned/resolve/main/pytorch_model.bin",
+    ),
+    Published(
         "bottom_up_attention_10_100",
         "faster_rcnn_from_caffe_attr_original.pkl",
         "regions: the same, the weights of the 10 to 100 boxes a picture",

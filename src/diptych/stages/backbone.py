@@ -95,6 +95,9 @@ class Backbone(Stage):
         if good:
             for row, cells in zip(good, self._forward(np.stack(list(good.values()))), strict=True):
                 pooled = cells.mean(axis=0, dtype=np.float32)
+                if not np.isfinite(pooled).all():
+                    out.fail(row, "not_finite", "the network gave NaN for this picture")
+                    continue
                 values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": half(pooled)}
                 if self.config.grid:
                     values["grid"] = half(cells)

@@ -168,7 +168,9 @@ def test_names_and_numbers_of_classes_come_from_the_files(tmp_path: Path, monkey
     made = load_named("small", tmp_path / "m.pth", SMALL, [objects, attributes])
     assert made.names[:3] == ("__background__", "yolk", "goal") and len(made.names) == 12
     assert made.attributes[0] == "gray" and len(made.attributes) == 7
-    assert load_named("r50_fpn", 0, SMALL).names[1:3] == ("person", "bicycle")
+    monkeypatch.setitem(SPECS, "coco", replace(VARIANTS["c4"], classes=80))
+    names = load_named("coco", 0, SMALL).names  # detectron2's order: COCO's categories by id
+    assert len(names) == 81 and (names[1], names[12], names[80]) == ("person", "stop sign", "toothbrush")
 
 
 def test_wrong_checkpoints_are_refused(networks: dict[str, Rcnn], tmp_path: Path) -> None:

@@ -110,6 +110,13 @@ def test_a_row_with_a_status_each(stage: Stage) -> None:
             assert np.abs(one - among).max(initial=0) <= stage.tolerance * np.abs(one).max(initial=1e-9), name
 
 
+def test_nan_fails_the_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions, grid and inception have tests of their own; pixels and proposals have no network."""
+    if shape := {"backbone": (1, 1, 512), "fc7": (1, 4096)}.get(stage.name):
+        monkeypatch.setattr(stage, "_forward", lambda pixels: np.full(shape, np.nan, np.float32))
+        assert [s.code for s in run(stage, [pictures()["good"][0]]).states] == ["not_finite"]
+
+
 @pytest.mark.parametrize("name", list(GIGABYTES))
 def test_memory_of_a_million_pictures(name: str) -> None:
     settings, gigabytes = GIGABYTES[name]

@@ -15,6 +15,7 @@ from diptych.models.common.classifiers import draw
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Loaded
+from diptych.models.common.detectors_torchvision import CATEGORIES
 from diptych.models.common.rcnn import Rcnn, RcnnSpec
 from diptych.models.common.rcnn_trunk import Bottleneck
 
@@ -38,14 +39,6 @@ SPECS: dict[str, RcnnSpec] = {
 faster_rcnn_R_101_C4_attr_caffemaxpool.yaml); that trained with detectron2 (bottom-up-attention.pytorch, configs/d2)."""
 
 _IGNORED = ("pixel_mean", "pixel_std", "proposal_generator.anchor_generator.", "roi_heads.mask_head.")
-_COCO = (
-    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"
-    "bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,"
-    "skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,"
-    "cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
-    "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,"
-    "refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
-)
 
 
 def load_named(name: str, weights: Path | int, sizes: Sizes, lists: Sequence[Path] = ()) -> Loaded:
@@ -58,7 +51,7 @@ def load_named(name: str, weights: Path | int, sizes: Sizes, lists: Sequence[Pat
         network = fill(_sized(spec, state, weights), state, sizes, weights)
     classes, attributes = network.spec.classes, network.spec.attribute_classes
     given = [read_names(file) for file in lists]
-    names = given[0] if given else tuple(_COCO.split(",")) if classes == 80 else ()
+    names = given[0] if given else tuple(name for name in CATEGORIES[1:] if name != "N/A")
     described = given[1] if len(given) > 1 else ()
     return Loaded(
         network,
