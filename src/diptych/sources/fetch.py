@@ -384,15 +384,7 @@ class Fetcher:
         """Log a body that is stored."""
         headers = reply.headers
         content_type, tag = headers.get("content-type", "").lower(), headers.get("x-robots-tag", "")
-        row = replace(
-            self._row(task, "ok", "", status=reply.status, text=tag),
-            bytes=reply.size,
-            sha256=reply.sha256,
-            etag=headers.get("etag", ""),
-            last_modified=headers.get("last-modified", ""),
-            content_type=content_type,
-        )
-        self._write(row)
+        self._write(self._row(task, "ok", "", status=reply.status, text=tag, body=reply))
         data = None if task.kind == "image" else reply.body
         fetched = Fetched(
             task.url, task.current, "ok", "", reply.status, reply.sha256, reply.size, content_type, tag, data
@@ -412,8 +404,7 @@ class Fetcher:
         """304: the stored bytes are good."""
         assert task.known is not None
         note = answer.headers.get("x-robots-tag", "") or task.known.note
-        row = self._row(task, "not_modified", "", status=304, text=note)
-        row = replace(row, etag=answer.headers.get("etag", ""), last_modified=answer.headers.get("last-modified", ""))
+        row = self._row(task, "not_modified", "", status=304, text=note, body=answer)
         data = self._stored(task.known, task.kind)
         if data is None:  # deleted since the request began
             task.known = None
@@ -442,7 +433,14 @@ class Fetcher:
         task.future.set_result(Fetched(task.url, task.current, outcome, code, status))
 
     def _row(
-        self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "", settled: bool = True
+        self,
+        task: _Task,
+        outcome: str,
+        code: str,
+        status: int = 0,
+        text: str = "",
+        settled: bool = True,
+        body: Reply = Reply(),  # noqa: B008 - frozen, as its headers are for everybody here
     ) -> Attempt:
         kind = "file" if task.url.startswith("file:") else task.kind
         return Attempt(
@@ -457,6 +455,11 @@ class Fetcher:
             seconds=round(time.time() - task.started, 4),
             code=code,
             status=status,
+            bytes=body.size,
+            sha256=body.sha256,
+            etag=body.headers.get("etag", ""),
+            last_modified=body.headers.get("last-modified", ""),
+            content_type=body.headers.get("content-type", "").lower(),
             text=text[:300],
             settled=settled,
         )

@@ -195,6 +195,10 @@ ON CONFLICT (record) DO UPDATE SET
   crawl = excluded.crawl"""
 
 
+_URL = f"SELECT {_columns(UrlState)} FROM urls WHERE scope = ? AND url = ?"
+_RECORD = f"SELECT {_columns(RecordState)} FROM records WHERE record = ?"
+
+
 class LogIndex:
     """The state of every URL and record after the rows applied so far; safe to use from several threads."""
 
@@ -243,15 +247,13 @@ class LogIndex:
     def url(self, source: str, url: str) -> UrlState | None:
         """The state of a URL (of a local file: in its source), None when it was never settled."""
         with self._lock:
-            query = f"SELECT {_columns(UrlState)} FROM urls WHERE scope = ? AND url = ?"
-            found = self._db.execute(query, (scope_of(source, url), url)).fetchone()
+            found = self._db.execute(_URL, (scope_of(source, url), url)).fetchone()
         return UrlState(*found) if found else None
 
     def record(self, record: str) -> RecordState | None:
         """The state of a record, None when no source ever named it."""
         with self._lock:
-            query = f"SELECT {_columns(RecordState)} FROM records WHERE record = ?"
-            found = self._db.execute(query, (record,)).fetchone()
+            found = self._db.execute(_RECORD, (record,)).fetchone()
         return RecordState(*found) if found else None
 
     def records(self, source: str | None = None) -> Iterator[RecordState]:
