@@ -45,15 +45,19 @@ class Caption:
     """normalised"""
 
 
-def captions_of(sample: Mapping[str, Any], words: Mapping[str, int]) -> list[Caption]:
-    """The captions of a pair, one a line; a line of several sentences is one tree with theirs below the root."""
+def captions_of(sample: Mapping[str, Any], words: Mapping[str, int], only: int | None = None) -> dict[int, Caption]:
+    """The captions of a pair by number, one a line; a line of several sentences is one tree with theirs below the root.
+
+    ``only`` asks for one of them.
+    """
     text = sample["pairs.caption"] or ""
     items = items_of(sample, "caption")
     rows = {key: n for n, key in enumerate(sample["parse.key"])}
-    found = []
-    for start, end in paragraphs(text):
-        sentences = [item for item in items if start <= item["start"] < end]
-        found.append(_caption(text[start:end], [_nodes(sample, rows, item) for item in sentences], words))
+    found = {}
+    for number, (start, end) in enumerate(paragraphs(text)):
+        if only in (None, number):
+            sentences = [_nodes(sample, rows, item) for item in items if start <= item["start"] < end]
+            found[number] = _caption(text[start:end], sentences, words)
     return found
 
 
@@ -127,11 +131,9 @@ def make_batch(
     captions: list[list[Caption]] = []
     ids: list[int] = []
     for sample in samples:
-        chosen = list(enumerate(captions_of(sample, words)))
-        if not judged:
-            chosen = [chosen[sample["choice"]]]
-        captions.append([caption for _, caption in chosen])
-        ids += [_id(f"{sample['key']} {n} {node}") for n, caption in chosen for node in caption.nodes]
+        found = captions_of(sample, words, None if judged else sample["choice"])
+        captions.append(list(found.values()))
+        ids += [_id(f"{sample['key']} {n} {node}") for n, caption in found.items() for node in caption.nodes]
     flat = [caption for some in captions for caption in some]
     sizes = [len(caption.tree.parent) for caption in flat]
     starts = np.cumsum([0, *sizes[:-1]]).tolist() if flat else []
@@ -141,10 +143,10 @@ def make_batch(
     regions = [p.features[p.proposals] for p in pictures]
     most = max(map(len, regions))
     padded = np.zeros((len(samples), most, pictures[0].features.shape[1]), np.float32)
-    for row, found in zip(padded, regions, strict=True):
-        row[: len(found)] = found
-    counts = np.array([len(found) for found in regions])
-    asked = [pictures[n].features[list(found.rows)] for n, found in enumerate(looked)]
+    for row, some in zip(padded, regions, strict=True):
+        row[: len(some)] = some
+    counts = np.array([len(some) for some in regions])
+    asked = [pictures[n].features[list(some.rows)] for n, some in enumerate(looked)]
     chain = config.encoder == "chain"
     return HMLSTMBatch(
         image_Bf=torch.from_numpy(np.stack([p.image for p in pictures])),
