@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+from diptych.engine.context import graph_of
+from diptych.models.registry import MODELS, find_task
+from diptych.recipe import parse_recipe
+from diptych.study.page import results_page
+from diptych.study.plan import PLANS, Cell, cells
+from diptych.study.running import RECIPES, Result
+from diptych.training.train import Order, settings_of
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.model)
+def test_every_row_of_the_page_is_one_the_model_has(plan) -> None:
+    task = find_task(plan.model)
+    assert plan.expectation.row in task.ablations
+    assert set(plan.baselines) <= set(task.baselines)
+    assert "sample" in task.presets and plan.dataset in RECIPES
+    for settings in (Order(plan.model, "sample"), Order(plan.model, "sample", ablation=plan.expectation.row)):
+        settings_of(task, settings)
+
+
+def test_the_page_has_every_shipped_model() -> None:
+    assert {plan.model for plan in PLANS} == {name for name in MODELS if name != "esim"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_hold_every_stage_that_their_models_read(name: str, tmp_path, monkeypatch) -> None:
+    text = (files("diptych.study") / RECIPES[name]).read_text(encoding="utf-8")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "votes.csv").write_text("kind,item,annotator,value\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    recipe = parse_recipe(text)
+    assert recipe.name == name
+    graph_of(text)
+    there = {*recipe.stages, *recipe.fits, "documents", "pairs", "images", "sentence"}
+    for plan in PLANS:
+        if plan.dataset == name:
+            task = find_task(plan.model)
+            config = settings_of(task, Order(plan.model, "sample"))
+            fields = {f.partition(".")[0] for stream in task.reads(config).values() for f in stream.fields}
+            assert fields | set(task.tables(config)) <= there
+
+
+def result(row: str, seed: int, value: float, kind: str = "baseline") -> Result:
+    metrics = {"accuracy_cmi": value, "accuracy_sc": value / 2}
+    return Result(Cell("gap", row, kind, seed), f"run-{row}-{seed}", metrics, 40, 3.0)
+
+
+def test_the_page_says_what_came_out_also_when_it_contradicts() -> None:
+    results = [result("full", s, 0.6 + s / 100, "full") for s in (0, 1)]
+    results += [result("no_autoencoder", s, 0.5 + s / 5, "ablation") for s in (0, 1)]
+    results += [result("most_frequent", s, 0.4) for s in (0, 1)] + [result("random", s, 0.7) for s in (0, 1)]
+    results += [result("text_only", 0, 0.1)]
+    page = results_page([], results, 24)
+    assert "| full | 2 | 0.605 ± 0.007 | 0.302 ± 0.004 | 0.6953 | 0.7344 |" in page
+    assert "better than `most_frequent` in accuracy_cmi: 2 of 2 seeds." in page
+    assert "better than `random` in accuracy_cmi: 0 of 2 seeds." in page
+    assert "better than `text_only` in accuracy_cmi: 1 of 2 seeds." in page  # the second seed was not run
+    assert "Came out: 0.605 ± 0.007 -> 0.600 ± 0.141, lower in 1 of 2 seeds." in page
+    assert "## HCSCL" not in page
+
+
+def test_cells_come_seed_by_seed() -> None:
+    found = list(cells())
+    assert len(set(found)) == len(found) == 3 * sum(2 + len(plan.baselines) for plan in PLANS)
+    assert [cell.seed for cell in found] == sorted(cell.seed for cell in found)
