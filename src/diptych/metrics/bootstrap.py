@@ -1,13 +1,13 @@
-"""Whether one system is better than another on the same rows: the paired bootstrap (Koehn, EMNLP 2004)."""
+"""How sure a metric is, and whether one system is better than another on the same rows (Koehn, EMNLP 2004)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["PairedBootstrap", "paired_bootstrap"]
+__all__ = ["PairedBootstrap", "intervals", "paired_bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,24 @@ def paired_bootstrap(
         chosen = draw.integers(0, rows, rows)
         found[n] = first(chosen) - second(chosen)
     kept = found * np.sign(a - b) > 0
-    defined = found[np.isfinite(found)]
-    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
+    low, high = _middle(found)
     p = float((1 + np.count_nonzero(~kept)) / (1 + samples))
-    return PairedBootstrap(float(a), float(b), float(a - b), float(low), float(high), p, samples, rows)
+    return PairedBootstrap(float(a), float(b), float(a - b), low, high, p, samples, rows)
+
+
+def intervals(
+    rows: int, measure: Callable[[np.ndarray], Mapping[str, float]], *, samples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """The middle 95 % of each metric over resampled rows (percentile bootstrap); nan where it is never defined."""
+    draw = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    for _ in range(samples):
+        for name, value in measure(draw.integers(0, rows, rows)).items():
+            found.setdefault(name, []).append(value)
+    return {name: _middle(np.array(values)) for name, values in found.items()}
+
+
+def _middle(values: np.ndarray) -> tuple[float, float]:
+    defined = values[np.isfinite(values)]
+    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
+    return float(low), float(high)

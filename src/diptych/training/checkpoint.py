@@ -33,6 +33,7 @@ __all__ = [
     "plain_weights",
     "random_state",
     "read_checkpoint",
+    "seed_everything",
     "set_random",
     "write_checkpoint",
 ]
@@ -101,6 +102,15 @@ def random_state() -> dict[str, Plain]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = bytes(torch.cuda.get_rng_state().numpy()).hex()
     return state
+
+
+def seed_everything(seed: int) -> None:
+    """Start Python's, NumPy's and torch's generators from a seed."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def set_random(state: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from diptych.exceptions import NotFound, UsageError
 from diptych.storage.reader_records import Records
 from diptych.storage.store import open_store
+from diptych.training.checkpoint import seed_everything
 from diptych.training.feed import Feed
 from diptych.training.folder import RunFolder
 from diptych.training.loop import Assignment
@@ -68,6 +69,7 @@ def predict_rows(
             f"{folder.model}/{folder.run}`) or a baseline that is not trained"
         )
     fabric = make_fabric(replace(assignment.options, devices=1))
+    seed_everything(assignment.seed)  # a task that draws when it predicts says the same again
     module = task.build()
     module.load_state_dict(folder.read_tensors("weights.safetensors"))
     module.to(fabric.device)

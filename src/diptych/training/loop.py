@@ -7,7 +7,6 @@ rate, stopping and the chosen epoch from the dev values so far (``schedule``). A
 from __future__ import annotations
 
 import math
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +25,7 @@ from diptych.training.checkpoint import (
     Progress,
     plain_weights,
     read_checkpoint,
+    seed_everything,
     set_random,
     write_checkpoint,
 )
@@ -105,10 +105,10 @@ class _Loop:
         self._seed, self._options = assignment.seed, assignment.options
         self._version, self._task, self._folder = assignment.open(), assignment.task(), assignment.folder()
         self._lead = fabric.global_rank == 0
-        _seed_everything(self._seed)
+        seed_everything(self._seed)
         self._module = self._task.build().to(fabric.device)
         if not self._lead:
-            _seed_everything(self._seed + 1_000_003 * fabric.global_rank)  # other dropout than the first process
+            seed_everything(self._seed + 1_000_003 * fabric.global_rank)  # other dropout than the first process
         self._feeds: dict[str, Feed] = {}
         self._states: dict[str, Mapping[str, int | str | bool]] = {}
         """of streams that a checkpoint knows and no phase has opened yet"""
@@ -399,11 +399,3 @@ def make_optimiser(phase: Phase, parameters: list[torch.nn.Parameter]) -> torch.
         )
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def _seed_everything(seed: int) -> None:
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)

@@ -54,6 +54,7 @@ def results_text(
     metrics: Mapping[str, Spread],
     paper: PaperTable | None,
     departures: Sequence[Departure] = (),
+    intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> str:
     """One run's (or several seeds') test metrics beside the paper's table, and the settings that are not printed."""
     parts = [title]
@@ -62,12 +63,15 @@ def results_text(
     else:
         scale, digits = paper.scale, 2 if paper.scale > 1 else 4
         columns = [m for m in paper.columns if m in metrics or any(m in row for row in paper.rows.values())]
-        ours = [f"ours: {name}", *(metrics[m].text(scale, digits) if m in metrics else "-" for m in columns)]
+        row = [f"ours: {name}", *(metrics[m].text(scale, digits) if m in metrics else "-" for m in columns)]
         rows = [
-            [f"paper: {row}{' *' if row == name else ''}", *(_figure(figures.get(m), digits) for m in columns)]
-            for row, figures in paper.rows.items()
+            [f"paper: {other}{' *' if other == name else ''}", *(_figure(figures.get(m), digits) for m in columns)]
+            for other, figures in paper.rows.items()
         ]
-        parts.append(plain_table(["", *(paper.columns[m] for m in columns)], [ours, *rows]))
+        ours = [row]
+        if intervals:
+            ours.append(["  95 % interval", *(_interval(intervals.get(m), scale, digits) for m in columns)])
+        parts.append(plain_table(["", *(paper.columns[m] for m in columns)], [*ours, *rows]))
         parts.append(f"paper: {paper.source}, other data ({paper.data}); * the same configuration")
         others = [[n, s.text()] for n, s in metrics.items() if n not in paper.columns]
         if others:
@@ -83,6 +87,10 @@ def results_text(
 
 def _figure(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(ends: Sequence[float] | None, scale: float, digits: int) -> str:
+    return "-" if ends is None or math.isnan(ends[0]) else f"{ends[0] * scale:.{digits}f}..{ends[1] * scale:.{digits}f}"
 
 
 def _short(value: Plain) -> str:

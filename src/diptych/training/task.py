@@ -131,6 +131,8 @@ class Task(ABC):
     ablations: ClassVar[Mapping[str, Variant]] = {}
     baselines: ClassVar[Mapping[str, Variant | Baseline]] = {}
     paper: ClassVar[PaperTable | None] = None
+    interval_samples: ClassVar[int] = 0
+    """Bootstrap samples behind the 95 % intervals that a run's table prints for few test rows; 0 prints none."""
     recipe_lines: ClassVar[Mapping[str, str]] = {}
     """The line that the recipe needs for a stage or fit, where ``NAME: {}`` does not do."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diptych.exceptions import DiptychError, Unfinished, UsageError
+from diptych.metrics.bootstrap import intervals
 from diptych.models.registry import find_task
 from diptych.storage.log import now
 from diptych.storage.reader_records import Records
@@ -110,18 +111,21 @@ def continue_run(
     task = assignment.task()
     baseline = task.baselines.get(about["baseline"]) if about["baseline"] else None
     folder.write_json("run.json", {**about, "options": asdict(options)})
-    if baseline is None or isinstance(baseline, Variant):
+    reason = ""
+    try:
+        if baseline is not None and not isinstance(baseline, Variant):
+            return _finish(folder, task, _untrained(assignment.open(), task, baseline, about["seed"]))
         if not folder.exists("weights.safetensors"):
             reason = _fit(assignment, say)
-            if reason:
-                raise Unfinished(
-                    f"run {folder.model}/{folder.run} is not finished: {reason}; "
-                    f"go on with `diptych train --resume {folder.model}/{folder.run}`"
-                )
-        lines = {split: list(predict_rows(assignment, split=split, task=task)) for split in SPLITS}
-    else:
-        lines = _untrained(assignment.open(), task, baseline, about["seed"])
-    return _finish(folder, task, lines)
+        if not reason:
+            lines = {split: list(predict_rows(assignment, split=split, task=task)) for split in SPLITS}
+            return _finish(folder, task, lines)
+    except KeyboardInterrupt:
+        reason = "it was interrupted"
+    raise Unfinished(
+        f"run {folder.model}/{folder.run} is not finished: {reason}; "
+        f"go on with `diptych train --resume {folder.model}/{folder.run}`"
+    )
 
 
 def train(
@@ -190,13 +194,14 @@ def _finish(folder: RunFolder, task: Task, lines: Mapping[str, list[Line]]) -> d
         f"{task.name} ({about['preset']}) on {about['dataset']}@{about['version']}, {judged}: {rows[judged]:,} rows, "
         f"seed {about['seed']}"
     )
-    apart = departures(task.config)
-    folder.write_text("results.txt", results_text(title, name, spreads, task.paper, apart))
+    apart, sure = departures(task.config), _intervals(task, lines[judged])
+    folder.write_text("results.txt", results_text(title, name, spreads, task.paper, apart, sure))
     results = {
         "row": name,
         "split": judged,
         "rows": rows,
         "metrics": metrics,
+        "intervals": sure,
         "paper": asdict(task.paper) if task.paper else None,
         "departures": [asdict(d) for d in apart],
     }
@@ -205,3 +210,9 @@ def _finish(folder: RunFolder, task: Task, lines: Mapping[str, list[Line]]) -> d
     folder.write_json("results.json", results)
     folder.write_json("run.json", {**about, "status": "finished", "finished": now()})
     return folder.read_json("results.json")
+
+
+def _intervals(task: Task, lines: Sequence[Line]) -> dict[str, tuple[float, float]]:
+    if not lines or not task.interval_samples:
+        return {}
+    return intervals(len(lines), lambda rows: task.evaluate([lines[n] for n in rows]), samples=task.interval_samples)

@@ -59,6 +59,8 @@ def test_a_run_is_whole(finished: RunFolder, version: Version) -> None:
         f"ours: full  {100 * test['accuracy']:10.2f}".split()
         == [line.split() for line in text.splitlines() if line.startswith("ours")][0]
     )
+    low, high = results["intervals"]["accuracy"]
+    assert low <= test["accuracy"] <= high and f"{100 * low:.2f}..{100 * high:.2f}" in text
     assert "paper: full *" in text and "81.20" in text and "other pictures" in text
     listed = {line.split()[0]: line for line in text.splitlines() if "(paper:" in line}
     assert set(listed) == {"clip", "dropout", "weights"} and "(paper: equal)" in listed["weights"]

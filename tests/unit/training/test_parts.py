@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from diptych.exceptions import Corrupt, NotFound, UsageError
-from diptych.metrics.bootstrap import paired_bootstrap
+from diptych.metrics.bootstrap import intervals, paired_bootstrap
 from diptych.storage.store import open_store
 from diptych.training.checkpoint import (
     Checkpoint,
@@ -194,6 +194,15 @@ def test_the_paired_bootstrap_against_loops() -> None:
     assert same.p == 1.0 and same.difference == 0
     with pytest.raises(ValueError, match="at least one row"):
         paired_bootstrap(0, lambda r: 1.0, lambda r: 1.0)
+
+
+def test_intervals_against_loops() -> None:
+    values = np.random.default_rng(3).random(30)
+    found = intervals(30, lambda rows: {"mean": float(values[rows].mean()), "never": math.nan}, samples=101)
+    draw = np.random.default_rng(0)
+    means = sorted(sum(values[n] for n in draw.integers(0, 30, 30)) / 30 for _ in range(101))
+    assert math.isclose(found["mean"][0], (means[2] + means[3]) / 2) and math.isnan(found["never"][0])
+    assert math.isclose(found["mean"][1], (means[97] + means[98]) / 2)
 
 
 def test_a_better_system_is_found_better() -> None:

@@ -95,6 +95,7 @@ class ToyTask(Task):
     paper = PaperTable(
         "Table 9", "other pictures", {"accuracy": "Acc"}, {"full": {"accuracy": 81.2}, "equal": {"accuracy": 7.0}}
     )
+    interval_samples = 50
     recipe_lines = {"features": "features: {use: 'world:Features'}"}
     config: ToyConfig
 
