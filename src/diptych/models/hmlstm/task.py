@@ -60,8 +60,8 @@ class HMLSTMTask(Task):
         },
         "sample": {
             "region_feature": "regions.features", "image_feature": "backbone.pooled", "feature_size": None,
-            "word": 64, "hidden": 128, "joint": 128, "batch_size": 32, "lr": 2e-3,
-            "first_epochs": 4, "rounds": 2, "round_epochs": 3,
+            "word": 64, "hidden": 128, "joint": 128, "batch_size": 32, "lr": 4e-3, "margin": 0.3,
+            "first_epochs": 3, "rounds": 4, "round_epochs": 2,
         },
     }  # fmt: skip
     ablations: ClassVar[Mapping[str, Variant]] = {
