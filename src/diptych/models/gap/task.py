@@ -86,6 +86,7 @@ class GapTask(Task):
         },
         scale=1.0,
     )
+    interval_samples = 1000
     recipe_lines: ClassVar[Mapping[str, str]] = {
         "pair_votes": "pair_votes: {file: VOTES}    # made by: diptych votes import",
         "inception": "inception: {}",
