@@ -65,16 +65,14 @@ def _remembered(batch: HMLSTMBatch, memory: Mapping[str, np.ndarray], like: Tens
 def match(module: nn.Module, batches: Iterable[HMLSTMBatch]) -> dict[str, np.ndarray]:
     """For each phrase (``phrase``, sorted ids) its best proposal of the same image (``region``, -1: the image has none;
     of equal ones the first) and ``weight``, the score where it is above 0."""
-    device = next(module.parameters()).device
     ids: list[np.ndarray] = [np.zeros(0, np.int64)]
     regions: list[np.ndarray] = [np.zeros(0, np.int32)]
     weights: list[np.ndarray] = [np.zeros(0, np.float32)]
     for batch in batches:
-        moved = batch.to(device)
-        embedded = module(moved)
-        place_P = moved.image_T[moved.caption_P]
+        embedded = module(batch)
+        place_P = batch.image_T[batch.caption_P]
         scores_PK = torch.einsum("pkd,pd->pk", embedded.regions_BKd[place_P], embedded.phrases_Pd)
-        scores = scores_PK.masked_fill(~moved.region_mask_BK[place_P], -np.inf).float().cpu().numpy()
+        scores = scores_PK.masked_fill(~batch.region_mask_BK[place_P], -np.inf).float().cpu().numpy()
         ids.append(batch.phrase_id_P.numpy())
         if not scores.shape[1]:
             scores = np.full((len(scores), 1), -np.inf, np.float32)
