@@ -19,6 +19,7 @@ from diptych.models.common.text_encoder import (
 )
 from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
 from diptych.stages.pixels_input import half
+from diptych.stages.splitting import encodable
 
 __all__ = ["Bert", "BertConfig"]
 
@@ -94,13 +95,13 @@ class Bert(Stage):
     def process(self, batch: Batch) -> Output:
         """All sentences of the batch at once, grouped by length."""
         out = batch.output()
-        texts = [text or "" for text in batch["sentence.text"]]
+        texts = [encodable(text or "") for text in batch["sentence.text"]]
         spans = [word_spans(text) for text in texts]
         for row, (text, words, made) in enumerate(zip(texts, spans, self._encoder.encode(texts, spans), strict=True)):
             if not (np.isfinite(made.words).all() and np.isfinite(made.sentence).all()):
                 out.fail(row, "not_finite", "the encoder gave NaN for this sentence")
                 continue
-            named = [text[a:b].encode("utf-8", "replace").decode() for a, b in words]
+            named = [text[a:b] for a, b in words]
             out.set(row, words=named, pieces=made.pieces, tokens=half(made.words), sentence=half(made.sentence))
         return out
 

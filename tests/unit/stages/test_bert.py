@@ -129,6 +129,17 @@ def test_odd_texts_have_a_defined_result(text: str) -> None:
     assert all(word.encode() for word in row["words"])  # what was no character has been replaced
 
 
+def test_online_gives_what_the_stage_stores() -> None:
+    stage = Bert(BertConfig.model_validate({"model": "random:1", "max_pieces": 40, "overlap": 8}))
+    stage.setup("cpu")
+    out = stage.process(Batch(tuple(SENTENCES), {"sentence.text": SENTENCES}, stage))
+    online = load_encoder("random:1", max_pieces=40, overlap=8)
+    for row, made in enumerate(online.encode(SENTENCES)):
+        for name, value in (("tokens", made.words), ("sentence", made.sentence)):
+            stored = out.values[name][row].astype(np.float32)
+            assert np.abs(stored - value).max() <= stage.tolerance * np.abs(value).max()
+
+
 def test_spans_are_those_of_the_tokens() -> None:
     for text in SENTENCES:
         assert [text[a:b] for a, b in word_spans(text)] == tokens(text)

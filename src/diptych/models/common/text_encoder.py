@@ -11,7 +11,6 @@ Nothing is executed or unpickled: the folder's own code is not trusted, weights 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from diptych import weights
 from diptych.exceptions import UsageError
 from diptych.models.common.model_folder import load_folder, registered_folder, require_transformers
-from diptych.stages.splitting import tokens
+from diptych.stages.splitting import encodable, tokens
 
 __all__ = ["ENCODERS", "Encoded", "TextEncoder", "encoder_weights", "hidden_size", "load_encoder", "word_spans"]
 
@@ -30,7 +29,6 @@ ENCODERS = {"minilm": 384, "bert_base_uncased": 768, "bert_base_chinese": 768}
 """Registered encoders and the length of their vectors; each is three files: NAME, NAME_config, NAME_tokenizer."""
 RANDOM_SIZE = 32
 _BATCH_PIECES = 4096
-_SURROGATE = re.compile("[\ud800-\udfff]")
 Span = tuple[int, int]
 
 
@@ -128,8 +126,7 @@ class TextEncoder:
 
     def _pieces(self, texts: Sequence[str]) -> tuple[list[tuple[_Text, np.ndarray]], list[np.ndarray]]:
         """The vectors of each text's own pieces, and those of the special pieces of its windows in order."""
-        clean = [_SURROGATE.sub("\ufffd", text) for text in texts]
-        encoded = self._tokenizer.encode_batch(clean, add_special_tokens=False)
+        encoded = self._tokenizer.encode_batch([encodable(text) for text in texts], add_special_tokens=False)
         split = [_Text(e.ids, e.offsets) for e in encoded]
         windows = [w for n, text in enumerate(split) for w in self._windows(n, text)]
         vectors = [np.empty((len(t.ids), self.size), np.float32) for t in split]
