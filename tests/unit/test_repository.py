@@ -193,3 +193,13 @@ def test_the_stage_of_the_contributing_guide_works() -> None:
     output.check("brightness")
     assert [state.code for state in output.states] == ["too_dark", ""]
     assert output.values["mean"] == [None, 1.0]
+
+
+def test_only_the_command_line_reads_the_environment() -> None:
+    passed_on = {"stages/ocr_engine.py", "report/chromium.py"}  # whole, to a process of their own
+    found = {
+        str(path.relative_to(ROOT / "src" / "diptych"))
+        for path in (ROOT / "src" / "diptych").rglob("*.py")
+        if re.search(r"os\.environ|os\.getenv", path.read_text(encoding="utf-8"))
+    }
+    assert found - passed_on == {"cli.py"}

@@ -183,13 +183,14 @@ def test_training_learns_and_repeats(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_esim_beats_the_cosine_and_ranks_the_sample() -> None:
     """Trained in minutes on generated pairs: paraphrases told from look-alikes, the best caption found."""
     before, threads = time.process_time(), torch.get_num_threads()
     torch.set_num_threads(1)  # small steps: threads wait for each other
     try:
         train_pairs, dev, test = generate_pairs(1, 4000, 400), generate_pairs(2, 600, 100), generate_pairs(3, 600, 100)
-        config, settings = EsimConfig(size=64, hidden=48, dropout=0.1), TrainConfig(3e-3, epochs=10)
+        config, settings = EsimConfig(size=64, hidden=48, dropout=0.1), TrainConfig(3e-3, epochs=8)
         done = train(train_pairs, dev, config, settings)
     finally:
         torch.set_num_threads(threads)
