@@ -34,7 +34,7 @@ def export(
     """Write the tasks of one question, with the pictures they show."""
     store, manifest = open_version(at, root)
     done = export_tasks(Version(store, manifest), kind, to, format, split=split, limit=limit)
-    text = f"wrote {done.tasks} tasks to {to} ({done.left_out} records have fewer than two pictures)"
+    text = f"wrote {done.tasks} tasks to {to} ({done.left_out} records have nothing to choose from)"
     emit(done, as_json, lambda: typer.echo(text))
 
 
