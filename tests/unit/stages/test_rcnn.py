@@ -120,6 +120,17 @@ def test_half_precision(networks: dict[str, Rcnn], name: str, precision: Precisi
     assert half.boxes.dtype == half.features.dtype == torch.float32
 
 
+def test_nan_in_one_picture_is_said_of_that_one(networks: dict[str, Rcnn]) -> None:
+    """Also where no proposal is left: NaN boxes are dropped before any feature is made of them."""
+    network = networks["c4"]
+    made = network.prepare(picture(120, 90)).pixels
+    with torch.inference_mode():
+        said = network.score(torch.stack([made, torch.full_like(made, float("nan"))]), [(64, 85)] * 2)
+    assert [s.finite for s in said] == [True, False] and len(said[1].boxes) == 0 < len(said[0].boxes)
+    found = [detector(network)._regions(s, (64, 85), (90, 120)) for s in said]
+    assert [f.finite for f in found] == [True, False]
+
+
 def test_the_size_of_the_input_is_detectron2s(networks: dict[str, Rcnn]) -> None:
     network = networks["fpn"]
     for given, size in {(640, 480): (64, 85), (480, 640): (85, 64), (1000, 100): (10, 96), (7, 7): (64, 64)}.items():

@@ -206,8 +206,12 @@ def test_odd_pictures_have_a_row_each() -> None:
 
 def test_nan_fails_the_row() -> None:
     stage = stage_of()
-    stage._detector.module.network.roi_heads.box_head.fc7.bias.data[3] = float("nan")
-    assert [s.code for s in run(stage, [png(noise(80, 60))]).states] == ["not_finite"]
+    network = stage._detector.module.network
+    for part in (network.roi_heads.box_head.fc7.bias, network.backbone.body.conv1.weight):  # in a region; everywhere
+        kept = part.data.clone()
+        part.data[3] = float("nan")
+        assert [s.code for s in run(stage, [png(noise(80, 60))]).states] == ["not_finite"]
+        part.data = kept
 
 
 def test_weights_with_other_classes(tmp_path: Path) -> None:

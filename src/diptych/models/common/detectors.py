@@ -24,7 +24,7 @@ from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.precision import Precision, inference, placed, to_device
 from diptych.models.common.selection import Selection, select
 
-__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "load_detector"]
+__all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "finite_pictures", "load_detector"]
 
 
 AT_ONCE = 8
@@ -66,6 +66,8 @@ class Scored:
     scores: Tensor
     features: Tensor
     attributes: Tensor | None = None
+    finite: bool = True
+    """False when a map of the picture holds NaN or infinity: its proposals may all have been dropped for that."""
 
 
 class Network(Protocol):
@@ -99,6 +101,11 @@ def load_detector(name: str, weights: Path | int, sizes: Sizes | None = None, li
     entry = DETECTORS[name]
     module, _, function = entry.load.partition(":")
     return getattr(importlib.import_module(module), function)(weights, sizes or entry.sizes, lists)
+
+
+def finite_pictures(maps: Sequence[Tensor]) -> list[bool]:
+    """Of each picture whether all its maps (N, C, h, w) are finite."""
+    return torch.stack([torch.isfinite(m).flatten(1).all(dim=1) for m in maps]).all(dim=0).tolist()
 
 
 class Detector:
@@ -136,7 +143,7 @@ class Detector:
 
     def _regions(self, said: Scored, size: tuple[int, int], original: Sequence[int]) -> Found:
         tensors = [said.boxes, said.scores, said.features, *([] if said.attributes is None else [said.attributes])]
-        finite = all(bool(torch.isfinite(t).all()) for t in tensors)
+        finite = said.finite and all(bool(torch.isfinite(t).all()) for t in tensors)
         rows, classes = select(said.boxes, said.scores, self.selection)
         boxes = said.boxes[rows, classes if said.boxes.shape[1] > 1 else 0]
         scale = torch.tensor([o / s for o, s in zip(original, size, strict=True)], dtype=torch.float32)

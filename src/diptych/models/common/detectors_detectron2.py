@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from diptych.exceptions import UsageError
 from diptych.models.common.detector_list import Sizes
-from diptych.models.common.detectors import Input, Loaded, Scored
+from diptych.models.common.detectors import Input, Loaded, Scored, finite_pictures
 from diptych.models.common.rcnn import Rcnn, RcnnSpec
 from diptych.models.common.rcnn_load import SPECS, load_named
 
@@ -143,10 +143,11 @@ class Detectron2Network(nn.Module):
             heads.box_predictor.predict_probs(predictions, proposals),
             features.float().split(counts),
             shares,
+            finite_pictures(list(maps.values())),
             sizes,
             strict=True,
         )
-        return [Scored(_clipped(b, size), p[:, :-1], f, a) for b, p, f, a, size in parts]
+        return [Scored(_clipped(b, size), p[:, :-1], f, a, fine) for b, p, f, a, fine, size in parts]
 
 
 def _clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -26,7 +26,7 @@ from torchvision.ops.poolers import LevelMapper
 from diptych.models.common.classifiers import draw
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
-from diptych.models.common.detectors import Input, Loaded, Scored
+from diptych.models.common.detectors import Input, Loaded, Scored, finite_pictures
 
 __all__ = ["CATEGORIES", "Name", "TorchvisionNetwork", "build", "load_v1", "load_v2"]
 
@@ -68,12 +68,13 @@ class TorchvisionNetwork(nn.Module):
         features = heads.box_head(heads.box_roi_pool(maps, proposals, images.image_sizes))
         logits, deltas = heads.box_predictor(features)
         said = None if self.attribute_head is None else self.attribute_head(features, logits).float().softmax(-1)
-        boxes = heads.box_coder.decode(deltas.float(), proposals)
+        boxes = heads.box_coder.decode(deltas.float(), proposals).reshape(*logits.shape, 4)  # also of no proposals
         counts = [len(p) for p in proposals]
         shares = [None] * len(counts) if said is None else said.split(counts)
         scores = logits.float().softmax(-1).split(counts)
-        parts = zip(boxes.split(counts), scores, features.float().split(counts), sizes, shares, strict=True)
-        return [Scored(clip_boxes_to_image(b, s)[:, 1:], p[:, 1:], f, a) for b, p, f, s, a in parts]
+        fine = finite_pictures(list(maps.values()))
+        parts = zip(boxes.split(counts), scores, features.float().split(counts), shares, fine, sizes, strict=True)
+        return [Scored(clip_boxes_to_image(b, size)[:, 1:], p[:, 1:], *rest) for b, p, *rest, size in parts]
 
 
 def load_v1(weights: Path | int, sizes: Sizes, lists: Sequence[Path] = ()) -> Loaded:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import clip_boxes_to_image, roi_align, roi_pool
 
-from diptych.models.common.detectors import Input, Scored
+from diptych.models.common.detectors import Input, Scored, finite_pictures
 from diptych.models.common.rcnn_boxes import anchors, decode, levels, propose
 from diptych.models.common.rcnn_trunk import BLOCKS, Pyramid, Trunk, stage
 
@@ -155,10 +155,8 @@ class Rcnn(nn.Module):
         counts = [len(p) for p in proposals]
         given = [t.float().split(counts) for t in (boxes, logits.float().softmax(-1)[:, :-1], features)]
         shares = [None] * len(counts) if attributes is None else attributes.float().softmax(-1).split(counts)
-        return [
-            Scored(clip_boxes_to_image(b, size), p, f, a)
-            for b, p, f, a, size in zip(*given, shares, sizes, strict=True)
-        ]
+        parts = zip(*given, shares, finite_pictures(maps), sizes, strict=True)
+        return [Scored(clip_boxes_to_image(b, size), p, f, a, fine) for b, p, f, a, fine, size in parts]
 
     def _propose(self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
         head: Any = self.proposal_generator["rpn_head"]
