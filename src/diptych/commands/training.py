@@ -182,7 +182,8 @@ def predict_command(
     """What a fitted run says of the rows of a version: one JSON line a row."""
     import json
 
-    from diptych.training.evaluation import assignment_of, predict_rows
+    from diptych.training.assignment import assignment_of
+    from diptych.training.evaluation import predict_rows
     from diptych.training.needs import check_needs
 
     assignment = assignment_of(_find(root, run), _options(device, workers=workers))
@@ -298,8 +299,8 @@ def compare_command(
 def _bootstrap(first: RunFolder, second: RunFolder, metric: str, samples: int) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from diptych.training.assignment import assignment_of
     from diptych.training.comparison import bootstrap_runs
-    from diptych.training.evaluation import assignment_of
 
     if first.model != second.model:
         raise UsageError(f"runs of {first.model} and {second.model} have no metric of the same rows in common")

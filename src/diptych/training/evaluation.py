@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from diptych.exceptions import NotFound, UsageError
 from diptych.storage.reader_records import Records
 from diptych.storage.store import open_store
+from diptych.training.assignment import Assignment, assignment_of
 from diptych.training.checkpoint import seed_everything
 from diptych.training.feed import Feed
 from diptych.training.folder import RunFolder
-from diptych.training.loop import Assignment
 from diptych.training.needs import check_needs
 from diptych.training.options import RunOptions, make_fabric
 from diptych.training.phase import Stream
@@ -20,7 +20,7 @@ from diptych.training.predicting import predict_lines
 from diptych.training.task import Line, Task
 from diptych.version import Version
 
-__all__ = ["Evaluation", "assignment_of", "evaluate_run", "predict_rows"]
+__all__ = ["Evaluation", "evaluate_run", "predict_rows"]
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,6 @@ class Evaluation:
         shown = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
         seen = f"; {self.trained_on:,} of them were trained on: --records-of compares fairly" if self.trained_on else ""
         return f"{self.run} on {self.on}: {self.rows:,} rows{seen}\n{shown}"
-
-
-def assignment_of(folder: RunFolder, options: RunOptions | None = None) -> Assignment:
-    """What the run was told; :class:`UsageError` for a run that the training loop did not make."""
-    about = folder.about()
-    if "task" not in about:
-        raise UsageError(f"{folder.model}/{folder.run} is no run of the training loop")
-    store = folder.store
-    return Assignment(
-        store.root.url, store.name, about["version"], folder.path, about["task"], about["seed"], options or RunOptions()
-    )
 
 
 def predict_rows(

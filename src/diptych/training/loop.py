@@ -10,15 +10,14 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diptych.exceptions import DiptychError, UsageError
-from diptych.models.registry import find_task
-from diptych.storage.store import open_store
+from diptych.training.assignment import Assignment
 from diptych.training.checkpoint import (
     Checkpoint,
     EpochLog,
@@ -29,10 +28,7 @@ from diptych.training.checkpoint import (
     set_random,
     write_checkpoint,
 )
-from diptych.training.config import make_config
 from diptych.training.feed import Feed
-from diptych.training.folder import RunFolder
-from diptych.training.options import RunOptions
 from diptych.training.phase import Phase, Stream
 from diptych.training.predicting import mean_terms, predict_lines, resting
 from diptych.training.ranks import random_states, same_on_all
@@ -40,42 +36,14 @@ from diptych.training.schedule import best_epoch, factor, stopped
 from diptych.training.stopping import Stopper
 from diptych.training.task import Moment, Task
 from diptych.training.tracking import Reporter
-from diptych.version import Version
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Assignment", "fit", "make_optimiser"]
+__all__ = ["fit", "make_optimiser"]
 
 LOOK_EVERY = 50
 """Steps after which the loss is looked at on the CPU: a loss that is not finite ends the run."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What each process of a run is told; all else stands in the run's folder."""
-
-    root: str
-    dataset: str
-    version: int
-    path: str
-    model: str
-    seed: int
-    options: RunOptions
-
-    def folder(self) -> RunFolder:
-        """The run's folder."""
-        return RunFolder(open_store(self.root, self.dataset), self.path)
-
-    def open(self) -> Version:
-        """The version it is trained on."""
-        store = open_store(self.root, self.dataset)
-        return Version(store, store.log.manifest(self.version))
-
-    def task(self) -> Task:
-        """The task with the run's settings and state."""
-        folder, kind = self.folder(), find_task(self.model)
-        return kind(make_config(kind.Config, folder.read_json("config.json")), folder.read_state())
 
 
 def fit(fabric: Any, assignment: Assignment, say: Callable[[str], None] | None = None) -> str:

@@ -12,10 +12,11 @@ from diptych.metrics.bootstrap import intervals
 from diptych.models.registry import find_task
 from diptych.storage.log import now
 from diptych.storage.reader_records import Records
+from diptych.training.assignment import Assignment, assignment_of
 from diptych.training.config import Plain, TaskConfig, departures, make_config
-from diptych.training.evaluation import assignment_of, predict_rows
+from diptych.training.evaluation import predict_rows
 from diptych.training.folder import RunFolder
-from diptych.training.loop import Assignment, fit
+from diptych.training.loop import fit
 from diptych.training.needs import check_needs, fields_read
 from diptych.training.options import RunOptions, make_fabric
 from diptych.training.phase import Stream
