@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from diptych import weights
+from diptych.exceptions import WeightsError
 from diptych.models.common.text_encoder import encoder_weights, load_encoder
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.relevance_scorers import Cosine, Ngrams, Scorer
@@ -31,7 +32,9 @@ class RelevanceScoresConfig(StageConfig):
         "documents in a language that a scorer does not know are compared by n-grams",
     )
     languages: dict[str, ScorerName] = Field({}, description="other scorers by language: {en: minilm, zh: esim}")
-    checkpoint: str | None = Field(None, description="of ESIM, as `diptych relevance train` writes it")
+    checkpoint: str | None = Field(
+        None, description="of ESIM: a file that `diptych relevance train` wrote, or its name in the weights cache"
+    )
     checkpoint_sha256: str | None = Field(None, description="of that file; filled in when the recipe is read")
     sizes: tuple[int, ...] = Field((2, 3), min_length=1, description="lengths of the character n-grams")
     against: tuple[Literal["summary", "title", "text"], ...] = Field(
@@ -53,9 +56,9 @@ class RelevanceScoresConfig(StageConfig):
         if not isinstance(raw, dict) or raw.get("checkpoint") is None:
             return raw
         try:
-            found = weights.sha256_of(Path(raw["checkpoint"]))
-        except OSError as error:
-            raise ValueError(f"checkpoint: cannot read {raw['checkpoint']}: {error.strerror}") from error
+            found = weights.sha256_of(_file(raw["checkpoint"]))
+        except (OSError, WeightsError) as error:
+            raise ValueError(f"checkpoint: {raw['checkpoint']}: {error}") from error
         if raw.get("checkpoint_sha256") not in (None, found):
             raise ValueError(f"checkpoint: {raw['checkpoint']} changed since the recipe was read")
         return {**raw, "checkpoint_sha256": found}
@@ -65,6 +68,11 @@ class RelevanceScoresConfig(StageConfig):
         if "esim" in self.asked and self.checkpoint is None:
             raise ValueError("checkpoint: the scorer esim needs one; run: diptych relevance train PAIRS --to FILE")
         return self
+
+
+def _file(checkpoint: str) -> Path:
+    """A file, or what was imported into the weights cache under this name."""
+    return Path(checkpoint) if Path(checkpoint).is_file() or "/" in checkpoint else weights.path(checkpoint)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class RelevanceScores(Stage):
         if "esim" in self.config.asked and self.config.checkpoint is not None:
             from diptych.models.esim.checkpoint import header
 
-            embedding = header(self.config.checkpoint)[0].embedding
+            embedding = header(_file(self.config.checkpoint))[0].embedding
             names += [embedding] if embedding != "characters" else []
         return tuple(dict.fromkeys(file for name in names for file in encoder_weights(name)))
 
@@ -129,7 +137,7 @@ class RelevanceScores(Stage):
         if "esim" in self.config.asked and self.config.checkpoint is not None:
             from diptych.models.esim.checkpoint import load_scorer
 
-            self._scorers["esim"], self._known["esim"] = load_scorer(self.config.checkpoint, device)
+            self._scorers["esim"], self._known["esim"] = load_scorer(_file(self.config.checkpoint), device)
 
     def process(self, batch: Batch) -> Output:
         """The pairs of all documents at once; each document's captions see nothing but its own words."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from diptych import weights
 from diptych.commands.relevance import app
 from diptych.exceptions import UsageError
 from diptych.models.esim.checkpoint import EsimScorer, load_scorer, save
@@ -139,7 +140,7 @@ def test_an_encoder_instead_of_characters(tmp_path: Path) -> None:
     assert load_scorer(tmp_path / "e.safetensors")[0].scores(pairs) == pytest.approx(made.scores(pairs), abs=1e-6)
 
 
-def test_the_relevance_stage_scores_with_a_checkpoint(tmp_path: Path) -> None:
+def test_the_relevance_stage_scores_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "esim.safetensors"
     save(scorer().model, SMALL, "红蓝车的一辆", ["zh"], file)
     config = RelevanceScoresConfig.model_validate({"languages": {"zh": "esim"}, "checkpoint": str(file)})
@@ -157,6 +158,12 @@ def test_the_relevance_stage_scores_with_a_checkpoint(tmp_path: Path) -> None:
     lines = [("红的车", "一辆红车"), ("蓝的车", "一辆红车"), ("一辆", "一辆红车")]
     found = scorer().scores(lines)
     assert out.values["scores"][0] == pytest.approx([found[0], max(found[1:])], abs=1e-6)
+    monkeypatch.setattr(weights, "_cache", tmp_path / "cache")
+    weights.import_file(file, "esim-zh")
+    named = RelevanceScoresConfig.model_validate({"languages": {"zh": "esim"}, "checkpoint": "esim-zh"})
+    assert named.checkpoint_sha256 == config.checkpoint_sha256
+    with pytest.raises(ValueError, match="no weights named 'absent'"):
+        RelevanceScoresConfig.model_validate({"checkpoint": "absent"})
     with pytest.raises(ValueError, match="diptych relevance train"):
         RelevanceScoresConfig.model_validate({"scorer": "esim"})
     file.write_bytes(file.read_bytes() + b" ")
