@@ -160,7 +160,7 @@ def write_checkpoint(folder: RunFolder, checkpoint: Checkpoint) -> None:
         },
     )
     for name in older:
-        folder.delete(f"checkpoints/{name}")
+        folder.delete_folder(f"checkpoints/{name}")
 
 
 def read_checkpoint(folder: RunFolder) -> Checkpoint | None:

@@ -60,9 +60,14 @@ class RunFolder:
         return self.home.exists(name)
 
     def delete(self, name: str) -> None:
-        """Remove a file, or a folder with all that is in it."""
-        for path, _ in list(self.home.walk(name)) or [(name, 0)]:
+        """Remove a file."""
+        self.home.delete(name)
+
+    def delete_folder(self, name: str) -> None:
+        """Remove all files below a folder, also those that a kill left half written."""
+        for path, _ in list(self.home.walk(name)):
             self.home.delete(path)
+        self.home.sweep(name, 0.0)
 
     def write_text(self, name: str, text: str) -> None:
         """Write or replace a text file."""

@@ -122,6 +122,9 @@ def test_checkpoints_come_back_and_damage_is_seen(tmp_path: Path) -> None:
     assert other.param_groups[0]["lr"] == 0.1
     assert all(torch.equal(found.weights[n], v) for n, v in network.state_dict().items())
     assert found.memory["w"].tolist() == [0, 1, 2] and found.streams == {"s": {"epoch": 1}}
+    half = Path(folder.home.url) / "checkpoints" / "00000007-1-0003"
+    half.mkdir()
+    (half / ".tmp-1-ab").write_bytes(b"a kill came while this was written")
     write(8)
     (place,) = folder.list("checkpoints")
     assert place.startswith("00000008")
