@@ -204,7 +204,7 @@ def test_esim_beats_the_cosine_and_ranks_the_sample() -> None:
     seconds = time.process_time() - before
     scores = done.scorer.probabilities([p.first for p in test], [p.second for p in test])
     esim, cosine = measure(scores, test), measure(cosines(test), test, best_threshold(cosines(dev), dev))
-    site, right, total = Site(1000, seed=7), 0, 0
+    site, right, total = Site(1200, seed=7), 0, 0
     for truth in site.truths():
         shown = [(i.path, i.caption.text) for i in truth.images if i.keep and i.caption]
         if truth.language == "zh" and truth.best_caption is not None and len(shown) > 1:
