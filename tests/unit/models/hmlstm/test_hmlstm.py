@@ -97,6 +97,21 @@ def test_a_chain_reads_each_phrase_alone() -> None:
     assert rows[:2] == [normalised(text.rstrip(" .")) for text in batch.captions] and tuple(rows[2:]) == batch.phrases
 
 
+@pytest.mark.parametrize("encoder", ["hierarchical", "tree", "chain"])
+def test_a_phrase_is_read_as_if_it_stood_alone(encoder: str) -> None:
+    task = make_task(encoder=encoder)
+    module = module_of(task).eval()
+    batch = task.collate([sample(0, choice=None), sample(5, choice=None)], "scored")
+    alone = [sample(0, lines=[phrase_of(words)]) for words in batch.phrases]
+    with torch.no_grad():
+        found = module(batch).phrases_Pd
+        torch.testing.assert_close(found, module(task.collate(alone, "pairs")).captions_Td, atol=1e-6, rtol=0)
+
+
+def phrase_of(words: str) -> str:
+    return f"(NP {' '.join(f'(X {word})' for word in words.split())})"
+
+
 def naive_hinge(scores: np.ndarray, wrong: np.ndarray, margin: float) -> list[float]:
     total = []
     for p in range(len(scores)):
