@@ -43,7 +43,9 @@ class Reporter:
         self._bar: Any = None
         self._task: Any = None
         self._steps = 0
-        self._since = 0.0
+        self._last: float | None = None
+        self._counted = 0
+        self._seconds = 0.0
         self._phase: Phase | None = None
         self._left = 0
 
@@ -75,6 +77,7 @@ class Reporter:
             return
         self._phase = phase
         self._left = left + (phase.epochs - epoch - 1) * steps
+        self._last = None  # what lies between epochs is no step
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -93,10 +96,13 @@ class Reporter:
         self._left -= 1
         if self._bar is not None:
             self._bar.advance(self._task)
-        if self._steps == WARM_UP:
-            self._since = time.monotonic()
-        if self._steps == COST_AFTER and self._phase is not None:
-            each = (time.monotonic() - self._since) / (COST_AFTER - WARM_UP)
+        now = time.monotonic()
+        if self._last is not None and self._steps > WARM_UP:
+            self._seconds += now - self._last
+            self._counted += 1
+        self._last = now
+        if self._steps == COST_AFTER and self._counted and self._phase is not None:
+            each = self._seconds / self._counted
             seconds = each * max(0, self._left)
             done = time.strftime("%H:%M", time.localtime(time.time() + seconds))
             self.say(
