@@ -5,6 +5,7 @@ decoding alone, the network alone on pictures that are decoded already, one pict
 do it (open, resize, forward, one file), and the stage in a build; then all of them in one build.
 ``--memory 100000`` sends that many pictures through decoding, batching and writing with a constant network, and
 ``--memory-stage backbone --memory 2000`` through a real one. Random weights, which cost the same as trained ones.
+The stage ``pause`` stands for an accelerator that does not share the processor. Processor time is of all threads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,10 +39,12 @@ from diptych.storage.snapshot import _write
 from diptych.storage.store import Store, open_store
 
 HERE = "extract"
+PAUSE = 0.02
 CONFIG: dict[str, dict[str, Any]] = {
     "backbone": {"weights": "random:0", "grid": True},
     "inception": {"weights": "random:0"},
     "grid": {"weights": "random:0"},
+    "pause": {"use": "extract:Pause"},
     "regions": {"model": "fasterrcnn_efficientnet_lite0", "weights": "random:0", "mode": "fixed"},
 }
 
@@ -79,6 +83,16 @@ class Constant(Stage):
         for row in good:
             out.set(row, width=pixels.shape[2], pooled=np.ones(2048, np.float16))
         return out
+
+
+class Pause(Constant):
+    """As ``constant``, on an accelerator that takes 20 ms a picture and leaves the processor alone meanwhile."""
+
+    name = "pause"
+
+    def process(self, batch: Batch) -> Output:
+        time.sleep(PAUSE * len(batch))
+        return super().process(batch)
 
 
 class Train(Fit):
@@ -137,20 +151,33 @@ def recipe(stages: dict[str, dict[str, Any]], shards: int) -> str:
     )  # fmt: skip
 
 
-def timed(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Rate:
+    """Pictures a second, and processor milliseconds a picture."""
+
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} ({self.cpu:.1f} ms)"
+
+
+def timed(function: Callable[[], object], count: int) -> Rate:
+    start, used = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - start
+    return Rate(count / (time.perf_counter() - start), 1e3 * (time.process_time() - used) / count)
 
 
 # throughput -----------------------------------------------------------------------------------------------
 
 
-def bare(stage: Any, prepared: list[Any], device: str) -> float:
-    """Images/s of the network alone, on inputs that lie on the device."""
+def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
+    """The network alone, on inputs that lie on the device."""
     import torch
 
     size = stage.batch_size
+    if stage.name == "pause":
+        return timed(lambda: time.sleep(PAUSE * len(prepared)), len(prepared))
     if stage.name == "regions":
         detector = stage._detector
         inputs = [made for *_, made in prepared]
@@ -174,35 +201,35 @@ def bare(stage: Any, prepared: list[Any], device: str) -> float:
 
     with torch.inference_mode():
         calls[0]()
-    return len(prepared) / timed(loop)
+    return timed(loop, len(prepared))
 
 
-def one_by_one(stage: Stage, files: list[bytes], folder: Path) -> float:
-    """Images/s of a loop over single pictures that writes a file each."""
+def one_by_one(stage: Stage, files: list[bytes], folder: Path) -> Rate:
+    """A loop over single pictures that writes a file each."""
 
     def loop() -> None:
         for n, data in enumerate(files):
             out = stage.process(Batch((str(n),), {"images.bytes": [data]}, stage))
             np.savez(folder / f"{n}.npz", **{name: out.values[name][0] for name in out.tensors})
 
-    return len(files) / timed(loop)
+    return timed(loop, len(files))
 
 
 def measure(names: list[str], count: int, device: str, precision: str) -> None:
     files = pictures(count)
     size = sum(map(len, files)) / len(files) / 1e3
     print(f"{len(files)} pictures of {size:.0f} kB, {os.cpu_count()} cores, {device}, {precision}")
-    print("| stage | decode/s | network/s | one by one/s | build/s | of the slower | over one by one |")
+    print("| stage | decode | network | one by one | build | of the slower | over one by one |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    settings = {n: CONFIG[n] | ({"precision": precision} if precision != "float32" else {}) for n in names}
+    settings = {n: CONFIG[n] | ({"precision": precision} if n != "pause" else {}) for n in names}
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         snapshot = store_pictures(root, files.__getitem__, len(files))
         options = BuildOptions(device=device)
         build(recipe({}, 4), str(root), options, snapshot=snapshot)
         for name in names:
-            row = one_stage(name, settings[name], files, root, snapshot, options)
-            print(f"| {name} | " + " | ".join(row) + " |", flush=True)
+            cells = one_stage(name, settings[name], files, root, snapshot, options)
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
         if len(names) > 1:
             together(root, names, settings, snapshot, options)
 
@@ -211,32 +238,32 @@ def one_stage(
     name: str, settings: dict[str, Any], files: list[bytes], root: Path, snapshot: str, options: BuildOptions
 ) -> list[str]:
     """The cells of one stage's line."""
-    work = load_stage(name)
-    stage: Any = work(work.Config(**settings))
+    work = Pause if name == "pause" else load_stage(name)
+    stage: Any = work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
     stage.setup(options.device)
     every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
-    start = time.perf_counter()
-    prepared = stage.prepare(every)
-    decode = len(files) / (time.perf_counter() - start)
+    prepared: list[Any] = []
+    decode = timed(lambda: prepared.extend(stage.prepare(every)), len(files))
     network = bare(stage, prepared, options.device)
     single = one_by_one(stage, files[: max(8, len(files) // 4)], root)
     stage.close()
     warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
     build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
+    used = time.process_time()
     report = build(recipe({name: settings}, 4), str(root), options, snapshot=snapshot)
-    rate = report.progress[name].computed / report.progress[name].seconds
+    done = report.progress[name]
+    whole = Rate(done.computed / done.seconds, 1e3 * (time.process_time() - used) / done.computed)
     close()
-    return [
-        f"{decode:.0f}", f"{network:.1f}", f"{single:.1f}", f"{rate:.1f}", f"{rate / min(decode, network):.2f}",
-        f"{rate / single:.2f}",
-    ]  # fmt: skip
+    slower = min(decode.wall, network.wall)
+    cells = (decode, network, single, whole, f"{whole.wall / slower:.2f}", f"{whole.wall / single.wall:.2f}")
+    return [str(cell) for cell in cells]
 
 
 def together(root: Path, names: list[str], settings: dict[str, Any], snapshot: str, options: BuildOptions) -> None:
     """All stages side by side, with other settings of the same cost, so that nothing is reused."""
     from diptych.stages.pool import _PICTURES
 
-    again = {n: {**settings[n], "weights": "random:1"} for n in names}
+    again = {n: {**settings[n], **({} if n == "pause" else {"weights": "random:1"})} for n in names}
     before, start = _PICTURES.decoded, time.perf_counter()
     report = build(recipe(again, 4), str(root), options, snapshot=snapshot)
     rows = sum(report.progress[n].computed for n in names)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 
 import pyarrow as pa
 
@@ -37,6 +37,8 @@ _VIEWS_KEPT = 16
 _RESULTS: OrderedDict[tuple[str, str], FitResult] = OrderedDict()
 _RESULTS_KEPT = 8
 _LOCK = Lock()
+LANES = 2
+"""Shards of accelerator stages on their way at once."""
 
 
 def close() -> None:
@@ -144,8 +146,12 @@ class _Work:
     compared: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, result: PartResult | Shortfall) -> None:
-        """Count one shard."""
+    def add(self, result: PartResult | Shortfall | None, seconds: float) -> None:
+        """Count one shard; None: its rows cannot be known yet."""
+        self.seconds += seconds
+        if result is None:
+            self.totals["unknown"] += 1
+            return
         if not isinstance(result, PartResult):
             self.totals.update(missing=result.missing, reused=result.rows - result.missing, rows=result.rows)
             return
@@ -158,7 +164,7 @@ class _Work:
             written=result.bytes_written, bytes=result.part.bytes,
         )  # fmt: skip
 
-    def progress(self, store: Store, group: int) -> Progress:
+    def progress(self, store: Store, group: int, seconds: float) -> Progress:
         """What happened to the group."""
         totals = self.totals
         return Progress(
@@ -172,11 +178,16 @@ class _Work:
             codes=dict(self.codes),
             bytes_written=totals["written"],
             bytes_total=totals["bytes"],
-            seconds=self.seconds,
+            seconds=seconds,
             compared=tuple(self.compared),
             missing=totals["missing"],
             unknown=totals["unknown"],
         )
+
+
+Computing = Generator[int, None, PartResult | Shortfall]
+_Ended = tuple[_Work, PartResult | Shortfall | None, float]
+"""A stage, what became of one shard of it, and the seconds that took."""
 
 
 def run_group(
@@ -188,25 +199,31 @@ def run_group(
 ) -> list[Progress]:
     """Stages of one wave over one group of shards: their parts written, their chunks named.
 
-    Several stages go through a shard side by side, so that each picture is decoded once for all of them.
+    Several stages go through a shard side by side, so that each picture is decoded once for all of them; while one
+    shard keeps an accelerator busy, another is planned or finished.
     """
+    started = time.monotonic()
     store, graph = context.store(), graph_of(context.recipe, context.build)
     shards, options = groups(context.shards)[group], context.options
     retired = frozenset(store.log.retired().segments)
     works = [_work(context, store, graph, graph[name], shards, done) for name in names]
     _BENCH.room_for(len(works))
+    stop = Event()
+    accelerated = any(w.node.stage is not None and w.node.stage.accelerator for w in works)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="blobs"))
         ahead = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
         if len(works) > 1:
             stack.enter_context(sharing())
-        for shard in shards:
-            running: list[tuple[_Work, Generator[int, None, PartResult | Shortfall]]] = []
+
+        def run(shard: int) -> list[_Ended]:
+            running: list[tuple[_Work, Computing]] = []
+            unknown: list[_Ended] = []
             for work in works:
                 name = work.node.name
                 view = _view(context, store, graph, shard, work.needed)
                 if view is None:
-                    work.totals["unknown"] += 1
+                    unknown.append((work, None, 0.0))
                     continue
                 compute = (not options.only_shards or shard in options.only_shards) and (
                     not options.only_stages or name in options.only_stages
@@ -218,8 +235,19 @@ def run_group(
                     compute=compute and not options.dry,
                 )  # fmt: skip
                 running.append((work, part))
-            _side_by_side(running, on_rows)
-    return [work.progress(store, group) for work in works]
+            return unknown + _side_by_side(running, on_rows, stop)
+
+        lanes = ThreadPoolExecutor(LANES, thread_name_prefix="shards")
+        try:
+            for ended in lanes.map(run, shards) if accelerated else map(run, shards):
+                for work, result, seconds in ended:
+                    work.add(result, seconds)
+        finally:
+            stop.set()  # after an error or Ctrl-C the other shard ends at its next batch
+            lanes.shutdown(cancel_futures=True)
+    used = sum(work.seconds for work in works) or 1.0
+    wall = time.monotonic() - started
+    return [work.progress(store, group, wall * work.seconds / used) for work in works]
 
 
 def _work(
@@ -236,28 +264,30 @@ def _fits(store: Store, graph: Graph, node: Node, done: Mapping[str, Done]) -> M
 
 
 def _side_by_side(
-    running: list[tuple[_Work, Generator[int, None, PartResult | Shortfall]]], on_rows: Callable[[str, int], None]
-) -> None:
+    running: list[tuple[_Work, Computing]], on_rows: Callable[[str, int], None], stop: Event
+) -> list[_Ended]:
     """Advance the stages of one shard in turn, always the one that is behind; plans are made before anything runs."""
     rows = {work.node.name: -1 for work, _ in running}
+    seconds = dict.fromkeys(rows, 0.0)
+    ended: list[_Ended] = []
     try:
-        while running:
+        while running and not stop.is_set():
             work, part = min(running, key=lambda r: rows[r[0].node.name])
-            started = time.monotonic()
+            name, started = work.node.name, time.monotonic()
             try:
                 made = next(part)
             except StopIteration as end:
-                work.add(end.value)
+                ended.append((work, end.value, seconds[name] + time.monotonic() - started))
                 running.remove((work, part))
             else:
-                rows[work.node.name] = max(rows[work.node.name], 0) + made
+                seconds[name] += time.monotonic() - started
+                rows[name] = max(rows[name], 0) + made
                 if made:
-                    on_rows(work.node.name, made)
-            finally:
-                work.seconds += time.monotonic() - started
+                    on_rows(name, made)
     finally:
         for _, part in running:
             part.close()
+    return ended
 
 
 def run_fit_group(context: BuildContext, name: str, group: int, done: Mapping[str, Done]) -> Progress:
