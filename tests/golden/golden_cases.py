@@ -249,6 +249,16 @@ STAGE_CASES |= {
         {"sentence.text": ["The old bridge isn't open.", "a red car " * 9, "新桥在市中心。", "a\0b \ufffd😀 אבג", ""]},
         {"model": "random:0", "max_pieces": 40, "overlap": 8},
     ),
+    "parse": Case(
+        ("caption", "long", "chinese", "odd", "empty", "fragment"),
+        {
+            "sentence.text": [
+                "A man in a red shirt is riding a horse on the beach.", "a red car " * 9, "新桥在市中心。",
+                "A (small) dog\0 \ufffd😀 on a bench", "", "Two dogs and a cat",
+            ]
+        },
+        {"max_words": 20},
+    ),
     "votes": Case(tuple(_R[:4]), {}, {"file": "tests/golden/votes.csv"}),
     "pair_votes": Case(tuple(p[0] for p in _PAIRS[:4]), {}, {"file": "tests/golden/votes.csv", "min_annotators": 2}),
     "best_image": Case(tuple(_R[:3]), _SCORED, bad={"relevance.rank": [1, 2, 3]}),

@@ -7,6 +7,7 @@ STAGES: dict[str, str] = {
     "clean_pairs": "diptych.stages.clean_pairs:CleanPairs",
     "sentences": "diptych.stages.sentences:Sentences",
     "bert": "diptych.stages.bert:Bert",
+    "parse": "diptych.stages.parse:Parse",
     "backbone": "diptych.stages.backbone:Backbone",
     "ocr": "diptych.stages.ocr:Ocr",
     "pixels": "diptych.stages.pixels:Pixels",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class Parser:
         full = [n for n, words in enumerate(sentences) if words]
         found: list[Tree | None] = [None] * len(sentences)
         if full:
-            document = self._pipeline([[_escaped(word) for word in sentences[n]] for n in full])
+            with _one_thread():
+                document = self._pipeline([[_escaped(word) for word in sentences[n]] for n in full])
             for n, parsed in zip(full, document.sentences, strict=True):
                 tree = parsed.constituency
                 found[n] = None if tree is None else read_brackets(str(tree))
@@ -73,7 +75,19 @@ class Parser:
         self.close()
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small are slower on several threads, ten times so on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _escaped(word: str) -> str:
-    """A word that can stand in brackets: no bracket, no blank, no lone surrogate."""
-    inside = "".join(_ESCAPES.get(letter, letter) for letter in "".join(word.split()))
-    return inside.encode("utf-8", "replace").decode("utf-8").replace("\0", "") or "?"
+    """A word that can stand in brackets: no bracket, no blank, no NUL."""
+    return "".join(_ESCAPES.get(letter, letter) for letter in word if not letter.isspace() and letter != "\0") or "?"

@@ -1,0 +1,120 @@
+"""Parsing sentences with the parser that Diptych ships: what becomes of every kind of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diptych import weights
+from diptych.models.common.trees import Tree as ModelTree
+from diptych.models.common.trees import plan_trees
+from diptych.models.parser.flat import is_punctuation
+from diptych.models.parser.tree import read_brackets
+from diptych.stage import Batch, Output
+from diptych.stages.parse import Parse, ParseConfig
+from diptych.stages.splitting import tokens
+
+pytest.importorskip("stanza")
+CAPTION = "A man in a red shirt is riding a horse."
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Parse]:
+    made = Parse()
+    made.setup("cpu")
+    yield made
+    made.close()
+
+
+def run(stage: Parse, *texts: str | None) -> Output:
+    out = stage.process(Batch(tuple(map(str, range(len(texts)))), {"sentence.text": list(texts)}, stage))
+    out.check("parse")
+    return out
+
+
+def phrases(out: Output, row: int) -> set[str]:
+    value = {name: values[row] for name, values in out.values.items()}
+    return {
+        " ".join(value["words"][a:b])
+        for a, b, phrase in zip(value["start"], value["end"], value["noun_phrase"], strict=True)
+        if phrase
+    }
+
+
+def test_a_caption_has_its_noun_phrases(stage: Parse) -> None:
+    out = run(stage, CAPTION)
+    assert phrases(out, 0) == {"A man in a red shirt", "A man", "a red shirt", "a horse"}
+    assert out.values["language"] == ["en"] and out.values["parsed"] == [True]
+    assert read_brackets(out.values["bracket"][0]).leaves() == out.values["words"][0] == tokens(CAPTION)
+
+
+def test_rows_do_not_depend_on_their_neighbours(stage: Parse) -> None:
+    texts = [CAPTION, "Two dogs play with a frisbee on the grass.", "A bench", "A dog and a cat sit under a table"]
+    together = run(stage, *texts)
+    for row, text in enumerate(texts):
+        alone = run(stage, text)
+        assert {n: v[0] for n, v in alone.values.items()} == {n: v[row] for n, v in together.values.items()}
+
+
+def test_what_is_not_parsed_says_why(stage: Parse) -> None:
+    reasons = {
+        "": "no_words", None: "no_words", " \t": "no_words", "?! ...": "no_words", "word " * 81: "too_long",
+        "dog " * 10_000: "too_long", "一个男人骑着一匹马。": "no_model", "Собака": "no_model",
+        "Ein Mann fährt mit dem Rad durch die Stadt.": "no_model", "الرجل يركب الحصان في المدينة": "no_model",
+    }  # fmt: skip
+    out = run(stage, CAPTION, *reasons)
+    assert [state.code for state in out.states] == ["", *reasons.values()]
+    assert out.values["bracket"][1:] == [None] * len(reasons) and phrases(out, 0)
+    assert (out.states[5].value, out.states[5].threshold) == (81, 80)
+
+
+def test_odd_text_gives_a_tree_of_its_words(stage: Parse) -> None:
+    texts = [
+        "A dog 😀 on a bench", "A \0 dog", "a lone \ud800 surrogate on a table", "A (small) dog [here] {x}", "1 2 3",
+        "A שלום dog on the grass", "A\u202e dog\u202c runs", "dog", "a b", "A “quoted” dog’s toy & a cat's $5 % bed",
+        "😀😀", "A big " + "a" * 15,
+    ]  # fmt: skip
+    out = run(stage, *texts)
+    assert {state.code for state in out.states} == {""}
+    for row in range(len(texts)):
+        value = {name: values[row] for name, values in out.values.items()}
+        leaves = sorted(set(range(len(value["parent"]))) - set(value["parent"]))
+        assert [value["words"][value["start"][n]] for n in leaves] == [
+            w for w in value["words"] if not is_punctuation(w)
+        ]
+        "".join(value["words"]).encode("utf-8")
+        tree = ModelTree(*(np.array(value[name], np.int64) for name in ("parent", "noun_phrase", "start")))
+        assert plan_trees([tree]).nodes == len(value["parent"])
+
+
+def test_a_sentence_the_parser_cannot_read_is_flat_and_takes_no_other_with_it(
+    stage: Parse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stage._parsers["en"].parse
+
+    def failing(sentences: Any) -> Any:
+        if any("poison" in words for words in sentences):
+            raise RuntimeError("broken")
+        return real(sentences)
+
+    monkeypatch.setattr(stage._parsers["en"], "parse", failing)
+    out = run(stage, CAPTION, "A poison bottle.", CAPTION)
+    assert out.values["parsed"] == [True, False, True] and out.values["bracket"][1] is None
+    assert out.values["parent"][1] == [-1, 0, 0, 0] and not any(out.values["noun_phrase"][1])
+    assert phrases(out, 0) == phrases(out, 2) != set()
+
+
+def test_the_shipped_parser_is_the_registered_one() -> None:
+    assert Parse().weight_names() == ("parser_english",)
+    assert weights.state("parser_english") == "present" and weights.path("parser_english").stat().st_size <= 8_000_000
+    assert Parse(ParseConfig(models={"de": "x", "en": "x"})).weight_names() == ("x",)
+
+
+def test_short_sentences_may_be_left_out() -> None:
+    stage = Parse(ParseConfig(short="", max_words=5))
+    stage.setup("cpu")
+    out = run(stage, "A dog.", CAPTION)
+    assert [state.code for state in out.states] == ["no_model", "too_long"]
