@@ -44,10 +44,10 @@ class Parse(Stage):
     inputs = ("sentence.text",)
     outputs = pa.schema(
         [
-            pa.field("language", pa.string(), nullable=False),
+            pa.field("language", pa.string()),
             pa.field("words", pa.list_(pa.string())),
             pa.field("bracket", pa.string(), metadata={"doc": "Penn brackets; brackets among the words are escaped"}),
-            pa.field("parsed", pa.bool_(), nullable=False),
+            pa.field("parsed", pa.bool_(), metadata={"doc": "false: no tree, all words below the root"}),
             pa.field("parent", pa.list_(pa.int32()), metadata={"doc": "node 0 is the root, -1 its parent"}),
             pa.field("label", pa.list_(pa.string())),
             pa.field("start", pa.list_(pa.int32()), metadata={"doc": "first of `words`; of a leaf: its word"}),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from diptych import weights
@@ -69,6 +72,13 @@ def test_what_is_not_parsed_says_why(stage: Parse) -> None:
     assert [state.code for state in out.states] == ["", *reasons.values()]
     assert out.values["bracket"][1:] == [None] * len(reasons) and phrases(out, 0)
     assert (out.states[5].value, out.states[5].threshold) == (81, 80)
+
+
+def test_rows_of_every_kind_can_be_stored(stage: Parse, tmp_path: Path) -> None:
+    out = run(stage, CAPTION, "", "A \ud800 dog", "一")
+    table = pa.table({name: pa.array(out.values[name], stage.outputs.field(name).type) for name in stage.outputs.names})
+    pq.write_table(table.cast(stage.outputs), tmp_path / "t.parquet")
+    assert pq.read_table(tmp_path / "t.parquet")["words"].to_pylist()[2] == ["A", "\ufffd", "dog"]
 
 
 def test_odd_text_gives_a_tree_of_its_words(stage: Parse) -> None:
