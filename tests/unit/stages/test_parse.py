@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,15 @@ def test_short_sentences_may_be_left_out() -> None:
     stage.setup("cpu")
     out = run(stage, "A dog.", CAPTION)
     assert [state.code for state in out.states] == ["no_model", "too_long"]
+
+
+@pytest.mark.slow
+@pytest.mark.data("DIPTYCH_COCO")
+def test_real_captions_are_parsed(stage: Parse) -> None:
+    """Whether the phrases are right was read by hand: docs/models/english-parser.md."""
+    files = sorted(Path(os.environ["DIPTYCH_COCO"]).glob("annotations/captions_*.json"))
+    captions = [item["caption"].strip() for item in json.loads(files[0].read_text())["annotations"]][:400]
+    out = run(stage, *captions)
+    assert [state.code for state in out.states if state.code not in ("", "too_long")] == []
+    assert all(out.values["parsed"][row] for row, state in enumerate(out.states) if not state.code)
+    assert 3 <= sum(map(sum, filter(None, out.values["noun_phrase"]))) / len(captions) <= 5
