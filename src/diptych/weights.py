@@ -148,7 +148,7 @@ _SPECS = (
     ),
     WeightSpec(
         "parser_english", "english.safetensors", "parse: Diptych's own small English parser", "Apache-2.0",
-        "file", 7_857_662, "09a0ad4869d3e6c9ea7dc97616d8ed943c0c81778bb44531c247b77d84730c59",
+        "file", 7_857_662, "4315a448e8d8f12d06df4d2a90472b88c6b710c5a05ffafe87ceb3f0b79a0d3c",
         packaged="models/parser/english.safetensors",
     ),
     _torchvision("vgg16", "vgg16-397923af.pth"),
