@@ -25,12 +25,12 @@ def test_flow_trains_what_the_library_trains(tmp_path: Path) -> None:
     version = world.make(tmp_path, 60)
     done = train_model(
         TrainParameters(
-            model="toy:ToyTask", dataset="world@latest", root=str(tmp_path), seeds=[0, 1], workers=2,
+            model="toy_task:ToyTask", dataset="world@latest", root=str(tmp_path), seeds=[0, 1], workers=2,
             settings={"epochs": 2},
         )
     )  # fmt: skip
     assert len(done["runs"]) == 2 and done["metrics"][0]["test"]["accuracy"] >= 0
-    alone = train(version, Order("toy:ToyTask", settings={"epochs": 2}), RunOptions(tensorboard=False))
+    alone = train(version, Order("toy_task:ToyTask", settings={"epochs": 2}), RunOptions(tensorboard=False))
     for name in ("weights.safetensors", "metrics.json"):
         assert find_run(str(tmp_path), done["runs"][0]).home.read(name) == alone.home.read(name)
 

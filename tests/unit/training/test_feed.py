@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import IMAGES, PHRASES, ToyConfig, ToyTask
+from toy_task import IMAGES, PHRASES, ToyConfig, ToyTask
 
 from diptych.exceptions import UsageError
 from diptych.storage.reader import Records

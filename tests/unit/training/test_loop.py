@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import KILL, ToyTask
+from toy_task import KILL, ToyTask
 from typer.testing import CliRunner
 
 from diptych.exceptions import DiptychError, NotFound, Unfinished, UsageError
@@ -18,7 +18,7 @@ from diptych.training.phase import Stream
 from diptych.training.train import Order, continue_run, start_run, train
 from diptych.version import Version
 
-TOY = Order("toy:ToyTask", seed=3)
+TOY = Order("toy_task:ToyTask", seed=3)
 PLAIN = RunOptions(tensorboard=False)
 
 
@@ -48,7 +48,7 @@ def test_a_run_is_whole(finished: RunFolder, version: Version) -> None:
     assert about["input_digest"] == version.manifest.input_digest and set(about["stages"]) == {"features"}
     assert set(about["fits"]) == {"common", "splits"}
     test = results["metrics"]["test"]
-    majority = train(version, Order("toy:ToyTask", baseline="most_common"), PLAIN, quiet).read_json("results.json")
+    majority = train(version, Order("toy_task:ToyTask", baseline="most_common"), PLAIN, quiet).read_json("results.json")
     assert test["accuracy"] > 1.5 * majority["metrics"]["test"]["accuracy"] > 0
     lines = finished.read_lines("predictions-test.jsonl")
     assert len(lines) == results["rows"]["test"] > 5
@@ -87,12 +87,12 @@ STEPS = (1, 7, 19, 34)
 
 
 def test_it_goes_on_to_the_bit(finished: RunFolder, version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
-    import toy
+    import toy_task
 
     folder = start_run(version, TOY)
     last = 0
     for number in STEPS:
-        monkeypatch.setattr(toy, "_steps", last)
+        monkeypatch.setattr(toy_task, "_steps", last)
         monkeypatch.setenv(KILL, str(number))
         with pytest.raises(Unfinished, match=rf"SIGTERM.*--resume toy/{folder.run}"):
             continue_run(folder, PLAIN, quiet)
@@ -110,7 +110,7 @@ def test_it_goes_on_to_the_bit(finished: RunFolder, version: Version, monkeypatc
 
 
 def test_another_seed_is_another_run(finished: RunFolder, version: Version) -> None:
-    other = train(version, Order("toy:ToyTask", seed=4), PLAIN, quiet)
+    other = train(version, Order("toy_task:ToyTask", seed=4), PLAIN, quiet)
     assert files(other)["weights.safetensors"] != files(finished)["weights.safetensors"]
 
 
@@ -143,11 +143,11 @@ def test_what_a_version_lacks_is_said_before_any_work(version: Version, monkeypa
         def prepare(cls, version: Version, config: Any) -> Any:
             raise AssertionError("work was begun")
 
-    import toy
+    import toy_task
 
-    monkeypatch.setattr(toy, "Needy", Needy, raising=False)
+    monkeypatch.setattr(toy_task, "Needy", Needy, raising=False)
     with pytest.raises(NotFound) as caught:
-        train(version, Order("toy:Needy"), PLAIN, quiet)
+        train(version, Order("toy_task:Needy"), PLAIN, quiet)
     text = str(caught.value)
     assert "no grid, ocr (it has" in text and "diptych build" in text
     assert "\n  grid: {model: vgg19, output: features}    # under stages; read as grid.grid\n" in text
@@ -159,12 +159,12 @@ def test_what_a_version_lacks_is_said_before_any_work(version: Version, monkeypa
     ("order", "message"),
     [
         (Order("nothing"), "no model 'nothing'; there are"),
-        (Order("toy:Absent"), "cannot import toy:Absent"),
-        (Order("toy:ToyTask", "huge"), "no preset 'huge'; it has debug, paper"),
-        (Order("toy:ToyTask", ablation="x"), "no ablation 'x'; it has equal"),
-        (Order("toy:ToyTask", settings={"widht": 3}), "widht: unknown setting; there are clip, dropout"),
-        (Order("toy:ToyTask", settings={"width": "wide"}), r"width: .*integer.*\(found 'wide'\)"),
-        (Order("toy:ToyTask", ablation="equal", baseline="narrow"), "not both"),
+        (Order("toy_task:Absent"), "cannot import toy_task:Absent"),
+        (Order("toy_task:ToyTask", "huge"), "no preset 'huge'; it has debug, paper"),
+        (Order("toy_task:ToyTask", ablation="x"), "no ablation 'x'; it has equal"),
+        (Order("toy_task:ToyTask", settings={"widht": 3}), "widht: unknown setting; there are clip, dropout"),
+        (Order("toy_task:ToyTask", settings={"width": "wide"}), r"width: .*integer.*\(found 'wide'\)"),
+        (Order("toy_task:ToyTask", ablation="equal", baseline="narrow"), "not both"),
     ],
 )
 def test_orders_that_cannot_be(version: Version, order: Order, message: str) -> None:
@@ -174,7 +174,7 @@ def test_orders_that_cannot_be(version: Version, order: Order, message: str) -> 
 
 def test_a_loss_that_is_not_finite_ends_the_run(version: Version) -> None:
     with pytest.raises(DiptychError, match="not finite"):
-        train(version, Order("toy:ToyTask", settings={"lr": 1e30, "clip": 0.0}), PLAIN, quiet)
+        train(version, Order("toy_task:ToyTask", settings={"lr": 1e30, "clip": 0.0}), PLAIN, quiet)
 
 
 def test_commands(built: Path, tmp_path: Path) -> None:
@@ -190,9 +190,11 @@ def test_commands(built: Path, tmp_path: Path) -> None:
         return done.stdout
 
     quick = ("--config", "debug", "--no-tensorboard", "--quiet", "--set", "lr=0.02")
-    text = call("train", "toy:ToyTask", "--dataset", "world@1", "--seeds", "0,1", *quick)
+    text = call("train", "toy_task:ToyTask", "--dataset", "world@1", "--seeds", "0,1", *quick)
     assert "mean and deviation of 2 runs" in text and "±" in text and "paper: full *" in text
-    (other,) = json.loads(call("train", "toy:ToyTask", "--dataset", "world@1", "--ablation", "equal", *quick, "--json"))
+    (other,) = json.loads(
+        call("train", "toy_task:ToyTask", "--dataset", "world@1", "--ablation", "equal", *quick, "--json")
+    )
     assert other["row"] == "equal"
     runs = json.loads(call("runs", "list", "--json"))
     assert [(r["row"], r["seed"], r["status"]) for r in runs] == [

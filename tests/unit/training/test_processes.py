@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from toy import KILL
+from toy_task import KILL
 
 from diptych.exceptions import Unfinished
 from diptych.training.folder import RunFolder, find_runs
@@ -20,7 +20,7 @@ from diptych.training.train import Order, continue_run, start_run, train
 from diptych.version import Version
 
 pytestmark = pytest.mark.slow
-TOY = Order("toy:ToyTask", seed=3)
+TOY = Order("toy_task:ToyTask", seed=3)
 
 
 def quiet(text: str) -> None:
@@ -39,7 +39,7 @@ def test_workers_change_nothing(version: Version) -> None:
 
 def test_two_processes_train_one_model_and_resume_to_the_bit(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     options = RunOptions(devices=2, tensorboard=False)
-    order = Order("toy:ToyTask", settings={"warm": 3, "epochs": 6}, seed=3)
+    order = Order("toy_task:ToyTask", settings={"warm": 3, "epochs": 6}, seed=3)
     whole, alone = train(version, order, options, quiet), train(version, order, RunOptions(tensorboard=False), quiet)
     assert not equal(whole, alone)  # twice the batch: another training
     halves = start_run(version, order)
@@ -63,7 +63,7 @@ def test_terminated_and_killed_from_outside(built: Path, tmp_path: Path) -> None
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "diptych.cli", "train"]
     ending = ["--root", str(root), "--no-tensorboard"]
-    begin = ["toy:ToyTask", "--dataset", "world@1", "--set", "patience=1000", "--set", "epochs=60", "--seeds", "5"]
+    begin = ["toy_task:ToyTask", "--dataset", "world@1", "--set", "patience=1000", "--set", "epochs=60", "--seeds", "5"]
 
     def start(*words: str) -> subprocess.Popen[str]:
         return subprocess.Popen([*command, *words, *ending], env=environment, text=True,
