@@ -6,16 +6,19 @@ names every change with its rule.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diptych.stage import Batch, Output, Stage
 from diptych.stages.splitting import SentenceSplitter, encodable, paragraphs, tokens
+from diptych.stages.splitting_stanza import StanzaSplitter, tokenizer_files
 from diptych.stages.wording import Edit, WordingConfig, edited, edits, hashtags
 
 __all__ = ["Sentences", "SentencesConfig"]
@@ -26,7 +29,29 @@ FieldName = Literal["title", "text", "summary", "caption"]
 class SentencesConfig(WordingConfig):
     """Which fields are split, and what is changed in their wording."""
 
+    places: ClassVar[tuple[str, ...]] = ("folder",)
+
     fields: tuple[FieldName, ...] = Field(("title", "text", "summary", "caption"), description="in this order")
+    folder: str | None = Field(
+        None, description="a Stanza resources folder: its tokenizers say where sentences end; None: rules do"
+    )
+    folder_sha256: str | None = Field(None, description="of its tokenizers; filled in when the recipe is read")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_is_content(cls, raw: Any) -> Any:
+        """Changed tokenizers are a changed setting."""
+        if not isinstance(raw, dict) or raw.get("folder") is None:
+            return raw
+        found = tokenizer_files(Path(raw["folder"]))
+        if not found:
+            raise ValueError(f"{raw['stanza']}: expected <language>/tokenize/<package>.pt below it, found none")
+        hasher = hashlib.sha256()
+        for language in sorted(found):
+            hasher.update(f"{language}\0{hashlib.sha256(found[language].read_bytes()).hexdigest()}\n".encode())
+        if raw.get("folder_sha256") not in (None, hasher.hexdigest()):
+            raise ValueError(f"the tokenizers in {raw['stanza']} changed since the recipe was read")
+        return {**raw, "folder_sha256": hasher.hexdigest()}
 
 
 ITEM = pa.struct(
@@ -86,7 +111,8 @@ class Sentences(Stage):
 
     def setup(self, device: str) -> None:
         """Load the splitter."""
-        self._splitter = SentenceSplitter()
+        folder = self.config.folder
+        self._splitter = SentenceSplitter() if folder is None else StanzaSplitter(Path(folder))
 
     def process(self, batch: Batch) -> Output:
         """A document without text has no items and is ok."""
