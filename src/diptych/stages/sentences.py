@@ -45,12 +45,12 @@ class SentencesConfig(WordingConfig):
             return raw
         found = tokenizer_files(Path(raw["folder"]))
         if not found:
-            raise ValueError(f"{raw['stanza']}: expected <language>/tokenize/<package>.pt below it, found none")
+            raise ValueError(f"{raw['folder']}: expected <language>/tokenize/<package>.pt below it, found none")
         hasher = hashlib.sha256()
         for language in sorted(found):
             hasher.update(f"{language}\0{hashlib.sha256(found[language].read_bytes()).hexdigest()}\n".encode())
         if raw.get("folder_sha256") not in (None, hasher.hexdigest()):
-            raise ValueError(f"the tokenizers in {raw['stanza']} changed since the recipe was read")
+            raise ValueError(f"the tokenizers in {raw['folder']} changed since the recipe was read")
         return {**raw, "folder_sha256": hasher.hexdigest()}
 
 
