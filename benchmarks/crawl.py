@@ -9,7 +9,8 @@ under a tenth of the processor, and img2dataset in an environment of its own:
 Here a figure is images / (seconds of ``diptych crawl`` for all images - seconds for one): interpreters' start does not
 count, everything else does: robots.txt, SHA-256, exact duplicates, a record and a document for each row, the log, the
 flush to the disk. There it is what img2dataset says of itself ("total ... images per sec", its start not counted), with
-its SHA-256 and tar files. The best of the rounds is taken for each. With ``--memory`` instead: the most memory that 2,000 and 50,000 images take.
+its SHA-256 and tar files. The best of the rounds is taken for each. With ``--memory`` instead: the most memory that
+2,000 and 50,000 images take.
 """
 
 from __future__ import annotations

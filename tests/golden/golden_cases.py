@@ -253,8 +253,12 @@ STAGE_CASES |= {
         ("caption", "long", "chinese", "odd", "empty", "fragment"),
         {
             "sentence.text": [
-                "A man in a red shirt is riding a horse on the beach.", "a red car " * 9, "新桥在市中心。",
-                "A (small) dog\0 \ufffd😀 on a bench", "", "Two dogs and a cat",
+                "A man in a red shirt is riding a horse on the beach.",
+                "a red car " * 9,
+                "新桥在市中心。",
+                "A (small) dog\0 \ufffd😀 on a bench",
+                "",
+                "Two dogs and a cat",
             ]
         },
         {"max_words": 20},

@@ -51,7 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--mode", "train", "--lang", "en", "--shorthand", "en_toy", "--cpu",
         "--txt_file", str(root / "train.txt"), "--label_file", str(root / "train.labels"),
         "--dev_txt_file", str(root / "dev.txt"), "--dev_label_file", str(root / "dev.labels"),
-        "--mwt_json_file", str(root / "mwt.json"), "--dev_conll_gold", str(gold), "--conll_file", str(root / "out.conllu"),
+        "--mwt_json_file", str(root / "mwt.json"), "--dev_conll_gold", str(gold),
+        "--conll_file", str(root / "out.conllu"),
         "--steps", "200", "--eval_steps", "100", "--hidden_dim", "32", "--batch_size", "16",
         "--save_dir", str(root / "en" / "tokenize"), "--save_name", "toy.pt",
     ])  # fmt: skip
