@@ -54,6 +54,10 @@ format: $(STAMP) ## bring the code into the format that lint wants
 schemas: $(STAMP) ## write schemas/ from the code
 	@$(BIN)/diptych schemas
 
+.PHONY: results
+results: $(STAMP) ## train all models on generated documents and write docs/results.md; goes on where it ended
+	$(call timed,results,$(BIN)/python -m diptych.study $(ARGS))
+
 .PHONY: bench
 bench: $(STAMP) ## run every measurement in benchmarks/
 	$(call timed,bench,shopt -s nullglob; set -- benchmarks/*.py; \
