@@ -37,8 +37,10 @@ PACKAGES = ("diptych", "torch", "numpy", "pyarrow", "safetensors", "lightning-fa
 
 
 def new_run_id() -> str:
-    """UTC time and a random part: names sort by when the runs began."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    """UTC time to the millisecond and a random part: names sort by when the runs began."""
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    return f"{stamp}-{nanoseconds // 10**6:03d}{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ class AnANetTask(Task):
         "paper": {},
         "debug": {"hidden": 16, "shared": 8, "words": 20, "regions": 6, "epochs": 3, "batch_size": 8, "lr": 5e-3},
         "sample": {
+            "vectors": "word2vec",
+            "word": 64,
+            "contextual": 384,
             "hidden": 128,
             "shared": 48,
             "words": 100,
