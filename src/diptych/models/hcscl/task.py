@@ -46,7 +46,8 @@ class HcsclTask(Task):
         },
         "sample": {
             "contextual": 384, "region": 256, "output_vectors": "random", "language": "en", "sentences": 8,
-            "words": 40, "summary_words": 40, "width": 128, "location": 32, "attribute": 32, "output_word": 96, "inner": 256, "heads": 4, "layers": 1,
+            "words": 40, "summary_words": 40, "width": 128, "location": 32,
+            "attribute": 32, "output_word": 96, "inner": 256, "heads": 4, "layers": 1,
             "batch_size": 16, "lr": 1e-3, "epochs": 12, "beam": 1,
         },
     }  # fmt: skip
