@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
+
+from diptych.models.common.batches import moved
 
 __all__ = ["AnANetBatch"]
 
@@ -31,12 +33,7 @@ class AnANetBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch there; word counts stay where packing wants them."""
-        moved = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor) and f.name != "word_counts_B"
-        }
-        return replace(self, **moved)
+        return moved(self, device, stays=("word_counts_B",))
 
     def __len__(self) -> int:
         return len(self.word_counts_B)

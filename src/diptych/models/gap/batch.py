@@ -7,12 +7,14 @@ P supervised positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from diptych.models.common.batches import moved
 
 __all__ = ["EOS", "EOT", "PAD", "UNK", "GapBatch", "text_batch"]
 
@@ -46,13 +48,7 @@ class GapBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch there; lengths stay where packing wants them."""
-        stays = ("sentence_lengths_S", "sentence_counts_B")
-        moved = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor) and f.name not in stays
-        }
-        return replace(self, **moved)
+        return moved(self, device, stays=("sentence_lengths_S", "sentence_counts_B"))
 
     def __len__(self) -> int:
         return len(self.sentence_counts_B)

@@ -6,12 +6,14 @@ Sizes: B (post, picture[, keyphrase]) triples, N source tokens, R regions, J wor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from diptych.models.common.batches import moved
 
 __all__ = ["BOS", "EOS", "PAD", "SEG", "SPECIAL", "UNK", "MkpBatch", "Source", "make_batch", "source_of"]
 
@@ -88,13 +90,7 @@ class MkpBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch there; lengths stay where packing wants them."""
-        stays = ("lengths_B", "keyphrase_lengths_B")
-        moved = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor) and f.name not in stays
-        }
-        return replace(self, **moved)
+        return moved(self, device, stays=("lengths_B", "keyphrase_lengths_B"))
 
     def __len__(self) -> int:
         return len(self.lengths_B)
