@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import Field, fields, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    B = TypeVar("B", bound=DataclassInstance)
-else:
-    B = TypeVar("B")
-
 __all__ = ["moved"]
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+B = TypeVar("B", bound=_Dataclass)
 
 
 def moved(batch: B, device: torch.device | str, stays: Collection[str] = ()) -> B:
