@@ -51,7 +51,7 @@ class Workbench:
             return replace(batch, prepared=ready.stage.prepare(batch))
         except (DiptychError, MemoryError, ImportError):
             raise
-        except Exception:
+        except Exception:  # not lost: `process` prepares the batch itself, and names the row and what was wrong
             return batch
         finally:
             with self._lock:
