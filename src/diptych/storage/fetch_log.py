@@ -14,8 +14,6 @@ What the rows add up to per URL and per record is in :class:`LogIndex` (``LogInd
 on-disk SQLite table that lives as long as it is open, so that memory stays flat however long the log is.
 
 This file is longer than most because the row, its two encodings and its meaning belong side by side.
-
-The file is long because writing a row, rolling the journal and reading it back must agree, and stand side by side.
 """
 
 from __future__ import annotations
