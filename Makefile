@@ -6,6 +6,7 @@ SHELL := bash
 EXTRAS ?= demo,dev
 MARKERS ?= not slow and not system
 ARGS ?=
+JOBS ?= 2
 REPORT ?= demo/report.html
 PICTURE ?= docs/images/report.png
 BIN := .venv/bin
@@ -39,8 +40,8 @@ demo: $(STAMP) ## crawl the sample site, build it, change it, build again, fit a
 	$(call timed,demo,$(BIN)/python -m flows.demo $(ARGS))
 
 .PHONY: test
-test: $(STAMP) ## run the tests (MARKERS='slow' chooses others, ARGS='-k name' is handed to pytest)
-	$(call timed,test,$(BIN)/python -m pytest -m "$(MARKERS)" $(ARGS))
+test: $(STAMP) ## run the tests in JOBS=2 processes (MARKERS='slow' chooses others, ARGS='-k name' is handed to pytest)
+	$(call timed,test,$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "$(MARKERS)" $(ARGS))
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format and types

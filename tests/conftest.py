@@ -19,6 +19,7 @@ DESELECTED: Counter[str] = Counter()
 for name, value in {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",  # tiny tensors, and the tests run in as many processes as there are cores
     "MPLBACKEND": "Agg",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }.items():
@@ -54,14 +55,20 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, saying what it lacks; the flows run last.
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, saying what it lacks; the flows run last, in one process.
 
     Once Prefect's services have run in a process, its threads' exit callbacks make every child that is forked from it
     end with exit code 1 (an assertion in ``prefect/_internal/concurrency/services.py``, 3.8.8).
     """
-    items.sort(key=lambda item: (ROOT / "tests" / "flows") in item.path.parents)
+    flows = ROOT / "tests" / "flows"
+    items.sort(key=lambda item: flows in item.path.parents)
+    grouped = config.pluginmanager.hasplugin("xdist")
     for item in items:
+        if grouped:  # a file's tests share their fixtures
+            group = "flows" if flows in item.path.parents else str(item.path.relative_to(ROOT))
+            item.add_marker(pytest.mark.xdist_group(group))
         if any(item.get_closest_marker(name) for name in HEAVY) and (reason := _missing(item)):
             item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -71,6 +78,20 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
         names = [name for name in HEAVY if item.get_closest_marker(name)]
         DESELECTED[" and ".join(names) or "by name or option"] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a process of several: hand what was left out to the one that prints."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["deselected"] = dict(DESELECTED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Every process leaves out the same tests: one process's count is the count."""
+    output: dict[str, dict[str, int]] = getattr(node, "workeroutput", {})
+    DESELECTED.update(Counter(output.get("deselected", {})) - DESELECTED)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
