@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from diptych.models.registry import find_task
-from diptych.study.plan import PLANS, Expectation, ModelPlan
+from diptych.study.certainty import SAMPLES, Difference, Differences
+from diptych.study.plan import PLANS, ModelPlan
 from diptych.study.running import Result
+from diptych.study.spending import Spent
 from diptych.training.results import spread
 from diptych.version import Version
 
-__all__ = ["HEAD", "results_page"]
+__all__ = ["HEAD", "Study", "results_page"]
 
 HEAD = """\
 # What the five models learn on the sample
 
 Made by `make results`, which builds {documents} sample documents, trains every cell of these tables from scratch on
-CPU (preset `sample`: small widths, seconds to two minutes a run) and writes this page. Nothing on it was entered by
-hand. Means over seeds {seeds}, ± the deviation of a sample; test split.
+CPU (preset `sample`: small widths, one thread a run) and writes this page. Nothing on it was entered by hand. Means
+over seeds {seeds}, ± the deviation of a sample; test split. Presets were chosen on dev.
 
 The documents are generated: their text, pictures and votes follow from a seed, so **these figures say whether the
 code learns what it should, not how good a model is on real data.** The paper's figures stand beside ours only to show
@@ -37,45 +40,57 @@ Votes are made from this truth; one annotator of several slips in 5 % of the ans
 """
 
 
-def results_page(versions: Sequence[Version], results: Sequence[Result], documents: int) -> str:
+@dataclass(frozen=True)
+class Study:
+    """What the page is made of."""
+
+    versions: Sequence[Version]
+    results: Sequence[Result]
+    documents: int
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """by purpose, all sessions"""
+    differences: Differences = field(default_factory=dict)
+
+
+def results_page(study: Study) -> str:
     """The page; a model without a finished cell is missing from it."""
+    results = study.results
     seeds = sorted({r.cell.seed for r in results})
-    parts = [HEAD.format(documents=documents, seeds=", ".join(map(str, seeds)))]
-    for version in versions:
+    parts = [HEAD.format(documents=study.documents, seeds=", ".join(map(str, seeds)))]
+    for version in study.versions:
         manifest, records = version.manifest, version.snapshot.table(["record"]).num_rows
         digest = manifest.input_digest[:16]
         parts.append(f"{manifest.dataset}@{manifest.version}: {records} records, input digest `{digest}`.\n")
     for plan in PLANS:
         mine = [r for r in results if r.cell.model == plan.model]
         if mine:
-            parts.append(_section(plan, mine))
+            parts.append(_section(plan, mine, study.differences))
+    parts.append(_cost(study))
     return "\n".join(parts)
 
 
-def _section(plan: ModelPlan, results: Sequence[Result]) -> str:
+def _section(plan: ModelPlan, results: Sequence[Result], differences: Differences) -> str:
     task = find_task(plan.model)
     paper = task.paper
-    names = [plan.metric, *(m for m in plan.metrics if m != plan.metric)]
     lines = [f"## {task.title or plan.model}", ""]
-    head = ["", "runs", *names]
-    printed = [m for m in names if paper is not None and m in paper.columns]
+    head = ["", "runs", *plan.metrics]
+    printed = [m for m in plan.metrics if paper is not None and m in paper.columns]
     head += [f"paper {paper.columns[m]}" for m in printed] if paper is not None else []
-    lines += ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    lines += ["| " + " | ".join([*head, "s of processor"]) + " |", "| --- |" + " ---: |" * len(head)]
     rows = list(dict.fromkeys(r.cell.row for r in results))
     for row in rows:
         runs = [r for r in results if r.cell.row == row]
-        cells = [spread([r.metrics.get(m) for r in runs]).text(digits=3) for m in names]
+        cells = [spread([r.metrics.get(m) for r in runs]).text(digits=3) for m in plan.metrics]
         figures = []
         for metric in printed:
             value = paper.rows.get(row, {}).get(metric) if paper is not None else None
             figures.append("" if value is None else f"{value:g}")
-        lines.append("| " + " | ".join([row, str(len(runs)), *cells, *figures]) + " |")
-    lines += ["", f"Test rows: {results[0].rows}.", ""]
-    lines += [f"- {_beats(plan, results, name)}" for name in plan.baselines]
-    lines += [f"- {_falls(plan.expectation, results)}", ""]
-    seconds = [r.seconds for r in results if r.seconds is not None]
-    if seconds:
-        lines += [f"Longest run of this session: {max(seconds):.0f} s.", ""]
+        used = [r.spent.processor for r in runs if r.spent is not None]
+        cells += [*figures, f"{max(used):.0f}" if used else ""]
+        lines.append("| " + " | ".join([row, str(len(runs)), *cells]) + " |")
+    lines += ["", f"Test rows: {results[0].rows}.{f' {plan.note}' if plan.note else ''}", ""]
+    lines += [f"- {_beats(plan, results, name, differences)}" for name in plan.baselines]
+    lines += [f"- {_falls(plan, results, differences)}", ""]
     return "\n".join(lines)
 
 
@@ -84,22 +99,61 @@ def _value(results: Sequence[Result], row: str, seed: int, metric: str) -> float
     return math.nan if not found or found[0] is None else float(found[0])
 
 
-def _beats(plan: ModelPlan, results: Sequence[Result], row: str) -> str:
+def _won(results: Sequence[Result], row: str, metric: str) -> str:
     seeds = sorted({r.cell.seed for r in results})
-    won = [s for s in seeds if _value(results, "full", s, plan.metric) > _value(results, row, s, plan.metric)]
-    return f"better than `{row}` in {plan.metric}: {len(won)} of {len(seeds)} seeds."
+    won = [s for s in seeds if _value(results, "full", s, metric) > _value(results, row, s, metric)]
+    return f"{len(won)} of {len(seeds)} seeds"
 
 
-def _falls(expectation: Expectation, results: Sequence[Result]) -> str:
+def _sure(found: Mapping[str, Difference], metric: str) -> str:
+    """The difference with its interval, where it was computed."""
+    if metric not in found:
+        return ""
+    d = found[metric]
+    return f" ({d.value:+.3f}, {d.low:+.3f} to {d.high:+.3f})"
+
+
+def _beats(plan: ModelPlan, results: Sequence[Result], row: str, differences: Differences) -> str:
+    found = differences.get((plan.model, row), {})
+    compared = (plan.metric, *plan.also)
+    parts = [f"{metric}: {_won(results, row, metric)}{_sure(found, metric)}" for metric in compared]
+    return f"better than `{row}` in {'; '.join(parts)}."
+
+
+def _falls(plan: ModelPlan, results: Sequence[Result], differences: Differences) -> str:
+    expected = plan.expectation
     seeds = sorted({r.cell.seed for r in results})
-    pairs = [
-        (_value(results, "full", s, expectation.metric), _value(results, expectation.row, s, expectation.metric))
-        for s in seeds
-    ]
-    fell = sum(full > without for full, without in pairs)
-    means = [spread(list(column)).text(digits=3) for column in zip(*pairs, strict=True)]
+    columns = [[_value(results, row, s, expected.metric) for s in seeds] for row in ("full", expected.row)]
+    means = [spread(column).text(digits=3) for column in columns]
+    sure = _sure(differences.get((plan.model, expected.row), {}), expected.metric)
     return (
-        f"expected: {expectation.metric} falls with `{expectation.row}` ({expectation.why}; paper: "
-        f"{expectation.paper}). "
-        f"Came out: {means[0]} -> {means[1]}, lower in {fell} of {len(seeds)} seeds."
+        f"expected: {expected.metric} falls with `{expected.row}` ({expected.why}; paper: {expected.paper}). "
+        f"Came out: {means[0]} -> {means[1]}, lower in {_won(results, expected.row, expected.metric)}{sure}."
     )
+
+
+def _cost(study: Study) -> str:
+    """What was spent, so that both limits (two minutes a run, an hour in all) can be judged."""
+    lines = ["## What it cost", ""]
+    runs = [(r.spent, r.cell) for r in study.results if r.spent is not None]
+    rows = list(study.spent.items())
+    if runs:
+        rows.append((f"{len(runs)} runs, summed", sum((spent for spent, _ in runs), Spent())))
+    lines += ["| | s of processor | s of clock |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {spent.processor:,.0f} | {spent.clock:,.0f} |" for name, spent in rows]
+    if runs:
+        used, used_by = max(runs, key=lambda run: run[0].processor)
+        slow, slow_in = max(runs, key=lambda run: run[0].clock)
+        lines += [
+            "",
+            f"The dearest run took {used.processor:,.0f} s of processor ({used_by}), the longest {slow.clock:,.0f} s "
+            f"of clock ({slow_in}). Where the clock ran much longer than the processor, the machine did other work, "
+            "too. `training` is the whole session, several runs at a time.",
+        ]
+    lines += [
+        "",
+        f"In brackets behind a comparison: the difference of the means over seeds, and the middle 95 % of it over "
+        f"{SAMPLES} resamples of the test rows (paired bootstrap).",
+        "",
+    ]
+    return "\n".join(lines)

@@ -35,6 +35,8 @@ class ModelPlan:
     expectation: Expectation
     baselines: tuple[str, ...]
     dataset: str = "study"
+    note: str = ""
+    """what a reader of the table has to know"""
 
     @property
     def metrics(self) -> tuple[str, ...]:

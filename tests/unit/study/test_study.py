@@ -7,9 +7,11 @@ import pytest
 from diptych.engine.context import graph_of
 from diptych.models.registry import MODELS, find_task
 from diptych.recipe import parse_recipe
-from diptych.study.page import results_page
+from diptych.study import running
+from diptych.study.page import Study, results_page
 from diptych.study.plan import PLANS, Cell, cells
 from diptych.study.running import RECIPES, Result
+from diptych.study.spending import Ledger, Spent, measured
 from diptych.training.train import Order, settings_of
 
 
@@ -47,7 +49,7 @@ def test_recipes_hold_every_stage_that_their_models_read(name: str, tmp_path, mo
 
 def result(row: str, seed: int, value: float, kind: str = "baseline") -> Result:
     metrics = {"accuracy_cmi": value, "accuracy_sc": value / 2}
-    return Result(Cell("gap", row, kind, seed), f"run-{row}-{seed}", metrics, 40, 3.0)
+    return Result(Cell("gap", row, kind, seed), f"run-{row}-{seed}", metrics, 40, Spent(5.0 + seed, 3.0))
 
 
 def test_the_page_says_what_came_out_also_when_it_contradicts() -> None:
@@ -55,11 +57,11 @@ def test_the_page_says_what_came_out_also_when_it_contradicts() -> None:
     results += [result("no_autoencoder", s, 0.5 + s / 5, "ablation") for s in (0, 1)]
     results += [result("most_frequent", s, 0.4) for s in (0, 1)] + [result("random", s, 0.7) for s in (0, 1)]
     results += [result("text_only", 0, 0.1)]
-    page = results_page([], results, 24)
-    assert "| full | 2 | 0.605 ± 0.007 | 0.302 ± 0.004 | 0.6953 | 0.7344 |" in page
-    assert "better than `most_frequent` in accuracy_cmi: 2 of 2 seeds." in page
-    assert "better than `random` in accuracy_cmi: 0 of 2 seeds." in page
-    assert "better than `text_only` in accuracy_cmi: 1 of 2 seeds." in page  # the second seed was not run
+    page = results_page(Study([], results, 24))
+    assert "| full | 2 | 0.605 ± 0.007 | 0.302 ± 0.004 | 0.6953 | 0.7344 | 3 |" in page
+    assert "better than `most_frequent` in accuracy_cmi: 2 of 2 seeds; accuracy_sc: 2 of 2 seeds." in page
+    assert "better than `random` in accuracy_cmi: 0 of 2 seeds;" in page
+    assert "better than `text_only` in accuracy_cmi: 1 of 2 seeds;" in page  # the second seed was not run
     assert "Came out: 0.605 ± 0.007 -> 0.600 ± 0.141, lower in 1 of 2 seeds." in page
     assert "## HCSCL" not in page
 
@@ -68,3 +70,50 @@ def test_cells_come_seed_by_seed() -> None:
     found = list(cells())
     assert len(set(found)) == len(found) == 3 * sum(2 + len(plan.baselines) for plan in PLANS)
     assert [cell.seed for cell in found] == sorted(cell.seed for cell in found)
+
+
+RECIPE = """\
+name: NAME
+title: three stages
+contact: https://example.org/diptych-sample
+sources:
+  - {kind: folder, name: sample, path: documents}
+shards: 1
+stages:
+  clean: {min_side: 64}
+  sentences: {}
+  pair_votes: {file: documents/votes.csv}
+fits:
+  near_duplicates: {}
+  splits: {}
+"""
+
+
+def test_both_versions_are_made_from_nothing_and_again_for_nothing(tmp_path, monkeypatch) -> None:
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    for name in ("study", "study_captions"):
+        (recipes / f"{name}.yaml").write_text(RECIPE.replace("NAME", name), encoding="utf-8")
+    monkeypatch.setattr(running, "files", lambda package: recipes)
+    monkeypatch.setattr(running, "RECIPES", {name: f"{name}.yaml" for name in ("study", "study_captions")})
+    ledger, said = Ledger(tmp_path / "spent.json"), []
+    versions = running.build_versions(tmp_path / "s", 6, 0, ledger, said.append)
+    assert versions["study"].table("pair_votes").num_rows > 6
+    again = running.build_versions(tmp_path / "s", 6, 0, ledger, said.append)
+    assert [v.number for v in again.values()] == [1, 1]
+    assert sum("writing" in line for line in said) == 2  # the second call wrote nothing
+    spent = ledger.read()
+    assert list(spent)[:2] == ["writing the documents", "writing the caption set"]
+    assert all(one.clock > 0 and one.processor > 0 for one in spent.values())
+
+
+def test_what_was_spent_adds_up_over_sessions(tmp_path) -> None:
+    ledger = Ledger(tmp_path / "spent.json")
+    with pytest.raises(ValueError, match="stop"), measured() as spent:
+        sum(range(300_000))
+        raise ValueError("stop")
+    assert 0 < spent.processor and 0 < spent.clock
+    ledger.add("a", Spent(1.0, 2.0))
+    ledger.add("b", spent)
+    ledger.add("a", Spent(0.5, 0.25))
+    assert ledger.read() == {"a": Spent(1.5, 2.25), "b": spent}
