@@ -171,34 +171,54 @@ def evaluate_command(
 
 def predict_command(
     run: RunName,
-    source: Annotated[str, typer.Option("--input", metavar="D@V", help="the version whose rows are predicted")],
-    split: Annotated[str | None, typer.Option(help="train, dev or test; all rows when left out")] = None,
+    source: Annotated[
+        str, typer.Option("--input", metavar="D@V|PATH", help="a version, or a folder or file of raw documents")
+    ],
+    split: Annotated[str | None, typer.Option(help="of a version: train, dev or test; all rows when left out")] = None,
     key: Annotated[list[str] | None, typer.Option("--key", help="only this row; may be repeated")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="a JSONL file; standard output when left out")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="draw what the model looked at into this folder, a picture a row")
+    ] = None,
     device: Device = "cpu",
     workers: Workers = 0,
+    quiet: Quiet = False,
     root: RootOption = "data",
 ) -> None:
-    """What a fitted run says of the rows of a version: one JSON line a row."""
+    """What a fitted run says of a version's rows, or of raw documents: one JSON line a row.
+
+    Raw documents are built first, in a folder that goes afterwards, through the stages that the run reads.
+    A row about which nothing can be said has `failed`: why.
+    """
     import json
 
     from diptych.training.assignment import assignment_of
-    from diptych.training.evaluation import predict_rows
-    from diptych.training.needs import check_needs
+    from diptych.training.saying import say_of
 
     assignment = assignment_of(_find(root, run), _options(device, workers=workers))
-    version, task = _version(source, root), assignment.task()
-    check_needs(version, type(task), task.config)
-    lines = predict_rows(assignment, version, split=split, keys=set(key) if key else None, task=task)
-    if key and len(lines) < len(set(key)):
-        raise UsageError(f"{source} has {len(lines)} of the {len(set(key))} rows named by --key")
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path = Path(source).expanduser()
+    if path.exists():
+        if split is not None:
+            raise UsageError(f"--split {split}: raw documents have no splits; --input {source} is a path")
+        place: Version | Path = path
+    elif "@" in source or "/" not in source:
+        place = _version(source, root)
+    else:
+        raise UsageError(f"--input {source}: neither a folder or file nor DATASET@VERSION")
+    said = say_of(
+        assignment, place, split=split, keys=key, pictures=pictures, say=(lambda text: None) if quiet else _say
+    )
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in said.lines)
     if to is None:
         sys.stdout.write(text)
     else:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text(text, encoding="utf-8")
-        typer.echo(f"wrote {len(lines):,} rows to {to}")
+        failed = sum("failed" in line for line in said.lines)
+        lost = f", {failed:,} of them without a prediction: see `failed`" if failed else ""
+        typer.echo(f"wrote {len(said.lines):,} rows to {to}{lost}")
+    if pictures is not None and not quiet:
+        _say(f"drew {said.pictures:,} pictures into {pictures}")
 
 
 def list_command(

@@ -78,6 +78,7 @@ def make_context(
     force: Force | None = None,
     refit: tuple[str, ...] = (),
     shards: int | None = None,
+    pinned: Mapping[str, str] | None = None,
 ) -> BuildContext:
     """A build on the present head of the log; a dataset keeps its number of shards unless ``shards`` is given."""
     parsed = parse_recipe(recipe)
@@ -97,6 +98,7 @@ def make_context(
         options=options,
         force=force or Force(),
         refit=refit,
+        pinned=pinned or {},
     )
 
 
@@ -131,12 +133,14 @@ def build(
     planned_on: int | None = None,
     folder: str | Path = ".",
     shards: int | None = None,
+    pinned: Mapping[str, str] | None = None,
     watcher: Watcher | None = None,
 ) -> BuildReport:
     """Build the recipe's dataset from its snapshot (cut now unless given) and commit it.
 
     ``folder`` is where the recipe's relative paths start. ``planned_on`` is the version that a given snapshot and
     recipe were taken from: when another was committed since, the build raises Conflict instead of undoing it.
+    ``pinned`` are results of unkeyed fits that another version made (lists of this store, by the fit's name).
 
     Raises :class:`~diptych.exceptions.NothingCommitted` above the recipe's limits and
     :class:`~diptych.exceptions.Conflict` after losing the race for the log five times.
@@ -151,7 +155,7 @@ def build(
         for _ in range(ATTEMPTS):
             taken = snapshot or take_snapshot(store, parsed, folder)
             context = make_context(
-                recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards
+                recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards, pinned=pinned
             )
             check_parent(context, planned_on)
             check_shrink(store, context)

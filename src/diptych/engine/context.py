@@ -64,6 +64,8 @@ class BuildContext:
     force: Force = field(default_factory=Force)
     refit: tuple[str, ...] = ()
     """Pinned fits to make again."""
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """Unkeyed fits that are not made but taken, by name: the list in this store that holds the result."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -353,6 +353,9 @@ def pinned_result(context: BuildContext, name: str, done: Mapping[str, Done]) ->
     """The parent's result of a pinned fit whose key is unchanged; None when it has to be fitted."""
     store, graph = context.store(), graph_of(context.recipe, context.build)
     node = graph[name]
+    if name in context.pinned and node.fit is not None and not node.fit.key:
+        result = context.pinned[name]
+        return Done(name, _fit_key(node, node_key(graph, node, done), result), (), result)
     if node.fit is None or node.fit.refit != "pinned" or name in context.refit:
         return None
     manifest = _parent(store, context)

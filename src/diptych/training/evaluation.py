@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from diptych.exceptions import NotFound, UsageError
 from diptych.storage.reader_records import Records
@@ -20,7 +21,7 @@ from diptych.training.predicting import predict_lines
 from diptych.training.task import Line, Task
 from diptych.version import Version
 
-__all__ = ["Evaluation", "evaluate_run", "predict_rows"]
+__all__ = ["Evaluation", "check_fitted", "evaluate_run", "fitted", "predict_rows"]
 
 
 @dataclass(frozen=True)
@@ -49,24 +50,19 @@ def predict_rows(
     split: str | None = "test",
     keys: Collection[str] | None = None,
     task: Task | None = None,
+    stream: Stream | None = None,
 ) -> Sequence[Line]:
-    """Lines of a fitted run for the rows of a split (of its own version unless another is given), in their order."""
-    task, folder = task or assignment.task(), assignment.folder()
-    if not folder.exists("weights.safetensors"):
-        raise UsageError(
-            f"run {folder.model}/{folder.run} has no weights: it is unfinished (`diptych train --resume "
-            f"{folder.model}/{folder.run}`) or a baseline that is not trained"
-        )
-    fabric = make_fabric(replace(assignment.options, devices=1))
-    seed_everything(assignment.seed)  # a task that draws when it predicts says the same again
-    module = task.build()
-    module.load_state_dict(folder.read_tensors("weights.safetensors"))
-    module.to(fabric.device)
+    """Lines of a fitted run for the rows of a split (of its own version unless another is given), in their order.
+
+    ``stream`` has other rows than the scored ones, with at least their fields.
+    """
+    task = task or assignment.task()
+    fabric, module = fitted(assignment, task)
     feed = Feed(
         version or assignment.open(),
         task,
         "scored",
-        replace(task.scored(), each=""),
+        replace(stream or task.scored(), each=""),
         split=split,
         shuffle=False,
         workers=assignment.options.workers,
@@ -74,6 +70,27 @@ def predict_rows(
     )
     with contextlib.closing(feed):
         return predict_lines(fabric, task, module, feed)
+
+
+def check_fitted(assignment: Assignment) -> None:
+    """Raise :class:`UsageError` for a run without weights."""
+    folder = assignment.folder()
+    if not folder.exists("weights.safetensors"):
+        raise UsageError(
+            f"run {folder.model}/{folder.run} has no weights: it is unfinished (`diptych train --resume "
+            f"{folder.model}/{folder.run}`) or a baseline that is not trained"
+        )
+
+
+def fitted(assignment: Assignment, task: Task) -> tuple[Any, Any]:
+    """A run's network with its fitted weights, and the Fabric whose device it is on."""
+    check_fitted(assignment)
+    fabric = make_fabric(replace(assignment.options, devices=1))
+    seed_everything(assignment.seed)  # a task that draws when it predicts says the same again
+    module = task.build()
+    module.load_state_dict(assignment.folder().read_tensors("weights.safetensors"))
+    module.to(fabric.device)
+    return fabric, module
 
 
 def evaluate_run(

@@ -15,12 +15,12 @@ from diptych.training.task import Task
 if TYPE_CHECKING:
     from diptych.version import Version
 
-__all__ = ["check_needs", "fields_read"]
+__all__ = ["check_needs", "fields_of", "fields_read"]
 
 
 def fields_read(kind: type[Task], config: TaskConfig) -> tuple[str, ...]:
     """Every field and fit that a configuration reads, each once, in order."""
-    names = [name for stream in kind.reads(config).values() for name in _fields(stream)]
+    names = [name for stream in kind.reads(config).values() for name in fields_of(stream)]
     return tuple(dict.fromkeys([*names, *kind.tables(config)]))
 
 
@@ -42,10 +42,11 @@ def check_needs(version: Version, kind: type[Task], config: TaskConfig) -> None:
             + "\nand run `diptych build`"
         )
     for stream in kind.reads(config).values():
-        resolve_fields(version.store, manifest, stream.rows, _fields(stream))
+        resolve_fields(version.store, manifest, stream.rows, fields_of(stream))
 
 
-def _fields(stream: Stream) -> list[str]:
+def fields_of(stream: Stream) -> list[str]:
+    """The fields of a stream, and those that its selections look at."""
     return list(dict.fromkeys([*stream.fields, *(parse_selection(text, "where").column for text in stream.where)]))
 
 

@@ -16,6 +16,7 @@ schedules, checkpoints, resuming, several processes, and the run folder. In the 
 ``loss``              named terms, already weighted; their sum is minimised
 ``predict``           one row of output a sample, of the ``scored`` stream's dev and test rows
 ``finish``            all rows of a split to the lines of predictions.jsonl (ranks among all candidates)
+``looks``             for people: what was looked at in each picture
 ``evaluate``          metrics from these lines alone
 ====================  ================================================================================================
 """
@@ -29,8 +30,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from diptych.naming import split_pair_key
 from diptych.storage.reader_records import Sample
 from diptych.training.config import Plain, TaskConfig
+from diptych.training.look import Look
 from diptych.training.phase import Phase, Stream
 
 if TYPE_CHECKING:
@@ -170,6 +173,10 @@ class Task(ABC):
     def scored(self) -> Stream:
         """The rows of dev and test that predictions are made for; ``each`` is not used."""
 
+    def asked(self) -> Stream:
+        """The rows that predictions can be made for, also where nobody said what is true: ``scored`` without labels."""
+        return self.scored()
+
     @abstractmethod
     def collate(self, samples: Sequence[Sample], stream: str) -> Batch:
         """A batch of one stream's samples (``"scored"``: of the scored stream); called in worker processes."""
@@ -188,6 +195,17 @@ class Task(ABC):
     def finish(self, rows: Sequence[Row]) -> Sequence[Line]:
         """The lines of a whole split from its rows: what needs all of them, without arrays."""
         return rows
+
+    def look_fields(self) -> tuple[str, ...]:
+        """Fields that ``looks`` reads beside those of ``asked``."""
+        return ()
+
+    def looks(self, module: Any, samples: Sequence[Sample], batch: Any) -> Sequence[Sequence[Look]]:
+        """For each sample its pictures with what was looked at in them; in eval mode without gradients.
+
+        Of a pair without further say: its picture. A task whose rows are documents says its own.
+        """
+        return [[Look(split_pair_key(str(s["key"]))[1])] for s in samples] if self.asked().rows == "pair" else ()
 
     @abstractmethod
     def evaluate(self, lines: Sequence[Line]) -> Metrics:

@@ -12,7 +12,7 @@ from diptych.models.ananet.batch import AnANetBatch
 from diptych.models.ananet.config import CLASSES, AnANetConfig
 from diptych.models.common.text_rows import contextual_words, items_of
 
-__all__ = ["fields_of", "label_of", "make_batch"]
+__all__ = ["fields_of", "label_of", "make_batch", "tokens_of"]
 
 
 def fields_of(config: AnANetConfig) -> tuple[str, ...]:
@@ -26,6 +26,14 @@ def label_of(sample: Mapping[str, Any]) -> int:
     """Index of the class; -1 where there is no majority."""
     relation = sample["pair_votes.relation"]
     return CLASSES.index(relation) if relation is not None else -1
+
+
+def tokens_of(sample: Mapping[str, Any], config: AnANetConfig) -> list[str]:
+    """The words at the places that the model knows them by; with BERT those that have vectors."""
+    items = items_of(sample, config.text)
+    if config.bert:
+        return list(contextual_words(sample, items)[0])[: config.words]
+    return [token for item in items for token in item["tokens"]][: config.words]
 
 
 def make_batch(samples: Sequence[Mapping[str, Any]], config: AnANetConfig, words: Mapping[str, int]) -> AnANetBatch:

@@ -63,6 +63,8 @@ class AnANetOutput:
     """Eq 21, a scalar; zero without the association net"""
     attention_BKN: Tensor | None
     """A_t2v, for pictures of what the model looked at; None without the alignment net"""
+    local_BL: Tensor
+    """r_l (Eq 17), words first; empty without the alignment net"""
 
 
 class AnANet(nn.Module):
@@ -98,6 +100,7 @@ class AnANet(nn.Module):
         f_image, f_text = masked_mean(V_BKd, image_BK), masked_mean(T_BNd, text_BN)
         nothing = V_BKd.new_zeros(())
         invariance, orthogonality, attention = nothing.expand(len(batch)), nothing, None
+        r_l = V_BKd.new_zeros(len(batch), 0)
         logits = V_BKd.new_zeros(len(batch), sizes.classes)
         if sizes.association:
             parts = self.decompose(f_image, f_text)
@@ -110,7 +113,7 @@ class AnANet(nn.Module):
             logits = logits + sizes.eta_alignment * self.classify_local(r_l)
         if not (sizes.association or sizes.alignment):
             logits = self.classify_means(torch.cat([f_image, f_text], 1))
-        return AnANetOutput(logits, invariance, orthogonality, attention)
+        return AnANetOutput(logits, invariance, orthogonality, attention, r_l)
 
     def encode_regions(self, batch: AnANetBatch) -> tuple[Tensor, Tensor]:
         """V (B, K, d) of Eq 1, and which are regions (B, K)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -12,7 +13,9 @@ from diptych.exceptions import UsageError
 from diptych.metrics.classes import class_scores
 from diptych.models.ananet.config import CLASSES, AnANetConfig
 from diptych.models.common.word_vectors import word_vectors
+from diptych.naming import split_pair_key
 from diptych.training.config import Plain
+from diptych.training.look import Look, Mark
 from diptych.training.phase import Monitor, Optimiser, Phase, Stream
 from diptych.training.task import Baseline, Line, Metrics, Moment, PaperTable, Row, Sample, State, Task, Variant
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from diptych.version import Version
 
 __all__ = ["AnANetTask"]
+
+_DRAWN = 8
+"""Regions that a picture shows."""
 
 
 def majority(task: Task, train: Iterable[Sample], samples: Iterable[Sample], seed: int) -> list[Line]:
@@ -187,6 +193,10 @@ class AnANetTask(Task):
         """The labelled pairs."""
         return self.reads(self.config)["pairs"]
 
+    def asked(self) -> Stream:
+        """All pairs."""
+        return replace(self.scored(), where=())
+
     def collate(self, samples: Sequence[Sample], stream: str) -> AnANetBatch:
         """Regions, words, labels."""
         from diptych.models.ananet.data import make_batch
@@ -219,6 +229,30 @@ class AnANetTask(Task):
             }
             for key, row, label in zip(batch.keys, shares, batch.labels_B.tolist(), strict=True)
         ]
+
+    def look_fields(self) -> tuple[str, ...]:
+        """Where the regions are."""
+        return ("regions.boxes",)
+
+    def looks(self, module: AnANet, samples: Sequence[Sample], batch: AnANetBatch) -> Sequence[Sequence[Look]]:
+        """Regions by how well they agree with what they attend to (Eq 15), each with the word it attends to most."""
+        from diptych.models.ananet.data import tokens_of
+
+        output = module(batch)
+        found = []
+        for row, sample in enumerate(samples):
+            image, marks = split_pair_key(str(sample["key"]))[1], []
+            if output.attention_BKN is not None and self.config.image:
+                order = np.argsort(-np.asarray(sample["regions.scores"], np.float32), kind="stable")
+                words = tokens_of(sample, self.config)
+                agree_K = output.local_BL[row, self.config.words :].float().clamp(min=0).tolist()
+                asked_K = output.attention_BKN[row].argmax(1).tolist()
+                for place, box in enumerate(order[: self.config.regions].tolist()):
+                    x1, y1, x2, y2 = map(float, sample["regions.boxes"][box])
+                    label = words[asked_K[place]] if asked_K[place] < len(words) else ""
+                    marks.append(Mark((x1, y1, x2, y2), agree_K[place], label))
+            found.append([Look(image, sorted(marks, key=lambda m: -m.weight)[:_DRAWN])])
+        return found
 
     def evaluate(self, lines: Sequence[Line]) -> Metrics:
         """Accuracy, weighted F1, F1 by class."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GapTask"]
 
+_LABELLED = "pair_votes.cmi >= 0"
 SPECIAL = ("<pad>", "<unk>", "<eos>", "<eot>")
 
 
@@ -109,7 +111,7 @@ class GapTask(Task):
 
         found = {
             "classifier": Stream(
-                (*text, *labels), "pair", ("pair_votes.cmi >= 0", *where(config.classifier_subset)),
+                (*text, *labels), "pair", (_LABELLED, *where(config.classifier_subset)),
                 batch_size=config.batch_size,
             )
         }  # fmt: skip
@@ -180,6 +182,11 @@ class GapTask(Task):
     def scored(self) -> Stream:
         """The labelled pairs."""
         return self.reads(self.config)["classifier"]
+
+    def asked(self) -> Stream:
+        """All pairs of the classifier's subset."""
+        scored = self.scored()
+        return replace(scored, where=tuple(w for w in scored.where if w != _LABELLED))
 
     def collate(self, samples: Sequence[Sample], stream: str) -> GapBatch:
         """Text, image feature, and what the stream is for."""

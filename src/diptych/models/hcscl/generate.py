@@ -18,11 +18,13 @@ __all__ = ["Summary", "summarize"]
 
 @dataclass(frozen=True)
 class Summary:
-    """The words' ids and mean log-probability; a score for each candidate image."""
+    """The words' ids and mean log-probability; a score for each candidate image and each object."""
 
     tokens: tuple[int, ...]
     score: float
     images: tuple[float, ...]
+    objects: tuple[float, ...] = ()
+    """how well each object of the batch's row matches the summary, in (0, 1)"""
 
 
 @torch.no_grad()
@@ -47,12 +49,15 @@ def summarize(model: Hcscl, batch: HcsclBatch, *, beam: int, min_tokens: int, ma
             min_tokens=min_tokens,
         )  # fmt: skip
         best = [row[0] if row else Hypothesis((), 0.0) for row in found]
-    scores = _choose(model, batch, best) if model.sizes.selector else [()] * len(batch)
-    return [Summary(h.tokens, h.score, images) for h, images in zip(best, scores, strict=True)]
+    scores: list[_Scores] = _choose(model, batch, best) if model.sizes.selector else [((), ())] * len(batch)
+    return [Summary(h.tokens, h.score, *found) for h, found in zip(best, scores, strict=True)]
 
 
-def _choose(model: Hcscl, batch: HcsclBatch, best: list[Hypothesis]) -> list[tuple[float, ...]]:
-    """The images' scores once the decoder has said the best hypothesis and its end."""
+_Scores = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def _choose(model: Hcscl, batch: HcsclBatch, best: list[Hypothesis]) -> list[_Scores]:
+    """The images' and the objects' scores once the decoder has said the best hypothesis and its end."""
     length = max(len(h.tokens) for h in best) + 1
     outputs = np.full((len(best), length), PAD, np.int64)
     for row, hypothesis in zip(outputs, best, strict=True):
@@ -63,4 +68,7 @@ def _choose(model: Hcscl, batch: HcsclBatch, best: list[Hypothesis]) -> list[tup
     encoded = model.encode(again)
     _, states = model.summary_logits(again, encoded)
     scores = model.select(again, encoded, states, said).tolist()
-    return [tuple(row[:count]) for row, count in zip(scores, batch.image_counts_B.tolist(), strict=True)]
+    reading = model.summarizer.reading(states, said, model.sizes.selector_state)
+    objects = model.selector.matches(model.selector.objects, encoded.v1, reading).tolist()
+    counts = zip(scores, batch.image_counts_B.tolist(), objects, (batch.image_of_BQ >= 0).sum(1).tolist(), strict=True)
+    return [(tuple(row[:images]), tuple(some[:count])) for row, images, some, count in counts]

@@ -132,6 +132,11 @@ class Selector(nn.Module):
     @staticmethod
     def _sum(scorer: nn.Module, items_BNd: Tensor, said_Bd: Tensor, image_of_BN: Tensor, images: int) -> Tensor:
         """Sum of sigma(FF(item * h')) by image (Eq 26-27, 29)."""
-        scores_BN = torch.sigmoid(scorer(items_BNd * said_Bd[:, None]))[..., 0]
+        scores_BN = Selector.matches(scorer, items_BNd, said_Bd)
         place = torch.where(image_of_BN < 0, images, image_of_BN)
         return scores_BN.new_zeros(len(scores_BN), images + 1).scatter_add(1, place, scores_BN)[:, :images]
+
+    @staticmethod
+    def matches(scorer: nn.Module, items_BNd: Tensor, said_Bd: Tensor) -> Tensor:
+        """sigma(FF(item * h')) of each object or scene (B, N), in (0, 1)."""
+        return torch.sigmoid(scorer(items_BNd * said_Bd[:, None]))[..., 0]

@@ -17,6 +17,7 @@ from diptych.models.hcscl.batch import SPECIAL
 from diptych.models.hcscl.config import HcsclConfig
 from diptych.models.hcscl.paper import PAPER
 from diptych.training.config import Plain
+from diptych.training.look import Look, Mark
 from diptych.training.phase import Monitor, Optimiser, Phase, Schedule, Stream
 from diptych.training.task import Baseline, Line, Metrics, Moment, Row, Sample, State, Task, Variant
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from diptych.models.hcscl.batch import HcsclBatch
+    from diptych.models.hcscl.generate import Summary
     from diptych.models.hcscl.model import Hcscl
     from diptych.version import Version
 
@@ -185,24 +187,42 @@ class HcsclTask(Task):
         from diptych.models.hcscl.generate import summarize
 
         config, known = self.config, list(self.words)
-        found = summarize(
-            module, batch, beam=config.beam, min_tokens=config.min_words, max_tokens=config.summary_words
-        )  # fmt: skip
+        limits = {"min_tokens": config.min_words, "max_tokens": config.summary_words}
+        found = summarize(module, batch, beam=config.beam, **limits)
         assert batch.choice_B is not None
         rows = []
         for n, summary in enumerate(found):
-            choice = int(batch.choice_B[n])
+            choice, images = int(batch.choice_B[n]), batch.images[n]
+            best = _best(summary)
             rows.append(
                 {
                     "id": batch.keys[n],
                     "predicted": " ".join(known[t] for t in summary.tokens),
                     "gold": batch.summaries[n],
-                    "images": list(batch.images[n]),
+                    "image": images[best] if best is not None else None,
+                    "images": list(images),
                     "image_scores": list(summary.images),
                     "choice": choice if choice >= 0 else None,
                 }
             )
         return rows
+
+    def looks(self, module: Hcscl, samples: Sequence[Sample], batch: HcsclBatch) -> Sequence[Sequence[Look]]:
+        """The candidates, the chosen one marked; objects by how well they match the summary (Eq 26)."""
+        from diptych.models.hcscl.generate import summarize
+
+        config, found = self.config, []
+        limits = {"min_tokens": config.min_words, "max_tokens": config.summary_words}
+        for row, summary in enumerate(summarize(module, batch, beam=config.beam, **limits)):
+            best, looks = _best(summary), []
+            owners, boxes = batch.image_of_BQ[row].tolist(), batch.boxes_BQ4[row].tolist()
+            for place, image in enumerate(batch.images[row]):
+                own = [n for n in range(len(summary.objects)) if owners[n] == place]
+                x = [Mark((boxes[n][0], boxes[n][1], boxes[n][2], boxes[n][3]), summary.objects[n]) for n in own]
+                caption = f"{summary.images[place]:.2f}" if summary.images else ""
+                looks.append(Look(image, x, relative=True, chosen=place == best, caption=caption))
+            found.append(looks)
+        return found
 
     def evaluate(self, lines: Sequence[Line]) -> Metrics:
         """ROUGE and BLEU on words or, in Chinese, characters; image precision beside its chance."""
@@ -214,3 +234,9 @@ class HcsclTask(Task):
         voted = [None if line["choice"] is None else int(str(line["choice"])) for line in chosen]
         images = image_precision(scores, voted)
         return {**found, "image_precision": images.precision, "image_chance": images.chance}
+
+
+def _best(summary: Summary) -> int | None:
+    """The chosen image's place; of equal scores the first."""
+    scores = summary.images
+    return max(range(len(scores)), key=scores.__getitem__) if scores else None

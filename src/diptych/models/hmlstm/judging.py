@@ -43,9 +43,10 @@ class Picture:
 def judged_lines(pictures: Sequence[Picture], sample: int) -> list[dict[str, Plain]]:
     """A line an image; ``sample`` images are drawn from seed 0 for the second ranks, 0 draws none."""
     everything = list(range(len(pictures)))
-    lines = [_matched(picture) for picture in pictures]
-    for line, found in zip(lines, _retrieved(pictures), strict=True):
-        line.update(found)
+    lines = [
+        {**found, **_matched(picture), "region_phrases": said}
+        for found, picture, said in zip(_retrieved(pictures), pictures, _described(pictures), strict=True)
+    ]
     if 0 < sample < len(pictures):
         some = sorted(np.random.default_rng(0).choice(everything, sample, replace=False).tolist())
         for place, found in zip(some, _retrieved([pictures[n] for n in some]), strict=True):
@@ -98,6 +99,24 @@ def _matched(picture: Picture) -> dict[str, Plain]:
             linked += 1
             right += box is not None and bool(iou(np.array([box]), np.array(truth)).max() >= _RIGHT)
     return {"phrases": found, "linked": linked, "right": right}
+
+
+def _described(pictures: Sequence[Picture]) -> list[list[Plain]]:
+    """Of each image its regions, each with the phrases of the whole split that score best there."""
+    place = {phrase: n for n, phrase in enumerate(phrase for p in pictures for phrase in p.phrases)}
+    texts, rows = list(place), np.array(list(place.values()), np.int64)
+    vectors_Ud = np.concatenate([p.phrases_Pd for p in pictures])[rows] if texts else np.zeros((0, 0), np.float32)
+    found: list[list[Plain]] = []
+    for picture in pictures:
+        said: list[Plain] = []
+        scores_KU = picture.regions_Kd @ vectors_Ud.T if texts else np.zeros((len(picture.regions_Kd), 0))
+        for box, scores_U in zip(picture.judged.boxes, scores_KU, strict=True):
+            first = np.argpartition(-scores_U, _SHOWN)[:_SHOWN] if len(texts) > _SHOWN else np.arange(len(texts))
+            first = sorted(first.tolist(), key=lambda n: (-scores_U[n], n))
+            best: list[Plain] = [{"phrase": texts[n], "score": float(scores_U[n])} for n in first]
+            said.append({"box": list(box), "phrases": best})
+        found.append(said)
+    return found
 
 
 def _region_ranks(pictures: Sequence[Picture]) -> list[list[Plain]]:

@@ -10,7 +10,9 @@ import numpy as np
 from diptych.exceptions import UsageError
 from diptych.models.common.word_vectors import word_vectors
 from diptych.models.hmlstm.config import HMLSTMConfig
+from diptych.naming import split_pair_key
 from diptych.training.config import Plain
+from diptych.training.look import Look, Mark
 from diptych.training.phase import Monitor, Optimiser, Phase, Schedule, Stream
 from diptych.training.task import Baseline, Line, Metrics, Moment, PaperTable, Row, Sample, State, Task, Variant
 
@@ -203,6 +205,21 @@ class HMLSTMTask(Task):
         from diptych.models.hmlstm.judging import judged_lines
 
         return judged_lines([row["picture"] for row in rows], self.config.judged_images)
+
+    def looks(self, module: HMLSTM, samples: Sequence[Sample], batch: HMLSTMBatch) -> Sequence[Sequence[Look]]:
+        """Each phrase at the region that it is matched to; of several phrases of a region the best."""
+        from diptych.models.hmlstm.losses import pictures_of
+
+        found = []
+        for picture in pictures_of(module(batch), batch):
+            marks: dict[int, Mark] = {}
+            for phrase, scores_K in zip(picture.phrases, picture.phrases_Pd @ picture.regions_Kd.T, strict=True):
+                place = int(scores_K.argmax()) if len(scores_K) else -1
+                if place >= 0 and (place not in marks or scores_K[place] > marks[place].weight):
+                    x1, y1, x2, y2 = picture.judged.boxes[place]
+                    marks[place] = Mark((x1, y1, x2, y2), max(0.0, float(scores_K[place])), phrase)
+            found.append([Look(split_pair_key(picture.id)[1], list(marks.values()))])
+        return found
 
     def evaluate(self, lines: Sequence[Line]) -> Metrics:
         """R@1, R@5, R@10 and median rank both ways and of regions; the share of phrases matched to the right box."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,6 +13,7 @@ from diptych.models.common.word_vectors import word_vectors
 from diptych.models.mkp.config import MkpConfig
 from diptych.models.mkp.paper import PAPER
 from diptych.training.config import Plain
+from diptych.training.look import Look
 from diptych.training.phase import Monitor, Optimiser, Phase, Schedule, Stream
 from diptych.training.task import Baseline, Line, Metrics, Moment, Row, Sample, State, Task, Variant
 
@@ -252,6 +254,29 @@ class MkpTask(Task):
                 batch.keys, batch.gold, batch.present_in, ranked, classified, scores, strict=True
             )
         ]
+
+    def look_fields(self) -> tuple[str, ...]:
+        """Which pictures the grids are of."""
+        return (self._grid_key,) if self.config.image else ()
+
+    @property
+    def _grid_key(self) -> str:
+        return f"{self.config.grid.partition('.')[0]}.key"
+
+    def looks(self, module: Mkp, samples: Sequence[Sample], batch: MkpBatch) -> Sequence[Sequence[Look]]:
+        """The gate of each region (Eq 5) of a post's first picture, which is the one that is read."""
+        if not self.config.image:
+            return [() for _ in samples]
+        A_BR = module.filter(module.encode(batch)).A_BR
+        found: list[Sequence[Look]] = []
+        for row, sample in enumerate(samples):
+            images = list(sample[self._grid_key] or ())
+            side = math.isqrt(self.grid_shape[0])
+            grid: list[list[float]] = []
+            if A_BR is not None and side * side == self.grid_shape[0]:
+                grid = A_BR[row].float().sigmoid().reshape(side, side).tolist()
+            found.append([Look(images[0], grid=grid)] if len(images) else ())
+        return found
 
     def evaluate(self, lines: Sequence[Line]) -> Metrics:
         """Macro F1@1, F1@3 and MAP@5, of all, present and absent keyphrases; the classifier's own as ``cla_``."""

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import diptych
+from diptych.cli import app
 from diptych.engine.build import build
 from diptych.engine.crawling import crawl_recipe
 from diptych.exceptions import DiptychError, Unfinished
+from diptych.training.folder import RunFolder
 from diptych.training.options import RunOptions
 from diptych.training.train import Order, continue_run, start_run, train
 from diptych.version import Version
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import toy_stages
 from samples import sample
 from toy_stages import COUNT
 
@@ -40,6 +46,16 @@ fits:
 """
 SETTINGS = {"word": 12, "batch_size": 12, "judged_images": 3}
 QUIET = RunOptions(tensorboard=False)
+
+
+def invoke(*args: str, code: int = 0) -> str:
+    """What a command prints; of one that is refused the message."""
+    done = CliRunner().invoke(app, list(args))
+    if done.exit_code != code and isinstance(done.exception, DiptychError):
+        assert done.exception.exit_code == code, done.exception
+        return str(done.exception)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.stdout if not code else done.output
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +83,18 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
     return diptych.open(place / "data" / "toy")
 
 
-def test_a_run_stopped_after_every_step_ends_like_one_that_was_not(version: Version) -> None:
-    order = Order("hmlstm", "debug", SETTINGS)
-    whole = train(version, order, QUIET)
+@pytest.fixture(scope="module")
+def run(version: Version) -> RunFolder:
+    """A fitted run."""
+    return train(version, Order("hmlstm", "debug", SETTINGS), QUIET)
+
+
+def site_of(version: Version) -> Path:
+    return Path(version.store.home.url).parent.parent / "site"
+
+
+def test_a_run_stopped_after_every_step_ends_like_one_that_was_not(version: Version, run: RunFolder) -> None:
+    order, whole = Order("hmlstm", "debug", SETTINGS), run
     stopped = start_run(version, order)
     for _ in range(100):
         try:
@@ -97,3 +122,57 @@ def test_what_is_missing_is_said_before_any_work(version: Version) -> None:
         start_run(version, Order("hmlstm", "sample", {"word": 12}))
     with pytest.raises(DiptychError, match="feature_size: 20, or null"):
         start_run(version, Order("hmlstm", "debug", {**SETTINGS, "feature_size": 4096}))
+
+
+def test_raw_documents_are_said_the_same_of_as_those_of_the_version(
+    version: Version, run: RunFolder, tmp_path: Path
+) -> None:
+    raw, root = tmp_path / "raw", str(Path(version.store.home.url).parent)
+    for name in ("documents/0.json", "documents/3.json", "images/0.png", "images/3.png"):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(site_of(version) / name, raw / name)
+    bad = {"small": [{"file": "images/small.png", "caption": "x"}], "lost": [{"file": "images/no.png"}], "bare": []}
+    for name, images in bad.items():
+        (raw / "documents" / f"{name}.json").write_text(json.dumps({"images": images}))
+    (raw / "documents" / "broken.json").write_text("{")
+    Image.new("RGB", (4, 4)).save(raw / "images" / "small.png")
+    said = invoke("predict", run.run, "--input", str(raw), "--root", root, "--pictures", str(tmp_path / "drawn"))
+    rows = {line["input"]: line for line in map(json.loads, said.splitlines())}
+    known = {
+        line["id"].split("/")[1]: line
+        for line in map(json.loads, invoke("predict", run.run, "--input", "toy@1", "--root", root).splitlines())
+    }
+    assert len(known) == COUNT
+    for number in (0, 3):
+        line = rows[f"documents/{number}.json"]
+        assert line["image_file"] == f"images/{number}.png"
+        same = known[line["id"].split("/")[1]]
+        for mine, other in zip(line["phrases"], same["phrases"], strict=True):
+            assert mine["phrase"] == other["phrase"] and mine["box"] == other["box"]
+            assert mine["score"] == pytest.approx(other["score"], abs=1e-5)
+        regions = line["region_phrases"]
+        assert regions and all(p["score"] >= q["score"] for r in regions for p, q in pairwise(r["phrases"]))
+        with Image.open(tmp_path / "drawn" / f"{line['id'].replace('/', '-')}.png") as drawn:
+            assert drawn.width > 100
+    assert rows["documents/small.json"]["failed"].startswith("clean: rejected thumbnail (4 against 8)")
+    assert rows["documents/lost.json"]["failed"] == "the picture: gone"
+    assert rows["documents/bare.json"]["failed"] == "the document has no picture"
+    assert rows["documents/broken.json"]["failed"] == "the document: failed:malformed"
+    alone = json.loads(invoke("predict", run.run, "--input", str(raw / "documents/3.json"), "--root", root, "--quiet"))
+    assert [p["phrase"] for p in alone["phrases"]] == [p["phrase"] for p in rows["documents/3.json"]["phrases"]]
+    picture = json.loads(invoke("predict", run.run, "--input", str(raw / "images/small.png"), "--root", root))
+    assert picture["failed"].startswith("clean: rejected")
+
+
+def test_raw_documents_need_the_stages_that_the_run_was_trained_on(
+    version: Version, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = str(Path(version.store.home.url).parent)
+    monkeypatch.setattr(toy_stages.ToyFc7, "version", 2)
+    said = invoke("predict", run.run, "--input", str(site_of(version)), "--root", root, code=2)
+    assert "stage fc7 has another version, weights or defaults here than in version 1 of toy" in said
+    for source, what in (("toy@9", "9"), ("no/such/folder", "neither a folder or file nor DATASET@VERSION")):
+        assert what in invoke("predict", run.run, "--input", source, "--root", root, code=2)
+    (tmp_path / "empty").mkdir()
+    said = invoke("predict", run.run, "--input", str(tmp_path / "empty"), "--root", root, code=2)
+    assert said.startswith("--input") and "no pictures" in said
