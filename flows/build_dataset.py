@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -22,9 +21,15 @@ from diptych.recipe import load_recipe, parse_recipe
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import open_store
 from flows.approval import ask_to_publish
+from flows.environment import root_of
+from flows.notify import notify
+from flows.published import published
+from flows.shown import Shown
 from tasks.annotate import annotate
+from tasks.compute import use_environment
 from tasks.crawl import crawl_sources, cut
 from tasks.extract import extract
+from tasks.policies import tags_for
 from tasks.publish import publish
 
 __all__ = ["build_dataset", "run_build"]
@@ -32,14 +37,15 @@ __all__ = ["build_dataset", "run_build"]
 _RUNNER: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner(max_workers=2)  # type: ignore[assignment]
 
 
-@flow(name="build-dataset", task_runner=_RUNNER, log_prints=False)
+@flow(name="build-dataset", task_runner=_RUNNER, log_prints=False, on_failure=[notify], on_crashed=[notify])
 def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     """Build, and commit a version if anything changed."""
-    file = load_recipe(parameters.recipe)
+    use_environment()
+    file, root = load_recipe(parameters.recipe), root_of(parameters.root)
     text, folder = file.text, str(file.folder)
     graph_of(text)
     if parameters.crawl:
-        crawl_sources(text, parameters.root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
+        crawl_sources(text, root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
     options = BuildOptions(
         workers=parameters.workers,
         device=parameters.device,
@@ -48,8 +54,15 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
         allow_shrink=parameters.allow_shrink,
     )
     days = parameters.approve_days if parameters.approve else 0
-    report = run_build(text, parameters.root, options, lambda: cut(text, parameters.root, folder), approve_days=days)
-    _table(report)
+    report = run_build(
+        text,
+        root,
+        options,
+        lambda: cut(text, root, folder),
+        approve_days=days,
+        task_hours=parameters.task_hours,
+    )
+    published(report, root)
     get_run_logger().info("dataset %s: %s", file.recipe.name, report.committed.reason)
     return {
         "dataset": file.recipe.name,
@@ -69,6 +82,7 @@ def run_build(
     planned_on: int | None = None,
     *,
     approve_days: int = 0,
+    task_hours: float = 12,
 ) -> BuildReport:
     """The steps of one build as tasks, planned again (``snapshot`` is asked again) when another commit came first.
 
@@ -82,33 +96,38 @@ def run_build(
             check_parent(context, planned_on)
             check_shrink(store, context)
             check_space(store, context)
+            shown, outcome = Shown(context), ""
             try:
-                finished = drive(context, lambda steps, done, c=context: _submit(c, steps, done))
+                finished = drive(
+                    context, lambda steps, done, c=context, s=shown: _submit(c, s, task_hours, steps, done), shown.ended
+                )
                 if approve_days and would_commit(store, context, finished):
                     ask_to_publish(context, finished, approve_days)
-                return publish(context.to_json(), finished)
+                report = publish(context.to_json(), finished)
+                outcome = report.committed.reason
+                return report
             except Conflict:
                 continue
             except NotFound:
                 if store.log.head() == context.head:
                     raise  # nobody took it away: it really is missing
+            finally:
+                shown.close(outcome)
     raise Conflict(f"dataset {store.name}: {ATTEMPTS} other commits came first; run the build again")
 
 
-def _submit(context: BuildContext, steps: Sequence[Step], done: Mapping[str, Done]) -> list[Progress]:
+def _submit(
+    context: BuildContext, shown: Shown, task_hours: float, steps: Sequence[Step], done: Mapping[str, Done]
+) -> list[Progress]:
     graph, plain = graph_of(context.recipe, context.build), context.to_json()
     futures = []
     for step in steps:
         stage = graph[step.names[0]].stage
         task = extract if stage is not None and stage.accelerator else annotate
-        named = task.with_options(task_run_name=f"{' + '.join(step.names)} {step.group}")
+        named = task.with_options(
+            task_run_name=f"{' + '.join(step.names)} {step.group}",
+            timeout_seconds=3600 * task_hours,
+            tags=tags_for(context.options.device) if task is extract else None,  # the accelerator's limit
+        )
         futures.append(named.submit(step.kind, plain, step.names, step.group, done))
-    return [progress for f in futures for progress in f.result()]
-
-
-def _table(report: BuildReport) -> None:
-    rows = [
-        {"stage": p.name, "rows": p.rows, "computed": p.computed, "reused": p.reused, **p.counts}
-        for p in report.progress.values()
-    ]
-    create_table_artifact(table=rows, key="build-table", description=f"{report.dataset}: {report.committed.reason}")
+    return shown.collect(futures)

@@ -10,11 +10,20 @@ from prefect.cache_policies import NO_CACHE
 
 from diptych.engine.context import Done, Progress
 from tasks.compute import compute_step
+from tasks.policies import LIMIT_S, may_heal
 
 __all__ = ["annotate"]
 
 
-@task(name="annotate", retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="annotate",
+    retries=1,
+    retry_delay_seconds=2,
+    retry_condition_fn=may_heal,
+    timeout_seconds=LIMIT_S["stage"],
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def annotate(
     kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]
 ) -> list[Progress]:

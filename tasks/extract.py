@@ -1,4 +1,4 @@
-"""Stages that want an accelerator: never retried blindly (the store keeps finished rows), limited by tag."""
+"""Stages that want an accelerator: the flow tags those that run on one; a batch too large is halved by the engine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from prefect.cache_policies import NO_CACHE
 
 from diptych.engine.context import Done, Progress
 from tasks.compute import compute_step
+from tasks.policies import LIMIT_S, may_heal
 
 __all__ = ["extract"]
 
 
 @task(
-    name="extract", tags=["accelerator"], retries=1, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False
+    name="extract",
+    retries=1,
+    retry_delay_seconds=2,
+    retry_condition_fn=may_heal,
+    timeout_seconds=LIMIT_S["stage"],
+    cache_policy=NO_CACHE,
+    persist_result=False,
 )
 def extract(
     kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]

@@ -11,11 +11,12 @@ from prefect.cache_policies import NO_CACHE
 from diptych.engine.build import BuildReport, report_of
 from diptych.engine.context import BuildContext
 from diptych.engine.drive import Finished
+from tasks.policies import LIMIT_S
 
 __all__ = ["publish"]
 
 
-@task(name="publish", retries=0, cache_policy=NO_CACHE, persist_result=False)
+@task(name="publish", retries=0, timeout_seconds=LIMIT_S["publish"], cache_policy=NO_CACHE, persist_result=False)
 def publish(context: Mapping[str, Any], finished: Finished) -> BuildReport:
     """Commit a finished build, or say that nothing changed."""
     built = BuildContext.from_json(context)

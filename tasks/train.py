@@ -30,7 +30,6 @@ def _may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
 
 @task(
     name="train",
-    tags=["accelerator"],
     retries=1,
     retry_delay_seconds=5,
     retry_condition_fn=_may_heal,

@@ -12,7 +12,19 @@ from pathlib import Path
 import typer
 
 from diptych import weights
-from diptych.commands import building, detector, parser, reading, relevance, sample, score, training, upkeep, votes
+from diptych.commands import (
+    building,
+    detector,
+    parser,
+    reading,
+    relevance,
+    sample,
+    score,
+    serving,
+    training,
+    upkeep,
+    votes,
+)
 from diptych.commands import weights as weights_commands
 from diptych.commands.boxes import boxes_command
 from diptych.commands.schemas import schemas_command
@@ -32,6 +44,7 @@ building.register(app)
 reading.register(app)
 upkeep.register(app)
 training.register(app)
+serving.register(app)
 app.command("schemas")(schemas_command)
 app.command("boxes")(boxes_command)
 app.add_typer(detector.app, name="detector")

@@ -1,4 +1,7 @@
-"""The forms of the flows: what the Prefect UI shows, checked again when a flow starts."""
+"""The forms of the flows: what the Prefect UI shows, checked again when a flow starts.
+
+``flows/forms.py`` turns the fields that name a model or a dataset into lists to choose from.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,30 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BuildParameters", "RebuildParameters", "TrainParameters"]
+__all__ = ["BuildParameters", "CrawlParameters", "RebuildParameters", "TrainParameters"]
+
+DATASET = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+VERSION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME = r"^[a-z0-9][A-Za-z0-9_.-]{0,63}$"
+NAME_OR_NONE = r"^([a-z0-9][A-Za-z0-9_.+-]{0,63})?$"
+DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
+RECIPE = "path of the recipe, or the name of one in datasets/"
+ROOT = "folder (or s3://bucket/folder) that holds the datasets; empty: the worker's own (DIPTYCH_ROOT, else data)"
+RETRY_FAILED = "ask again, or compute again, for everything that failed before"
+ALLOW_SHRINK = "go on although many records would leave"
+TASK_HOURS = "a stage ends after so long on one group of shards; finished shards are kept"
+
+
+class CrawlParameters(BaseModel):
+    """The form of a crawl: ask the sources of a recipe for what is new."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: str = Field(min_length=1, description=RECIPE)
+    root: str = Field(default="", description=ROOT)
+    refresh: bool = Field(default=False, description="fetch everything again, without conditional requests")
+    retry_failed: bool = Field(default=False, description="only what failed before")
+    allow_shrink: bool = Field(default=False, description=ALLOW_SHRINK)
 
 
 class BuildParameters(BaseModel):
@@ -14,18 +40,17 @@ class BuildParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    recipe: str = Field(description="path of the recipe, or the name of one in datasets/")
-    root: str = Field(default="data", description="folder (or s3://bucket/folder) that holds the datasets")
+    recipe: str = Field(min_length=1, description=RECIPE)
+    root: str = Field(default="", description=ROOT)
     crawl: bool = Field(default=True, description="ask the sources for what is new before building")
-    device: str = Field(
-        default="cpu", description="where accelerator stages run, as torch names it", pattern=r"^(cpu|cuda(:\d+)?|mps)$"
-    )
+    device: str = Field(default="cpu", description="where accelerator stages run, as torch names it", pattern=DEVICE)
     workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
-    retry_failed: bool = Field(default=False, description="compute again every row that failed before")
+    retry_failed: bool = Field(default=False, description=RETRY_FAILED)
     accept_failures: bool = Field(default=False, description="commit although too many rows failed")
-    allow_shrink: bool = Field(default=False, description="commit although many records would leave")
+    allow_shrink: bool = Field(default=False, description=ALLOW_SHRINK)
     approve: bool = Field(default=False, description="wait for a person's approval before a version is published")
     approve_days: int = Field(default=7, ge=1, le=90, description="how long to wait; then the run fails")
+    task_hours: float = Field(default=12, gt=0, le=240, description=TASK_HOURS)
 
 
 class RebuildParameters(BaseModel):
@@ -33,13 +58,16 @@ class RebuildParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="the dataset's name")
-    root: str = Field(default="data", description="folder that holds the datasets")
+    dataset: str = Field(pattern=DATASET, description="the dataset's name; its latest version is rebuilt")
+    root: str = Field(default="", description=ROOT)
     shard: int | None = Field(default=None, ge=0, description="a shard's number")
     record: str | None = Field(default=None, description="a record id, URL, file name or image key")
     failed: bool = Field(default=False, description="every row that failed")
     stage: str | None = Field(default=None, description="only this stage, and what reads a row of it that changed")
     refetch: bool = Field(default=False, description="fetch the named records' bytes again first")
+    device: str = Field(default="cpu", description="where accelerator stages run, as torch names it", pattern=DEVICE)
+    workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
+    task_hours: float = Field(default=12, gt=0, le=240, description=TASK_HOURS)
 
 
 class TrainParameters(BaseModel):
@@ -48,18 +76,20 @@ class TrainParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(description="the model's name", pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
-    dataset: str = Field(
-        description="dataset and version: sample@3, sample@latest or sample@TAG",
-        pattern=r"^[a-z0-9][a-z0-9_-]*(@[A-Za-z0-9._-]+)?$",
+    dataset: str = Field(description="the dataset's name", pattern=DATASET)
+    version: str = Field(
+        default="latest", description="a version's number, a tag, or latest", pattern=VERSION, examples=["latest", "3"]
     )
-    root: str = Field(default="data", description="folder (or s3://bucket/folder) that holds the datasets")
-    preset: str = Field(default="paper", description="paper, debug or sample")
+    root: str = Field(default="", description=ROOT)
+    preset: str = Field(default="paper", description="paper, debug, or another of the model's", pattern=NAME)
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict, description="settings to override")
-    ablation: str = Field(default="", description="one of the model's ablations")
-    baseline: str = Field(default="", description="one of the model's baselines")
-    seeds: list[int] = Field(default=[0], min_length=1, description="one run for each")
-    device: str = Field(default="cpu", description="as torch names it", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    ablation: str = Field(default="", description="one of the model's ablations", pattern=NAME_OR_NONE)
+    baseline: str = Field(default="", description="one of the model's baselines", pattern=NAME_OR_NONE)
+    seeds: list[int] = Field(default=[0], min_length=1, max_length=100, description="one run for each")
+    device: str = Field(default="cpu", description="as torch names it", pattern=DEVICE)
     devices: int = Field(default=1, ge=1, le=64, description="processes, one a device")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="of products")
     workers: int = Field(default=0, ge=0, le=64, description="processes of each stream that read ahead")
-    max_hours: float | None = Field(default=None, gt=0, description="each run ends at a checkpoint after so long")
+    max_hours: float | None = Field(
+        default=None, gt=0, le=2400, description="each run ends at a checkpoint after so long; a retry goes on from it"
+    )

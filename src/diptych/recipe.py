@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from diptych.exceptions import RecipeError
 
-__all__ = ["Limits", "Recipe", "RecipeFile", "explain", "load_recipe", "parse_recipe"]
+__all__ = ["Limits", "Recipe", "RecipeFile", "Training", "explain", "load_recipe", "parse_recipe"]
 
 
 class Limits(BaseModel):
@@ -30,6 +30,17 @@ class Limits(BaseModel):
         default=0.1, ge=0, le=1, description="largest share of the parent's records a build may drop"
     )
     gone_after: int = Field(default=3, ge=1, description="crawls that must answer 404 or 410 before a record leaves")
+
+
+class Training(BaseModel):
+    """A training that a server starts when a version of the dataset was committed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="the model's name")
+    preset: str = Field(default="paper", pattern=r"^[a-z0-9][A-Za-z0-9_.-]*$", description="one of the model's presets")
+    ablation: str = Field(default="", pattern=r"^[A-Za-z0-9_.+-]*$", description="one of the model's ablations")
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="as torch names it")
 
 
 class Recipe(BaseModel):
@@ -47,6 +58,9 @@ class Recipe(BaseModel):
     stages: Mapping[str, Mapping[str, Any] | None] = Field(description="what is computed, by stage name")
     fits: Mapping[str, Mapping[str, Any] | None] = Field(default_factory=dict, description="settings of fits")
     limits: Limits = Limits()
+    train_on_commit: tuple[Training, ...] = Field(
+        default=(), description="trainings that `diptych serve` starts on every version that is committed"
+    )
 
     @field_validator("shards")
     @classmethod

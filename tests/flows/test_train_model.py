@@ -25,7 +25,7 @@ def test_flow_trains_what_the_library_trains(tmp_path: Path) -> None:
     version = world.make(tmp_path, 60)
     done = train_model(
         TrainParameters(
-            model="toy_task:ToyTask", dataset="world@latest", root=str(tmp_path), seeds=[0, 1], workers=2,
+            model="toy_task:ToyTask", dataset="world", root=str(tmp_path), seeds=[0, 1], workers=2,
             settings={"epochs": 2},
         )
     )  # fmt: skip
@@ -37,6 +37,6 @@ def test_flow_trains_what_the_library_trains(tmp_path: Path) -> None:
 
 def test_the_form_refuses_what_cannot_be() -> None:
     with pytest.raises(ValidationError, match="dataset"):
-        TrainParameters(model="gap", dataset="Sample@3")
+        TrainParameters(model="gap", dataset="Sample")
     with pytest.raises(ValidationError, match="seeds"):
-        TrainParameters(model="gap", dataset="sample@3", seeds=[])
+        TrainParameters(model="gap", dataset="sample", seeds=[])

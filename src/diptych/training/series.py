@@ -16,9 +16,10 @@ from diptych.training.run import new_run_id
 from diptych.training.train import Order, continue_run, start_run
 
 if TYPE_CHECKING:
+    from diptych.storage.store import Store
     from diptych.version import Version
 
-__all__ = ["resume", "series_text", "train_series"]
+__all__ = ["last_run_before", "resume", "runs_of_series", "series_text", "train_series"]
 
 Say = Callable[[str], None]
 
@@ -42,7 +43,7 @@ def resume(
     """Finish a run, and then the seeds of its series that no run has begun; all finished runs of the series."""
     _go_on(folder, options, say)
     about = folder.about()
-    runs = _of_series(folder, about["series"])
+    runs = runs_of_series(folder.store, folder.model, about["series"])
     seeds = {run.about()["seed"] for run in runs}
     missing = [seed for seed in about["seeds"] if seed not in seeds]
     order = Order(
@@ -50,7 +51,11 @@ def resume(
         series=about["series"], seeds=tuple(about["seeds"]),
     )  # fmt: skip
     train_series(version, order, missing, options, say)
-    return [run for run in _of_series(folder, about["series"]) if run.about().get("status") == "finished"]
+    return [
+        run
+        for run in runs_of_series(folder.store, folder.model, about["series"])
+        if run.about().get("status") == "finished"
+    ]
 
 
 def series_text(runs: Sequence[RunFolder]) -> str:
@@ -68,9 +73,22 @@ def series_text(runs: Sequence[RunFolder]) -> str:
     return "\n".join(parts)
 
 
-def _of_series(folder: RunFolder, series: str) -> list[RunFolder]:
-    runs = find_runs(folder.store.root.url, folder.store.name, folder.model)
+def runs_of_series(store: Store, model: str, series: str) -> list[RunFolder]:
+    """The runs of a model that were begun together, finished or not."""
+    runs = find_runs(store.root.url, store.name, model)
     return [run for run in runs if run.about().get("series") == series]
+
+
+def last_run_before(runs: Sequence[RunFolder]) -> RunFolder | None:
+    """The last finished run of the same model and dataset that is none of these and began before all of them."""
+    first = min(run.run for run in runs)
+    series = {run.about().get("series") for run in runs}
+    for run in reversed(find_runs(runs[0].store.root.url, runs[0].store.name, runs[0].model)):
+        about = run.about()
+        if run.run < first and about.get("status") == "finished" and about.get("series") not in series:
+            if "task" in about:
+                return run
+    return None
 
 
 def _go_on(folder: RunFolder, options: RunOptions | None, say: Say | None) -> None:

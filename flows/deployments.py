@@ -1,0 +1,172 @@
+"""Register everything a server needs: work pools, the accelerator's limit, the automation for dead workers, the
+deployments of ``prefect.yaml`` and the lists of their forms.
+
+Doing it again changes nothing that is already so; schedules that were switched on in the UI stay as they are unless
+recipes are named here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+    WorkPoolCreate,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.deployment_triggers import DeploymentTriggerTypes
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.flows import Flow
+from prefect.types.entrypoint import EntrypointType
+from prefect.workers.process import ProcessWorker
+from pydantic import TypeAdapter, ValidationError
+
+from diptych.exceptions import UsageError
+from flows.forms import refresh_forms
+from tasks.policies import ACCELERATOR
+
+__all__ = ["HEARTBEAT_S", "Schedules", "prefect_file", "register"]
+
+POOLS = ("cpu", "gpu")
+HEARTBEAT_S = 30
+"""Seconds between two signs of life of a flow run: the shortest that Prefect allows."""
+ZOMBIE = "diptych: a run without a sign of life has crashed"
+ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry", "Scheduled")
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Recipes to crawl and build by cron; an empty cron is no schedule."""
+
+    recipes: tuple[str, ...] = ()
+    build: str = ""
+    crawl: str = ""
+
+
+def prefect_file() -> Path:
+    """The file with the deployments: beside ``flows/`` in a checkout, in it where the package is installed."""
+    here = Path(__file__).resolve().parent
+    found = next((p for p in (here.parent / "prefect.yaml", here / "prefect.yaml") if p.is_file()), None)
+    if found is None:
+        raise UsageError(f"no prefect.yaml beside or in {here}")
+    return found
+
+
+def register(root: str, schedules: Schedules | None = None, accelerators: int = 1) -> list[str]:
+    """Register on the server of the present settings; the deployments' names. ``root`` fills the forms' lists."""
+    with get_client(sync_client=True) as client:
+        for name in POOLS:
+            _pool(client, name)
+        _limit(client, accelerators)
+        _zombies(client)
+    names = [_deploy(entry, schedules or Schedules()) for entry in _entries()]
+    refresh_forms(root)
+    return names
+
+
+def _entries() -> list[dict[str, Any]]:
+    file = prefect_file()
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    entries = found.get("deployments") if isinstance(found, dict) else None
+    if not entries:
+        raise UsageError(f"{file}: expected a list `deployments`")
+    return entries
+
+
+def _pool(client: SyncPrefectClient, name: str) -> None:
+    template = ProcessWorker.get_default_base_job_template()
+    try:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+    except ObjectAlreadyExists:
+        return
+
+
+def _limit(client: SyncPrefectClient, accelerators: int) -> None:
+    name = f"tag:{ACCELERATOR}"
+    try:
+        client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=accelerators))
+    else:
+        client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=accelerators))
+
+
+def _zombies(client: SyncPrefectClient) -> None:
+    """A run that gave signs of life and then, for three of them, none and did not end: its worker is dead."""
+    trigger = EventTrigger(
+        posture=Posture.Proactive,
+        match={"prefect.resource.id": ["prefect.flow-run.*"]},  # type: ignore[arg-type]
+        for_each={"prefect.resource.id"},
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{state}" for state in ENDED)},
+        threshold=1,
+        within=timedelta(seconds=3 * HEARTBEAT_S),
+    )
+    action = ChangeFlowRunState(
+        name="Crashed",
+        force=False,
+        state=StateType.CRASHED,
+        message=f"no sign of life for {3 * HEARTBEAT_S} seconds: the worker or its machine is gone. "
+        "What was finished is kept; Retry goes on from there",
+    )
+    wanted = AutomationCore(name=ZOMBIE, trigger=trigger, actions=[action], enabled=True)
+    for old in client.read_automations_by_name(ZOMBIE):
+        client.delete_automation(old.id)
+    client.create_automation(wanted)
+
+
+def _deploy(entry: dict[str, Any], schedules: Schedules) -> str:
+    pool = entry["work_pool"]
+    flow = _flow(entry["entrypoint"])
+    triggers = TypeAdapter(list[DeploymentTriggerTypes]).validate_python(entry.get("triggers", []))
+    deployment: Any = flow.to_deployment(
+        entry["name"],
+        description=entry["description"],
+        parameters=entry.get("parameters"),
+        schedules=_schedules(entry, schedules),  # type: ignore[arg-type]
+        triggers=[*triggers],
+        work_pool_name=pool["name"],
+        job_variables=pool.get("job_variables"),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    deployment.entrypoint = entry["entrypoint"]
+    deployment.apply()
+    return f"{flow.name}/{entry['name']}"
+
+
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    module, _, name = entrypoint.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _schedules(entry: dict[str, Any], asked: Schedules) -> list[DeploymentScheduleCreate] | None:
+    """Those asked for, one a recipe; else those of the file."""
+    cron = {"build": asked.build, "crawl": asked.crawl}.get(entry["name"], "")
+    if asked.recipes and cron:
+        try:
+            schedule = CronSchedule(cron=cron, timezone="UTC")
+        except ValidationError:
+            raise UsageError(f"{cron!r} is no cron expression: expected five fields, as '0 3 * * *'") from None
+        return [
+            DeploymentScheduleCreate(
+                schedule=schedule, active=True, parameters={"parameters": {"recipe": recipe}}, slug=f"recipe-{n}"
+            )
+            for n, recipe in enumerate(asked.recipes)
+        ]
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=s["cron"], timezone=s["timezone"]), active=bool(s.get("active", True))
+        )
+        for s in entry.get("schedules", ())
+    ] or None

@@ -1,0 +1,67 @@
+"""When a task is tried again and how long it may take: one place for all of them.
+
+====================  =========================================================  ==============================
+task                  tried again                                                ends after
+====================  =========================================================  ==============================
+crawl                 twice: the network heals                                   24 hours
+snapshot              never: it would read the same files                        2 hours
+extract, annotate     once, after an error of files, network or a child process  the form's ``task_hours``
+publish               never: only a new plan may follow a lost race              2 hours
+describe              never: it decorates a version that stands                  30 minutes
+train                 once, from its last checkpoint                             the form's ``max_hours`` a run
+====================  =========================================================  ==============================
+
+Rows that were computed are kept whatever happens to a task; a shard is finished or computed again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
+from typing import Any
+
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import PrefectException
+
+from diptych.exceptions import SourceError
+
+__all__ = ["ACCELERATOR", "CRAWL_RETRY_S", "LIMIT_S", "environment", "may_heal", "tags_for"]
+
+ACCELERATOR = "accelerator"
+"""Tag of the tasks that want the accelerator; ``flows.deployments`` makes the limit of that name on the server."""
+CRAWL_RETRY_S = [5.0, 60.0]
+"""Seconds before the second and the third try of a crawl."""
+HOUR = 3600.0
+LIMIT_S = {"crawl": 24 * HOUR, "snapshot": 2 * HOUR, "stage": 12 * HOUR, "publish": 2 * HOUR, "describe": HOUR / 2}
+"""Seconds after which a task is ended."""
+_HEALS = (OSError, EOFError, BrokenExecutor, SourceError)
+
+
+def may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
+    """Whether a second try can end otherwise: after errors of files, network and child processes.
+
+    A task that met its time limit would meet it again, and a wrong recipe stays wrong.
+    """
+    error = state.data if isinstance(state.data, BaseException) else _raised(state)
+    if isinstance(error, TimeoutError) and isinstance(error, PrefectException):
+        return False
+    return isinstance(error, _HEALS)
+
+
+def _raised(state: State[Any]) -> BaseException | None:
+    try:
+        state.result()
+    except BaseException as error:
+        return error
+    return None
+
+
+def tags_for(device: str) -> list[str]:
+    """The tags of a task on that device: only what runs on an accelerator waits for one."""
+    return [] if device == "cpu" else [ACCELERATOR]
+
+
+def environment() -> Mapping[str, str]:
+    """The worker's environment, for what the library is handed explicitly."""
+    return os.environ
