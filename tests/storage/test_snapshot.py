@@ -203,7 +203,7 @@ def test_forgotten_records_and_images_are_not_in_it(store: Store) -> None:
     snapshot = cut_snapshot(store, [WEB])
     row = snapshot.record(record_id("s", "u3"))
     assert snapshot.rows == 1 and row is not None
-    assert [i["outcome"] for i in row["images"]] == ["failed:forgotten", "ok"]
+    assert [i["outcome"] for i in row["images"]] == ["ok"]
 
 
 def test_shards_partition_the_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

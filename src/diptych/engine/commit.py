@@ -103,10 +103,19 @@ def _unchanged(parent: Manifest, context: BuildContext, finished: Finished, dige
     return parent.shards == context.shards and same == (digests.input, digests.exact, digests.floats) and not repaired
 
 
-def commit_rewritten(store: Store, manifest: Manifest, stages: tuple[StageEntry, ...], head: int) -> int:
-    """Commit the same rows in other segments; digests and everything else stay as they are."""
+def commit_rewritten(
+    store: Store,
+    manifest: Manifest,
+    stages: tuple[StageEntry, ...],
+    head: int,
+    fits: tuple[FitEntry, ...] | None = None,
+) -> int:
+    """Commit the same rows in other segments; digests and everything else stay as they are.
+
+    ``fits``: the same results with other partials.
+    """
     number = store.log.next_version(head)
-    new = successor(manifest, version=number, commit_id=new_commit_id(), created_at=now(), stages=stages)
+    new = successor(manifest, version=number, commit_id=new_commit_id(), created_at=now(), stages=stages, fits=fits)
     store.log.append(CommitEntry(manifest=new), after=head)
     return number
 

@@ -17,7 +17,7 @@ from diptych.storage.parts import Part, read_chunk
 from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store, open_store
 
-__all__ = ["RebuildPlan", "plan_rebuild"]
+__all__ = ["RebuildPlan", "check_code", "plan_rebuild"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def plan_rebuild(
         if found:
             rows[entry.name] = found
     built = replace(options or BuildOptions(), retry="none")
-    _check_code(graph_of(manifest.recipe), manifest)
+    check_code(graph_of(manifest.recipe), manifest)
     # a record's rows are forced in every shard: a picture of it may stand in another record's shard, too
     force = Force(rows, (shard,) if shard is not None else ())
     return RebuildPlan(manifest.recipe, snapshot, built, force, sum(map(len, rows.values())), manifest.version)
 
 
-def _check_code(graph: Graph, manifest: Manifest) -> None:
+def check_code(graph: Graph, manifest: Manifest) -> None:
     """Raise :class:`UsageError` when a stage means something else now: then a build, not a rebuild, is due."""
     keys = {f.name: f.key if f.keyed else f"{f.key}:{f.result.partition('~')[0]}" for f in manifest.fits}
     for node in graph.stages:

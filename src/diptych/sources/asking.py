@@ -12,6 +12,7 @@ from diptych.naming import digest_bytes
 from diptych.sources.answers import Kind, unfit
 from diptych.sources.robots import directives, forbidden
 from diptych.sources.transport import Failure, Transport
+from diptych.sources.unlink import unlink
 from diptych.sources.urls import host_of
 from diptych.storage.blobs import Blobs
 from diptych.storage.snapshot import Forgotten
@@ -82,5 +83,9 @@ def ask(request: Request, transport: Transport, blobs: Blobs, forgotten: Forgott
     sha256 = digest_bytes(body)
     if sha256 in forgotten:
         return Reply("refused", "forgotten", "", status)
+    if forgotten.hashes and request.kind in ("page", "sitemap", "api"):
+        cleaned = unlink(body, request.url, lambda url: url in forgotten)
+        if cleaned is not body:
+            body, sha256 = cleaned, digest_bytes(cleaned)
     blobs.put(body, sha256)
     return Reply("ok", "", "", status, True, headers, sha256, len(body), b"" if request.kind == "image" else body)

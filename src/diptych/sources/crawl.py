@@ -215,7 +215,9 @@ class _Crawl:
             hands=hands,
         )
         for found in source.crawl(fetcher):
-            if record_id(source.name, found.source_id) in self.forgotten or found.url in self.forgotten:
+            if record_id(source.name, found.source_id) in self.forgotten:
+                continue
+            if self.forgotten.address(source.name, found.url):
                 continue
             if isinstance(found, Missed):
                 self._document(source, found, "", "", None)
@@ -231,11 +233,12 @@ class _Crawl:
 
     def _found(self, source: Source, fetcher: Fetcher, found: Found) -> None:
         content = self.store.blobs.put(found.document.to_bytes())
+        pictures = [p for p in found.pictures if not self.forgotten.address(source.name, p.url)]
         images = json.dumps(
-            [[p.url, p.caption, p.alt, p.extra] for p in found.pictures], ensure_ascii=False, separators=(",", ":")
+            [[p.url, p.caption, p.alt, p.extra] for p in pictures], ensure_ascii=False, separators=(",", ":")
         )
-        self._document(source, found, content, images if found.pictures else "", found)
-        for picture in found.pictures:
+        self._document(source, found, content, images if pictures else "", found)
+        for picture in pictures:
             while not self._places.acquire(timeout=0.5):
                 self._raise_error()
                 self._tell(source.name)

@@ -146,7 +146,7 @@ class Fetcher:
             self._running[url] = future
         future.add_done_callback(lambda _: self._forget_running(url))
         known = self.index.url(self.source, url)
-        if url in self._forgotten:
+        if self._forgotten.address(self.source, url):
             future.set_result(Fetched(url, url, "refused", "forgotten"))
         elif (answer := self._from_log(url, kind, known)) is not None:
             future.set_result(answer)
@@ -169,7 +169,7 @@ class Fetcher:
         if known is not None and known.crawl == self._journal.crawl:
             return
         task = _Task(url, "image", Future(), known, url, started=time.time())
-        if url in self._forgotten:
+        if self._forgotten.address(self.source, url):
             return  # submit refuses it
         if not data or not looks_like_image(data, "image/*"):
             self._settle(task, "failed_permanent", "not_an_image" if data else "empty")
@@ -367,13 +367,13 @@ class Fetcher:
         except BadUrl as error:
             self._settle(task, "failed_permanent", "bad_redirect", status=status, text=str(error))
             return
-        if not location or target in task.hops:
+        if target in self._forgotten:
+            self._settle(task, "refused", "forgotten", status=status)
+        elif not location or target in task.hops:
             code = "redirect_loop" if location else "bad_redirect"
             self._settle(task, "failed_permanent", code, status=status, text=f"to {target}")
         elif len(task.hops) > settings.max_redirects:
             self._settle(task, "failed_permanent", "too_many_redirects", status=status, text=f"to {target}")
-        elif target in self._forgotten:
-            self._settle(task, "refused", "forgotten", status=status)
         else:
             task.current = target
             self._enqueue(task)

@@ -427,7 +427,7 @@ class FetchLog:
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
             batch: list[dict[str, object]] = []
             for row in read_journal(path):
-                batch.append(_values(row))
+                batch.append(row_values(row))
                 if len(batch) == 8192:
                     writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
                     batch = []
@@ -437,7 +437,7 @@ class FetchLog:
         path.unlink(missing_ok=True)
 
 
-def _values(row: Row) -> dict[str, object]:
+def row_values(row: Row) -> dict[str, object]:
     """A row as columns; ``dataclasses.asdict`` copies every string and takes longer than writing them."""
     kind = type(row)
     return {"row": _NAMES[kind], **{name: getattr(row, name) for name, _ in _DEFAULTS[kind]}}

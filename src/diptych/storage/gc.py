@@ -4,6 +4,8 @@ The order is the point. A build that planned to reuse something loses the race f
 retire entry takes, reads it there and makes the row again. A crash between entry and deletion leaves files
 that the next gc removes without asking again: names of segments and lists never come back. Blobs and snapshots
 do come back (their names are content), so they go only while no build and no crawl is alive (see ``alive``).
+
+While a takedown is due (see ``takedown``) the grace period does not hold for what may contain it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from diptych.storage.blobs import blob_path
 from diptych.storage.lists import list_path
 from diptych.storage.log import RetireEntry
 from diptych.storage.references import Named, fetched_blobs, named_by, snapshot_path
+from diptych.storage.segment_info import covers
+from diptych.storage.takedown import due
 
 if TYPE_CHECKING:
     from diptych.storage.store import Store
@@ -30,6 +34,8 @@ __all__ = ["GcReport", "Item", "gc"]
 
 _IN_FLIGHT = 3600.0
 """Temporary files younger than this may still be renamed by their writer, whatever the grace."""
+_BRIEF = 60.0
+"""The same while a takedown is due."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ def gc(
                     entry = store.log.append(_entry(found), after=head)
                 except Conflict:
                     continue  # somebody committed: what was garbage may be named now
-            temporary = [Item("temporary", p, p, 1, n) for p, n in store.home.sweep("", max(grace, _IN_FLIGHT))]
+            age = _BRIEF if search.urgent else max(grace, _IN_FLIGHT)
+            temporary = [Item("temporary", p, p, 1, n) for p, n in store.home.sweep("", age)]
             for item in (*finished, *found):
                 _delete(store, item)
             bury(store, time.time() - grace)
@@ -125,6 +132,8 @@ class _Search:
         self._workers = [s for s in signs if s.kind != "gc"]
         self._owners = {s.id for s in self._workers}
         self.spared: dict[str, int] = {}
+        self.urgent = frozenset(r for t in due(store) if t.purge for r in (*t.records, *t.touched, *t.images))
+        """What is to be purged: then no file is too young that may hold any of it."""
 
     def garbage(self) -> list[Item]:
         """What is to be named and deleted."""
@@ -144,7 +153,13 @@ class _Search:
         self.spared[reason] = self.spared.get(reason, 0) + 1
         return True
 
+    def _pressing(self, folder: str) -> bool:
+        """Whether a segment may hold rows of what is to be purged."""
+        return bool(self.urgent) and covers(self._store, folder, (r for r in self.urgent if len(r) == 32))
+
     def _young(self, path: str) -> bool:
+        if self.urgent and not path.startswith("parts/"):
+            return False
         try:
             return self._store.home.modified(path) > self._before and self._spare("younger than the grace period")
         except NotFound:
@@ -167,7 +182,7 @@ class _Search:
             build = folder.rpartition("/")[2].rpartition("-")[0]
             if build in self._owners:
                 self._spare("owned by a running build")
-            elif not any(self._young(path) for path, _ in self._store.home.walk(folder)):
+            elif self._pressing(folder) or not any(self._young(path) for path, _ in self._store.home.walk(folder)):
                 found.append(item)
         return found
 

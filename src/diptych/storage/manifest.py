@@ -179,6 +179,7 @@ def successor(
     commit_id: str,
     created_at: str,
     stages: Iterable[StageEntry],
+    fits: tuple[FitEntry, ...] | None = None,
 ) -> Manifest:
     """The manifest of a version with other part lists (compaction) and all else as in ``parent``."""
     stages = tuple(stages)
@@ -190,6 +191,7 @@ def successor(
             "commit_id": commit_id,
             "created_at": created_at,
             "stages": stages,
+            "fits": parent.fits if fits is None else fits,
             "input_digest": digests.input,
             "exact_digest": digests.exact,
             "floats_digest": digests.floats,

@@ -102,7 +102,9 @@ def fetched_blobs(store: Store) -> set[str]:
     records: dict[str, tuple[str, str]] = {}
     for crawl in [*log.crawls(), *log.unfinished()]:
         for row in log.rows(crawl):
-            if not isinstance(row, Attempt | DocumentRow) or row.outcome != "ok" or row.url in forgotten:
+            if not isinstance(row, Attempt | DocumentRow) or row.outcome != "ok":
+                continue
+            if forgotten.address(row.source, row.url):
                 continue
             if isinstance(row, Attempt):
                 pages[scope_of(row.source, row.url), row.url] = row.sha256

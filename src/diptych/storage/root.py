@@ -90,6 +90,10 @@ class Root(Protocol):
         """A local readable file with the content; copies are checked against ``sha256`` when given."""
         ...
 
+    def drop_copies(self) -> None:
+        """Remove local copies that were made for reading, of whatever root."""
+        ...
+
     def free_bytes(self) -> int | None:
         """Bytes that can still be written, None when unlimited."""
         ...
@@ -270,6 +274,9 @@ class LocalRoot:
         if not file.is_file():
             raise NotFound(f"no file {path} in {self.url}")
         return file
+
+    def drop_copies(self) -> None:
+        """Nothing: files are read in place."""
 
     def free_bytes(self) -> int | None:
         """Free bytes of the file system."""

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from diptych.exceptions import Corrupt, NotFound
-from diptych.naming import HASH_BYTES, shard_name
+from diptych.naming import HASH_BYTES, shard_name, shard_of
 from diptych.stage import Tensor
 from diptych.storage.manifest import Schema
 from diptych.storage.rows import Counts
@@ -39,6 +39,7 @@ __all__ = [
     "SegmentInfo",
     "SegmentRef",
     "WrittenSegment",
+    "covers",
     "find_segments",
     "load_info",
     "segment_folder",
@@ -199,6 +200,15 @@ def load_info(store: Store, path: str) -> FoundSegment:
     data = store.home.read(f"{path}/{INFO}")
     info = SegmentInfo.from_bytes(data, f"{path}/{INFO} in {store.home.url}")
     return FoundSegment(segment_ref(path, info, data), info)
+
+
+def covers(store: Store, path: str, records: Iterable[str]) -> bool:
+    """Whether a segment's range of record ids holds one of these; True when its ``part.json`` cannot be read."""
+    try:
+        info = load_info(store, path).info
+    except (NotFound, Corrupt):
+        return True
+    return any(shard_of(record, info.shards) == info.shard for record in records)
 
 
 def find_segments(

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from diptych.exceptions import Corrupt, NotFound, UsageError
 from diptych.naming import digest_bytes
-from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState
+from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState, scope_of
 from diptych.storage.overrides import Overrides
 from diptych.storage.store import Store
 
@@ -44,6 +44,7 @@ __all__ = [
     "read_snapshot",
     "replace_records",
     "shrink",
+    "without_forgotten",
 ]
 
 GROUP = 4096
@@ -89,6 +90,16 @@ class Forgotten:
 
     def __contains__(self, value: str) -> bool:
         return bool(self.hashes) and self.hash(value) in self.hashes
+
+    def address(self, source: str, url: str) -> bool:
+        """Whether an address is forgotten; a ``file:`` address means a file of its source alone."""
+        return bool(self.hashes) and self.named(source, url) in self.hashes
+
+    @classmethod
+    def named(cls, source: str, url: str) -> str:
+        """The hash of an address."""
+        scope = scope_of(source, url)
+        return cls.hash(f"{scope} {url}" if scope else url)
 
     @staticmethod
     def hash(value: str) -> str:
@@ -250,7 +261,7 @@ class _Cut:
             source = self.sources.get(state.source)
             if source is None or self._left(state, source) or state.record in self.forgotten:
                 continue
-            if state.url in self.forgotten:
+            if self.forgotten.address(state.source, state.url):
                 continue
             yield self._row(state, source)
 
@@ -302,18 +313,21 @@ class _Cut:
             "content": state.document if has else None,
             "outcome": outcome,
             "split": state.split or None,
-            "images": [self._image(state.source, *image) for image in images],
+            "images": [made for image in images if (made := self._image(state.source, *image)) is not None],
             **({"override": override.to_dict()} if override else {}),
         }
 
-    def _image(self, source: str, url: str, caption: str, alt: str, extra: str) -> dict[str, Any]:
+    def _image(self, source: str, url: str, caption: str, alt: str, extra: str) -> dict[str, Any] | None:
+        """One image of a row; None when it is forgotten: its address and caption are not kept either."""
         key: str | None = None
         state = self.index.url(source, url)
         override = self.overrides.of(url, state.sha256 if state is not None else None)
+        if self.forgotten.address(source, url) or (
+            state is not None and (state.code == "forgotten" or (state.sha256 and state.sha256 in self.forgotten))
+        ):
+            return None
         if override is not None and override.decision == "drop":
             outcome = "dropped"
-        elif url in self.forgotten or (state is not None and state.sha256 and state.sha256 in self.forgotten):
-            outcome = "failed:forgotten"
         elif state is None:
             outcome = "failed:not_fetched"
         elif state.outcome == "gone" and (not state.sha256 or state.gone >= self._patience(url)):
@@ -406,6 +420,24 @@ def replace_records(store: Store, parent: str, new: str, records: Collection[str
     rows += [row for row in now.iter_rows() if row["record"] in wanted]
     rows.sort(key=lambda row: row["record"])
     return _write(store, iter(rows), old.overridden or now.overridden)
+
+
+def without_forgotten(store: Store, parent: str, forgotten: Forgotten) -> Snapshot:
+    """The parent snapshot without forgotten records and images."""
+    old = read_snapshot(store, parent)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in old.iter_rows():
+            if row["record"] in forgotten or forgotten.address(row["source"], row["url"] or ""):
+                continue
+            images = [
+                i
+                for i in row["images"] or ()
+                if not forgotten.address(row["source"], i["url"]) and not (i["key"] and i["key"] in forgotten)
+            ]
+            yield row | {"images": images}
+
+    return _write(store, rows(), old.overridden)
 
 
 def shrink(parent: Snapshot, new: Snapshot) -> Shrink:
