@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from diptych.engine.devices import DEVICES_PATTERN
+
 __all__ = ["BuildParameters", "CrawlParameters", "RebuildParameters", "TrainParameters"]
 
 DATASET = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -16,6 +18,7 @@ VERSION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 NAME = r"^[a-z0-9][A-Za-z0-9_.-]{0,63}$"
 NAME_OR_NONE = r"^([a-z0-9][A-Za-z0-9_.+-]{0,63})?$"
 DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
+DEVICES = "where accelerator stages run: cpu, cuda, several as cuda:0,cuda:1, or cuda:* for all"
 RECIPE = "path of the recipe, or the name of one in datasets/"
 ROOT = "folder (or s3://bucket/folder) that holds the datasets; empty: the worker's own (DIPTYCH_ROOT, else data)"
 RETRY_FAILED = "ask again, or compute again, for everything that failed before"
@@ -43,7 +46,7 @@ class BuildParameters(BaseModel):
     recipe: str = Field(min_length=1, description=RECIPE)
     root: str = Field(default="", description=ROOT)
     crawl: bool = Field(default=True, description="ask the sources for what is new before building")
-    device: str = Field(default="cpu", description="where accelerator stages run, as torch names it", pattern=DEVICE)
+    device: str = Field(default="cpu", description=DEVICES, pattern=DEVICES_PATTERN)
     workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
     retry_failed: bool = Field(default=False, description=RETRY_FAILED)
     accept_failures: bool = Field(default=False, description="commit although too many rows failed")
@@ -65,7 +68,7 @@ class RebuildParameters(BaseModel):
     failed: bool = Field(default=False, description="every row that failed")
     stage: str | None = Field(default=None, description="only this stage, and what reads a row of it that changed")
     refetch: bool = Field(default=False, description="fetch the named records' bytes again first")
-    device: str = Field(default="cpu", description="where accelerator stages run, as torch names it", pattern=DEVICE)
+    device: str = Field(default="cpu", description=DEVICES, pattern=DEVICES_PATTERN)
     workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
     task_hours: float = Field(default=12, gt=0, le=240, description=TASK_HOURS)
 

@@ -230,6 +230,9 @@ class Stage(ABC):
     """Inputs whose row may be not ok (the value is then None) without this row being skipped."""
     accelerator: ClassVar[bool] = False
     batch_size: ClassVar[int] = 32
+    """Rows at once to begin with; an accelerator gets more while that pays."""
+    overlaps: ClassVar[bool] = False
+    """Whether two threads may be in ``process`` at once: one makes rows while the accelerator computes the other."""
     tolerance: ClassVar[float] = 0.0
     """Largest relative difference of floats between devices and batch sizes."""
 
@@ -237,6 +240,8 @@ class Stage(ABC):
         self.config = config if config is not None else self.Config()
         self.fits: Mapping[str, pa.Table] = {}
         """Results of the unkeyed fits among its inputs, set by the engine before ``setup``."""
+        self.compiled = False
+        """Whether ``setup`` should compile its network (a run's option), set by the engine before ``setup``."""
 
     def output_schema(self) -> pa.Schema:
         """Columns of the output; a stage whose columns depend on its settings overrides this."""

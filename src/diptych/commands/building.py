@@ -12,6 +12,7 @@ from diptych.commands.console import ConsoleWatcher, DryRun, JsonFlag, RootOptio
 from diptych.engine.build import BuildReport, build
 from diptych.engine.context import BuildOptions, graph_of
 from diptych.engine.crawling import crawl_recipe, needs_crawl
+from diptych.engine.devices import check_devices
 from diptych.engine.dry_run import dry_run
 from diptych.engine.rebuild import plan_rebuild
 from diptych.exceptions import UsageError
@@ -20,7 +21,11 @@ from diptych.storage.store import open_store
 
 __all__ = ["register"]
 
-Device = Annotated[str, typer.Option(help="where accelerator stages run, as torch names it")]
+Device = Annotated[
+    str,
+    typer.Option(help="where accelerator stages run: cpu, cuda, cuda:0,cuda:1 (shards are dealt out), cuda:* (all)"),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="networks go through torch.compile; slow to start")]
 Workers = Annotated[int, typer.Option(min=1, help="threads that read files beside each stage")]
 
 
@@ -70,8 +75,10 @@ def build_command(
     device: Device = "cpu",
     workers: Workers = 2,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="rows at a time; each stage has its own default")
+        int | None,
+        typer.Option(min=1, help="rows at a time; default: each stage's own, grown on an accelerator while that pays"),
     ] = None,
+    compiled: Compile = False,
     retry_failed: Annotated[
         bool, typer.Option(help="compute every failed row again, not only transient failures")
     ] = False,
@@ -84,6 +91,7 @@ def build_command(
     file = load_recipe(recipe)
     parsed, text = file.recipe, file.text
     graph = graph_of(text)
+    check_devices(device)
     names = tuple(s.strip() for s in stages.split(",") if s.strip())
     unknown = [n for n in names if n not in {g.name for g in graph.nodes}]
     if unknown:
@@ -100,6 +108,7 @@ def build_command(
         batch_size=batch_size,
         workers=workers,
         device=device,
+        compile=compiled,
         retry="failed" if retry_failed else "transient",
         accept_failures=accept_failures,
         allow_shrink=allow_shrink,
@@ -212,6 +221,7 @@ def rebuild_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Compute rows again although their address exists; says per row equal, changed or repaired."""
+    check_devices(device)
     options = BuildOptions(workers=workers, device=device)
     plan = plan_rebuild(
         root,

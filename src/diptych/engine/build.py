@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from diptych.engine.commit import Committed, commit
@@ -12,11 +16,10 @@ from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Prog
 from diptych.engine.drive import Finished, Step, drive
 from diptych.engine.intake import check_shrink, take_snapshot
 from diptych.engine.space import check_space
-from diptych.engine.steps import run_fit_group, run_group
+from diptych.engine.steps import lanes_of, run_fit_group, run_group, stage_places
 from diptych.exceptions import Conflict, NotFound
 from diptych.recipe import parse_recipe
 from diptych.storage.alive import SignOfLife
-from diptych.storage.parts import groups
 from diptych.storage.store import Store, open_store
 
 __all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_here"]
@@ -103,23 +106,49 @@ def make_context(
 
 
 def run_here(context: BuildContext, watcher: Watcher) -> Callable[[Sequence[Step], Mapping[str, Done]], list[Progress]]:
-    """Run the steps of a wave one after another in this process."""
+    """Run the steps of a wave in this process: one after another, groups of accelerator stages two a device at once."""
 
     def run(steps: Sequence[Step], done: Mapping[str, Done]) -> list[Progress]:
-        found = []
-        seen: set[str] = set()
-        for step in steps:
-            for name in step.names:
-                if name not in seen:
-                    seen.add(name)
-                    watcher.started(name, len(groups(context.shards)))
-            if step.kind == "fit":
-                found.append(run_fit_group(context, step.names[0], step.group, done))
+        found: list[Progress] = []
+        for (kind, names), some in groupby(steps, lambda step: (step.kind, step.names)):
+            numbers = [step.group for step in some]
+            for name in names:
+                watcher.started(name, len(numbers))
+            if kind == "fit":
+                found += [run_fit_group(context, names[0], group, done) for group in numbers]
             else:
-                found += run_group(context, step.names, step.group, done, watcher.rows)
+                found += _run_groups(context, names, numbers, done, watcher)
         return found
 
     return run
+
+
+def _run_groups(
+    context: BuildContext, names: tuple[str, ...], numbers: Sequence[int], done: Mapping[str, Done], watcher: Watcher
+) -> list[Progress]:
+    """While one group keeps a device busy, the next is planned and the one before is written to its end."""
+    lanes = min(len(numbers), lanes_of(stage_places(context, names)))
+    if lanes < 2:
+        return [p for n in numbers for p in run_group(context, names, n, done, watcher.rows)]
+    started, stop = time.monotonic(), Event()
+
+    def one(number: int) -> list[Progress]:
+        try:
+            return run_group(context, names, number, done, watcher.rows, lanes=1, stop=stop)
+        except BaseException:
+            stop.set()  # the others end at their next batch
+            raise
+
+    with ThreadPoolExecutor(lanes, thread_name_prefix="groups") as threads:
+        waiting = [threads.submit(one, number) for number in numbers]
+        try:
+            found = [p for future in waiting for p in future.result()]
+        except BaseException:  # Ctrl-C, too
+            stop.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    share = (time.monotonic() - started) / (sum(p.seconds for p in found) or 1.0)
+    return [replace(p, seconds=share * p.seconds) for p in found]  # they ran at the same time
 
 
 def build(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from diptych.engine.context import BuildContext
+from diptych.engine.devices import Place
 from diptych.engine.graph import Node
 from diptych.engine.view import ShardView
 from diptych.engine.workbench import Workbench
@@ -197,6 +198,7 @@ def computing_part(
     fits: Callable[[], Mapping[str, pa.Table]],
     pool: ThreadPoolExecutor,
     ahead: ThreadPoolExecutor,
+    place: Place,
     *,
     changed: Mapping[str, frozenset[str]],
     compute: bool = True,
@@ -204,7 +206,7 @@ def computing_part(
     """Computes the shard's part, yielding after the plan (0) and after each batch its number of rows.
 
     With ``compute=False`` nothing is computed; a :class:`Shortfall` when rows are then missing. ``pool`` reads blobs,
-    ``ahead`` is the one thread that reads from ``view`` while this is suspended.
+    ``ahead`` is the one thread that reads from ``view`` while this is suspended, ``place`` where the stage runs.
     """
     started = time.monotonic()
     plan = plan_part(context, view, node, key, shard, parents, retired, changed)
@@ -236,7 +238,7 @@ def computing_part(
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="writer") as writing:
                 waiting: deque[Future[None]] = deque()
-                for output, hashes in _outputs(context, view, node, key, plan, bench, fits, pool, ahead):
+                for output, hashes in _outputs(context, view, node, key, plan, bench, fits, pool, ahead, place):
                     waiting.append(writing.submit(writer.append, output, hashes))
                     if len(waiting) > AHEAD:
                         waiting.popleft().result()
@@ -270,6 +272,7 @@ def _outputs(
     fits: Callable[[], Mapping[str, pa.Table]],
     pool: ThreadPoolExecutor,
     ahead: ThreadPoolExecutor,
+    place: Place,
 ) -> Iterator[tuple[Output, list[bytes]]]:
     """Outputs of the missing rows; the next batches are read and prepared while one is computed."""
     assert node.stage is not None
@@ -280,21 +283,20 @@ def _outputs(
         output.states = [plan.settled[plan.keys[i]] for i in settled]
         yield output, [plan.hashes[i] for i in settled]
     todo = [i for i in plan.missing if plan.keys[i] not in plan.settled]
-    size = context.options.batch_size or stage.batch_size
-    batches = [todo[n : n + size] for n in range(0, len(todo), size)]
+    left = deque(todo)
 
     def load(rows: Sequence[int]) -> Batch:
         keys = tuple(plan.keys[i] for i in rows)
         kept = tuple(view.keeps(node, key) for key in keys)
         batch = Batch(keys, view.columns(node, keys, pool), stage, kept)
-        return bench.prepare(node, key, context.options.device, fits, batch)
+        return bench.prepare(node, key, place, fits, batch)
 
-    left = iter(batches)
     coming: deque[tuple[list[int], Future[Batch]]] = deque()
 
     def ask() -> None:
-        rows = next(left, None)
-        if rows is not None:
+        if left:
+            size = context.options.batch_size or bench.rows_at_once(node, key, place)
+            rows = [left.popleft() for _ in range(min(size, len(left)))]
             coming.append((rows, ahead.submit(load, rows)))
 
     try:
@@ -304,7 +306,7 @@ def _outputs(
             ask()
             rows, future = coming.popleft()
             batch = future.result()
-            output = bench.process(node, key, context.options.device, fits, batch)
+            output = bench.process(node, key, place, fits, batch)
             output.keep(batch.kept)
             yield output, [plan.hashes[i] for i in rows]
     finally:

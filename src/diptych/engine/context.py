@@ -20,8 +20,12 @@ class BuildOptions:
     """How a build runs; nothing here changes what it computes."""
 
     batch_size: int | None = None
+    """Rows at once; None: each stage's own, grown on an accelerator while that pays (``engine/batch_size.py``)."""
     workers: int = 2
     device: str = "cpu"
+    """One device or several: ``cuda:0,cuda:1``, ``cuda:*`` (``engine/devices.py``)."""
+    compile: bool = False
+    """Networks go through torch.compile where that works."""
     retry: Literal["none", "transient", "failed"] = "transient"
     accept_failures: bool = False
     allow_shrink: bool = False

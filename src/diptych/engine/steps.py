@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from diptych.engine.compute import PartResult, Shortfall, computing_part
 from diptych.engine.context import BuildContext, Done, Progress, graph_of
+from diptych.engine.devices import Place, Places, places
 from diptych.engine.fitting import fit_partial, merge_partials, read_partials, write_partials
 from diptych.engine.graph import Graph, Node
 from diptych.engine.view import FitResult, ShardView
@@ -29,16 +30,17 @@ from diptych.storage.parts import Part, groups, read_chunk, write_chunk
 from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store
 
-__all__ = ["close", "merge_fit", "node_key", "run_fit_group", "run_group"]
+__all__ = ["close", "lanes_of", "merge_fit", "node_key", "run_fit_group", "run_group", "stage_places"]
 
 _BENCH = Workbench()
 _VIEWS: OrderedDict[tuple[str, str, str, int, int], ShardView] = OrderedDict()
 _VIEWS_KEPT = 16
 _RESULTS: OrderedDict[tuple[str, str], FitResult] = OrderedDict()
 _RESULTS_KEPT = 8
+_PLACES = Places()
 _LOCK = Lock()
 LANES = 2
-"""Shards of accelerator stages on their way at once."""
+"""Shards of accelerator stages on their way at once, for each device."""
 
 
 def close() -> None:
@@ -185,6 +187,23 @@ class _Work:
         )
 
 
+_PROCESSOR = (Place("cpu"),)
+
+
+def stage_places(context: BuildContext, names: Sequence[str]) -> tuple[Place, ...]:
+    """Where the stages of one step run: on the build's devices if one of them wants an accelerator."""
+    graph = graph_of(context.recipe, context.build)
+    stages = [graph[name].stage for name in names]
+    if any(stage is not None and stage.accelerator for stage in stages):
+        return places(context.options.device, compiled=context.options.compile)
+    return _PROCESSOR
+
+
+def lanes_of(some: Sequence[Place]) -> int:
+    """How many shards are on their way at once at these places."""
+    return 1 if some is _PROCESSOR else LANES * len(some)
+
+
 Computing = Generator[int, None, PartResult | Shortfall]
 _Ended = tuple[_Work, PartResult | Shortfall | None, float]
 """A stage, what became of one shard of it, and the seconds that took."""
@@ -196,20 +215,24 @@ def run_group(
     group: int,
     done: Mapping[str, Done],
     on_rows: Callable[[str, int], None] = lambda name, n: None,
+    *,
+    lanes: int | None = None,
+    stop: Event | None = None,
 ) -> list[Progress]:
     """Stages of one wave over one group of shards: their parts written, their chunks named.
 
-    Several stages go through a shard side by side, so that each picture is decoded once for all of them; while one
-    shard keeps an accelerator busy, another is planned or finished.
+    Several stages go through a shard side by side, so that each picture is decoded once for all of them. Each shard
+    runs on one of the devices; while one keeps a device busy, another is planned or finished (``lanes`` shards at once;
+    None: two a device). Once ``stop`` is set it ends at its next batch, with parts missing.
     """
     started = time.monotonic()
     store, graph = context.store(), graph_of(context.recipe, context.build)
     shards, options = groups(context.shards)[group], context.options
     retired = frozenset(store.log.retired().segments)
     works = [_work(context, store, graph, graph[name], shards, done) for name in names]
-    _BENCH.room_for(len(works))
-    stop = Event()
-    accelerated = any(w.node.stage is not None and w.node.stage.accelerator for w in works)
+    stop = stop or Event()
+    some = stage_places(context, names)
+    _BENCH.room_for(len(works) * len(some))
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="blobs"))
         ahead = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
@@ -217,6 +240,10 @@ def run_group(
             stack.enter_context(sharing())
 
         def run(shard: int) -> list[_Ended]:
+            with _PLACES.one_of(some) as place:
+                return run_at(place, shard)
+
+        def run_at(place: Place, shard: int) -> list[_Ended]:
             running: list[tuple[_Work, Computing]] = []
             unknown: list[_Ended] = []
             for work in works:
@@ -230,21 +257,24 @@ def run_group(
                 )
                 part = computing_part(
                     context, view, work.node, work.key, shard, work.parents[shard], retired, _BENCH,
-                    partial(_fits, store, graph, work.node, done), pool, ahead,
+                    partial(_fits, store, graph, work.node, done), pool, ahead, place,
                     changed={n: frozenset(d.changed) for n, d in work.needed.items() if d.changed},
                     compute=compute and not options.dry,
                 )  # fmt: skip
                 running.append((work, part))
             return unknown + _side_by_side(running, on_rows, stop)
 
-        lanes = ThreadPoolExecutor(LANES, thread_name_prefix="shards")
+        count = lanes or lanes_of(some)
+        threads = ThreadPoolExecutor(count, thread_name_prefix="shards")
         try:
-            for ended in lanes.map(run, shards) if accelerated else map(run, shards):
+            for ended in threads.map(run, shards) if count > 1 else map(run, shards):
                 for work, result, seconds in ended:
                     work.add(result, seconds)
+        except BaseException:
+            stop.set()  # after an error or Ctrl-C the other shards end at their next batch
+            raise
         finally:
-            stop.set()  # after an error or Ctrl-C the other shard ends at its next batch
-            lanes.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
     used = sum(work.seconds for work in works) or 1.0
     wall = time.monotonic() - started
     return [work.progress(store, group, wall * work.seconds / used) for work in works]

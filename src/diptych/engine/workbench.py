@@ -1,89 +1,110 @@
 """Stages that are set up and stay so while a process runs: weights are loaded once, not once a shard.
 
-When an accelerator's memory runs out the batch is halved, and the stage takes no larger one from then on.
+Each place (a device) has its own. How many rows go in at once is found while it runs (``batch_size.py``): a batch that
+finds no memory is halved, and the stage takes no larger one from then on.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from threading import Lock, Semaphore
 from typing import Any
 
 import pyarrow as pa
 
+from diptych.engine.batch_size import BatchSize, room_on
+from diptych.engine.devices import Place
 from diptych.engine.graph import Node
 from diptych.exceptions import DiptychError
 from diptych.stage import Batch, Output, Stage
 
 __all__ = ["Workbench"]
 
+Fits = Callable[[], Mapping[str, pa.Table]]
+
 
 @dataclass
 class _Ready:
     stage: Stage
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    size: BatchSize
+    turns: Semaphore
+    """Batches computed at once: two where one can be turned into rows while the device computes the other."""
+    setting_up: Lock = field(default_factory=Lock)
     users: int = 0
-    most: int = 0
-    """Rows at once since memory ran out; 0 while it has not."""
+    loaded: bool = False
+
+    def close(self) -> None:
+        if self.loaded:
+            self.stage.close()
 
 
 class Workbench:
-    """Set-up stages by stage key and device; at most ``keep`` idle ones stay loaded."""
+    """Set-up stages by stage key and place; at most ``keep`` idle ones stay loaded."""
 
     def __init__(self, keep: int = 2) -> None:
         self.keep = keep
-        self._ready: dict[tuple[str, str], _Ready] = {}
-        self._lock = threading.Lock()
+        self._ready: dict[tuple[str, Place], _Ready] = {}
+        self._lock = Lock()
 
-    def prepare(
-        self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]], batch: Batch
-    ) -> Batch:
+    def rows_at_once(self, node: Node, key: str, place: Place) -> int:
+        """How many rows the next batch should have."""
+        with self._lock:
+            return self._entry(node, key, place).size.rows
+
+    def prepare(self, node: Node, key: str, place: Place, fits: Fits, batch: Batch) -> Batch:
         """The batch with what its stage prepares ahead; as it is when the stage prepares nothing, or fails to:
         ``process`` then finds the row that is to blame.
         """
         assert node.stage is not None
         if type(node.stage).prepare is Stage.prepare:
             return batch
-        ready = self._take(node, key, device, fits)
-        try:
-            return replace(batch, prepared=ready.stage.prepare(batch))
-        except (DiptychError, MemoryError, ImportError):
-            raise
-        except Exception:  # not lost: `process` prepares the batch itself, and names the row and what was wrong
-            return batch
-        finally:
-            with self._lock:
-                ready.users -= 1
+        with self._take(node, key, place, fits) as ready:
+            try:
+                return replace(batch, prepared=ready.stage.prepare(batch))
+            except (DiptychError, MemoryError, ImportError):
+                raise
+            except Exception:  # not lost: `process` prepares the batch itself, and names the row and what was wrong
+                return batch
 
-    def process(
-        self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]], batch: Batch
-    ) -> Output:
+    def process(self, node: Node, key: str, place: Place, fits: Fits, batch: Batch) -> Output:
         """One batch through the stage; a row that raises fails alone, its batch is computed without it."""
-        ready = self._take(node, key, device, fits)
+        with self._take(node, key, place, fits) as ready, ready.turns:
+            return _process(ready, batch)
+
+    @contextmanager
+    def _take(self, node: Node, key: str, place: Place, fits: Fits) -> Iterator[_Ready]:
+        """The stage, set up; weights of several places are loaded at the same time."""
+        with self._lock:
+            ready = self._entry(node, key, place)
+            ready.users += 1
         try:
-            with ready.lock:
-                return _process(ready, batch)
+            with ready.setting_up:
+                if not ready.loaded:
+                    ready.stage.fits = fits()
+                    ready.stage.setup(place.device)
+                    ready.loaded = True
+            yield ready
         finally:
             with self._lock:
                 ready.users -= 1
 
-    def _take(self, node: Node, key: str, device: str, fits: Callable[[], Mapping[str, pa.Table]]) -> _Ready:
-        with self._lock:
-            name = (key, device)
-            if name not in self._ready:
-                idle = [n for n, r in self._ready.items() if r.users == 0]
-                for old in idle[: max(0, len(self._ready) - self.keep + 1)]:
-                    self._ready.pop(old).stage.close()
-                assert node.stage is not None
-                stage = type(node.stage)(node.stage.config)
-                stage.fits = fits()
-                stage.setup(device)
-                self._ready[name] = _Ready(stage)
-            ready = self._ready[name]
-            ready.users += 1
-            return ready
+    def _entry(self, node: Node, key: str, place: Place) -> _Ready:
+        name = (key, place)
+        if name not in self._ready:
+            idle = [n for n, r in self._ready.items() if r.users == 0]
+            for old in idle[: max(0, len(self._ready) - self.keep + 1)]:
+                self._ready.pop(old).close()
+            assert node.stage is not None
+            stage = type(node.stage)(node.stage.config)
+            stage.compiled = place.compiled
+            far = place.accelerator and stage.accelerator
+            size = BatchSize(stage.batch_size, grows=far, room=lambda: room_on(place.device))
+            self._ready[name] = _Ready(stage, size, Semaphore(2 if far and stage.overlaps else 1))
+        return self._ready[name]
 
     def room_for(self, stages: int) -> None:
         """Keep at least this many loaded: those that run side by side."""
@@ -93,7 +114,7 @@ class Workbench:
         """Release every stage."""
         with self._lock:
             for ready in self._ready.values():
-                ready.stage.close()
+                ready.close()
             self._ready.clear()
 
 
@@ -111,10 +132,10 @@ class _Failure:
 
 
 def _process(ready: _Ready, batch: Batch) -> Output:
-    """In pieces of at most ``ready.most`` rows; a piece that fails is halved down to the rows that fail alone."""
-    if ready.most and len(batch) > ready.most:
+    """In pieces of at most ``ready.size.most`` rows; a piece that fails is halved down to the rows that fail alone."""
+    if ready.size.most and len(batch) > ready.size.most:
         return _halves(ready, batch)
-    stage = ready.stage
+    stage, started = ready.stage, time.perf_counter()
     try:
         output = stage.process(batch)
     except (DiptychError, MemoryError, ImportError):
@@ -122,11 +143,12 @@ def _process(ready: _Ready, batch: Batch) -> Output:
     except Exception as error:
         failure = _Failure(type(error).__name__, str(error)[:2000], isinstance(error, OSError))
     else:
+        ready.size.measured(len(batch), time.perf_counter() - started)
         output.check(stage.name)
         return output
     if failure.memory:
         _free_memory()
-        ready.most = max(1, len(batch) // 2)
+        ready.size.ran_out(len(batch))
     if len(batch) > 1:
         return _halves(ready, batch)
     output = batch.output()

@@ -47,6 +47,7 @@ class Backbone(Stage):
     config: BackboneConfig
     packages = ("torch", "torchvision", "pillow")
     accelerator: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
     batch_size = 32
     tolerance = 2e-3
     """Of the vector's largest value: one step of float16 and the order of summation."""
@@ -82,7 +83,7 @@ class Backbone(Stage):
         source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         self._device = device
         self._prepare = preprocessing(self.config.model)
-        self._network = placed(build(self.config.model, source), device, self.config.precision)
+        self._network = placed(build(self.config.model, source), device, self.config.precision, compiled=self.compiled)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode, at a scale where that is enough, and resize in a pool of threads."""

@@ -72,6 +72,7 @@ class Fc7(Stage):
     config: Fc7Config
     packages = ("torch", "torchvision", "pillow")
     accelerator: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
     batch_size = 8
     tolerance = 2e-3
     """Of the tensor's largest value: one step of float16 and the order of summation."""
@@ -96,7 +97,9 @@ class Fc7(Stage):
         name = self.weight_names()[0]
         source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         self._device = device
-        self._network = placed(vgg(self.config.model, source, fc7=True), device, self.config.precision)
+        self._network = placed(
+            vgg(self.config.model, source, fc7=True), device, self.config.precision, compiled=self.compiled
+        )
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode and cut out in a pool of threads."""

@@ -40,6 +40,7 @@ class Grid(Stage):
     config: GridConfig
     packages = ("torch", "torchvision", "pillow")
     accelerator: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
     batch_size = 32
     tolerance = 2e-3
     """Of the tensor's largest value: one step of float16 and the order of summation."""
@@ -63,7 +64,9 @@ class Grid(Stage):
         name = self.weight_names()[0]
         source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         self._device = device
-        self._network = placed(vgg(self.config.model, source, fc7=self.config.fc7), device, self.config.precision)
+        self._network = placed(
+            vgg(self.config.model, source, fc7=self.config.fc7), device, self.config.precision, compiled=self.compiled
+        )
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode and resize in a pool of threads."""

@@ -43,6 +43,7 @@ class Inception(Stage):
     config: InceptionConfig
     packages = ("torch", "torchvision", "pillow")
     accelerator: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
     batch_size = 32
     tolerance = 2e-3
     """Of the vector's largest value: one step of float16 and the order of summation."""
@@ -61,7 +62,7 @@ class Inception(Stage):
         name = self.config.weights
         source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
         self._device = device
-        self._network = placed(inception(source), device, self.config.precision)
+        self._network = placed(inception(source), device, self.config.precision, compiled=self.compiled)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode and resize in a pool of threads."""

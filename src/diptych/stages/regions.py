@@ -94,6 +94,7 @@ class Regions(Stage):
     config: RegionsConfig
     packages = ("torch", "torchvision", "pillow")
     accelerator: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
     batch_size = 16
     tolerance = 2e-3
     """Of the features' largest value, and of box coordinates and scores."""
@@ -133,7 +134,7 @@ class Regions(Stage):
             loaded = load(config.model, source, sizes, files)
         else:
             loaded = load_detector(config.model, source, sizes, files)
-        self._detector = Detector(loaded, how, device, config.precision)
+        self._detector = Detector(loaded, how, device, config.precision, compiled=self.compiled)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode, resize and normalise in a pool of threads."""

@@ -22,7 +22,7 @@ from diptych.engine.context import BuildOptions
 from diptych.engine.steps import close
 from diptych.exceptions import StageError, WeightsError
 from diptych.imaging import decode
-from diptych.models.common.precision import HALF_TOLERANCE, Precision
+from diptych.models.common.precision import HALF_TOLERANCE, Precision, placed
 from diptych.stage import Batch, Output
 from diptych.stages import backbone, pool
 from diptych.stages.backbone import Backbone, BackboneConfig
@@ -57,19 +57,12 @@ def fresh() -> Iterator[None]:
     assert not pool._PICTURES.kept and not pool._PICTURES.users, "pictures are let go of when a group ends"
 
 
-def png(width: int, seed: int) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, width, 3), np.uint8)
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 def run(root: Path, recipe: str, width: int = 9, **options: Any) -> BuildReport:
     """Documents of two pictures; the first picture is no picture, one has a width of its own."""
     store = open_store(root, "toy")
     rows = []
     for n in range(0, PICTURES, 2):
-        pair = [png(width if n == 4 else 9 + n % 3, n), b"none" if n == 0 else png(10, n + 1)]
+        pair = [toy_vision.png(width if n == 4 else 9 + n % 3, n), b"none" if n == 0 else toy_vision.png(10, n + 1)]
         rows.append(toy.record(f"d{n}", f"text {n}", [(data, "a caption") for data in pair], store))
     return build(recipe, str(root), BuildOptions(**options), snapshot=toy.snapshot(store, rows))
 
@@ -127,7 +120,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path
 
 def test_a_row_that_never_fits_fails_alone_and_is_tried_again(tmp_path: Path) -> None:
     store = open_store(tmp_path, "toy")
-    toy_vision.GREEDY.add(store.blobs.put(png(10, 7)))
+    toy_vision.GREEDY.add(store.blobs.put(toy_vision.png(10, 7)))
     report = run(tmp_path, MEAN, accept_failures=True)
     assert report.progress["mean"].codes["failed_transient:out_of_memory"] == 1
     assert report.progress["mean"].counts["ok"] == PICTURES - 2
@@ -204,3 +197,58 @@ def test_half_precision_is_another_key_and_stays_within_its_tolerance(photograph
         off = np.abs(pooled(precision) - exact).max(axis=1) / np.abs(exact).max(axis=1)
         assert 0 < off.max() <= HALF_TOLERANCE[precision], (precision, off.max())
     assert BackboneConfig(precision="bfloat16").model_dump() != BackboneConfig().model_dump()
+
+
+def test_compiled_networks_give_the_same_and_fall_back_when_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    plain = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    x, calls = torch.ones(4, 3), []
+
+    def fake(forward: Any, dynamic: bool) -> Any:
+        assert dynamic
+
+        def compiled(*args: Any) -> Any:
+            calls.append(len(args[0]))
+            if len(args[0]) == 1:
+                raise RuntimeError("no compiler on this machine")
+            return forward(*args)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", fake)
+    expected = plain(x), plain(x[:1])
+    made = placed(plain, "cpu", "float32", compiled=True)
+    assert torch.equal(made(x), expected[0]) and calls == [4]
+    with pytest.raises(RuntimeError, match="shapes"):
+        made(torch.ones(2, 5))  # not the compiler's fault: nothing changes
+    with pytest.warns(RuntimeWarning, match="runs as it is: no compiler on this machine"):
+        assert torch.equal(made(x[:1]), expected[1])
+    assert torch.equal(made(x), expected[0]) and calls == [4, 2, 1], "as it is from now on"
+
+
+def test_only_a_detectors_trunk_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch import nn
+
+    from diptych.models.common.detectors import Detector, Loaded
+    from diptych.models.common.selection import Selection
+
+    seen: list[nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda forward, dynamic: seen.append(forward.__self__) or forward)
+    network = nn.ModuleDict({"network": nn.ModuleDict({"backbone": nn.Identity(), "heads": nn.Identity()})})
+    Detector(Loaded(network, ("background",)), Selection(), compiled=True)
+    assert seen == [network["network"]["backbone"]]  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_a_compiler_keeps_the_rows_within_tolerance() -> None:
+    """By torch's own compiler, 90 seconds on a busy core; where no compiler is installed the fallback gives them."""
+    rows, files = [], [toy_vision.png(60 + n, n) for n in range(3)]
+    for compiled in (False, True):
+        stage = Backbone(BackboneConfig(model="resnet18", weights="random:0", side=64))
+        stage.compiled = compiled
+        stage.setup("cpu")
+        both = [stage.process(Batch(tuple("abc"[:n]), {"images.bytes": files[:n]}, stage)) for n in (3, 2)]
+        rows.append(np.stack([v for out in both for v in out.values["pooled"]]).astype("f8"))
+    assert np.abs(rows[0] - rows[1]).max() <= Backbone.tolerance * np.abs(rows[0]).max()

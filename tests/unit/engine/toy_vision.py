@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -21,6 +22,14 @@ ROOM = [0]
 """Rows that fit into memory at once; 0: any number."""
 GREEDY: set[str] = set()
 """Rows that never fit into memory."""
+
+
+def png(width: int, seed: int) -> bytes:
+    """A picture 8 pixels high."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, width, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 class OutOfMemoryError(RuntimeError):

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from diptych.models.common.detector_list import DETECTORS, Sizes
-from diptych.models.common.precision import Precision, inference, placed, to_device
+from diptych.models.common.precision import Precision, compile_network, inference, placed, to_device
 from diptych.models.common.selection import Selection, select
 
 __all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "finite_pictures", "load_detector"]
 
 
 AT_ONCE = 8
-"""Pictures in one forward pass; a stage hands over more, so that those of one padded size fill it."""
+"""Pictures in one forward pass, or a quarter of what a stage hands over, so that those of one padded size fill it."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,17 @@ class Detector:
     """Finds regions in pictures with a network."""
 
     def __init__(
-        self, loaded: Loaded, selection: Selection, device: str = "cpu", precision: Precision = "float32"
+        self,
+        loaded: Loaded,
+        selection: Selection,
+        device: str = "cpu",
+        precision: Precision = "float32",
+        *,
+        compiled: bool = False,
     ) -> None:
         self.module = placed(loaded.network, device, precision)
+        if compiled:  # the part whose work does not depend on the number of boxes
+            compile_network(next(m for name, m in self.module.named_modules() if name.endswith("backbone")))
         self.network: Network = self.module  # type: ignore[assignment]  # an nn.Module with the two methods
         self.names, self.attributes = loaded.names, loaded.attributes
         self.selection = selection
@@ -131,7 +139,8 @@ class Detector:
         for n, made in enumerate(ready):
             groups.setdefault(tuple(made.pixels.shape), []).append(n)
         found: dict[int, Found] = {}
-        chunks = [rows[n : n + AT_ONCE] for rows in groups.values() for n in range(0, len(rows), AT_ONCE)]
+        most = max(AT_ONCE, len(ready) // 4)
+        chunks = [rows[n : n + most] for rows in groups.values() for n in range(0, len(rows), most)]
         for rows in chunks:
             with inference(self.device, self.precision):
                 images = to_device(torch.stack([ready[n].pixels for n in rows]), self.device)

@@ -1,35 +1,66 @@
-"""At which precision networks run, and how their inputs reach the device.
+"""At which precision networks run, whether they are compiled, and how their inputs reach the device.
 
 Half precision is autocast: weights stay float32, matrix products and convolutions are done in 16 bits. It changes
-values by more than a stage's tolerance, so it is a setting and part of the stage key, on whatever device.
+values by more than a stage's tolerance, so it is a setting and part of the stage key, on whatever device. Compiling
+stays within the tolerance: it is an option of a run.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["HALF_TOLERANCE", "Precision", "inference", "placed", "to_device"]
+__all__ = ["HALF_TOLERANCE", "Precision", "compile_network", "inference", "placed", "to_device"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 HALF_TOLERANCE: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.1, "float16": 0.02}
 """How far pooled features may be from float32's, of a vector's largest value; tested."""
 
 
-def placed(network: nn.Module, device: str, precision: Precision) -> nn.Module:
-    """The network on its device; for half precision with channels last, which tensor cores want."""
+def placed(network: nn.Module, device: str, precision: Precision, *, compiled: bool = False) -> nn.Module:
+    """The network on its device, compiled when asked for; for half precision with channels last, which tensor cores
+    want.
+    """
     import torch
 
     moved = network.to(device)
     if precision != "float32":
         moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled:
+        compile_network(moved)
     return moved
+
+
+def compile_network(network: nn.Module) -> None:
+    """Compile in place; where that fails, at the first input, the network runs as it is and a warning says why.
+
+    Batches of any size share one compilation.
+    """
+    import torch
+
+    plain = network.forward
+    compiled = torch.compile(plain, dynamic=True)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return compiled(*args, **kwargs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            made = plain(*args, **kwargs)  # an input that the network refuses is no failure of the compiler
+            network.forward = plain
+            text = " ".join(str(error).split())[:300]
+            warnings.warn(f"torch.compile failed, the network runs as it is: {text}", RuntimeWarning, stacklevel=2)
+            return made
+
+    network.forward = forward
 
 
 def to_device(pixels: np.ndarray | Tensor, device: str, *, channels_last: bool = False) -> Tensor:
