@@ -25,7 +25,7 @@ __all__ = ["annotate"]
     persist_result=False,
 )
 def annotate(
-    kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]
+    kind: str, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
 ) -> list[Progress]:
-    """One CPU stage, or a fit's partials, over one group of shards."""
-    return compute_step(kind, context, names, group, done)
+    """One CPU stage, or a fit's partials, over some groups of shards."""
+    return compute_step(kind, context, names, groups, done)

@@ -1,4 +1,4 @@
-"""What the extract and annotate tasks share: one step of a build over one group of shards."""
+"""What the extract and annotate tasks share: one step of a build over some groups of shards."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ def use_environment() -> None:
 
 
 def compute_step(
-    kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]
+    kind: str, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
 ) -> list[Progress]:
     """Run one step; everything that comes in and goes out is small and plain."""
     use_environment()
     built = BuildContext.from_json(context)
-    return [run_fit_group(built, names[0], group, done)] if kind == "fit" else run_group(built, names, group, done)
+    if kind == "fit":
+        return [run_fit_group(built, names[0], group, done) for group in groups]
+    return [progress for group in groups for progress in run_group(built, names, group, done)]

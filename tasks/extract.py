@@ -25,7 +25,7 @@ __all__ = ["extract"]
     persist_result=False,
 )
 def extract(
-    kind: str, context: Mapping[str, Any], names: Sequence[str], group: int, done: Mapping[str, Done]
+    kind: str, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
 ) -> list[Progress]:
-    """Accelerator stages that share their pictures, over one group of shards."""
-    return compute_step(kind, context, names, group, done)
+    """Accelerator stages that share their pictures, over some groups of shards."""
+    return compute_step(kind, context, names, groups, done)

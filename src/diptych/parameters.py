@@ -54,6 +54,18 @@ class BuildParameters(BaseModel):
     approve: bool = Field(default=False, description="wait for a person's approval before a version is published")
     approve_days: int = Field(default=7, ge=1, le=90, description="how long to wait; then the run fails")
     task_hours: float = Field(default=12, gt=0, le=240, description=TASK_HOURS)
+    runner: Literal["threads", "ray"] = Field(
+        default="threads", description="threads of the worker's machine, or the machines of a Ray cluster"
+    )
+    ray_address: str = Field(
+        default="",
+        pattern=r"^(auto|(ray://)?[A-Za-z0-9_.-]+:\d{1,5})?$",
+        description="the cluster's head, as host:6379; empty: Ray on the worker's machine, for this run only",
+    )
+    gpu_share: float = Field(
+        default=1, gt=0, le=8, description="under Ray on cuda: how much of a GPU an accelerator stage's task takes"
+    )
+    tasks_at_once: int = Field(default=2, ge=1, le=64, description="tasks at a time where the runner is threads")
 
 
 class RebuildParameters(BaseModel):

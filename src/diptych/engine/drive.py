@@ -15,9 +15,14 @@ from diptych.engine.graph import Node
 from diptych.engine.steps import merge_fit, node_key, pinned_result
 from diptych.exceptions import NothingCommitted
 from diptych.recipe import parse_recipe
-from diptych.storage.parts import groups
+from diptych.storage.parts import MAX_CHUNKS, groups
 
-__all__ = ["Finished", "Step", "check_failures", "drive", "merged"]
+__all__ = ["MAX_TASKS", "Bundle", "Finished", "Step", "bundles", "check_failures", "drive", "merged", "tasks_a_step"]
+
+MAX_TASKS = 500
+"""Task runs of one build at most, whatever its size: groups grow, tasks do not."""
+RESERVED = 20
+"""Of them, those that are no step: crawl, snapshots, publishing."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,37 @@ class Finished:
     progress: Mapping[str, Progress]
     incomplete: tuple[str, ...]
     """Stages and fits some of whose shards were left out (``--shards``, ``--stages``)."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What one task does: the same stages or fit over some groups of shards, one after another."""
+
+    kind: Literal["stage", "fit"]
+    names: tuple[str, ...]
+    groups: tuple[int, ...]
+
+
+def tasks_a_step(nodes: int, attempt: int, attempts: int) -> int:
+    """Into how many tasks one stage's groups go, so that all ``attempts`` to commit stay below ``MAX_TASKS``.
+
+    The first attempt gets all that leaves later ones a task a node: they find nearly every row finished.
+    """
+    budget, later = MAX_TASKS - RESERVED, attempts - 1
+    first = max(1, min(MAX_CHUNKS, budget // nodes - later))
+    return first if attempt == 0 else max(1, min(MAX_CHUNKS, (budget - first * nodes) // (later * nodes)))
+
+
+def bundles(steps: Sequence[Step], most: int) -> list[Bundle]:
+    """The steps of a wave as at most ``most`` tasks for each stage or fit; neighbouring groups stay together."""
+    found = []
+    for names in dict.fromkeys(step.names for step in steps):
+        own = [step for step in steps if step.names == names]
+        size = -(-len(own) // most)
+        for start in range(0, len(own), size):
+            some = own[start : start + size]
+            found.append(Bundle(some[0].kind, names, tuple(step.group for step in some)))
+    return found
 
 
 RunWave = Callable[[Sequence[Step], Mapping[str, Done]], Sequence[Progress]]
