@@ -27,6 +27,7 @@ from diptych.commands import (
 )
 from diptych.commands import weights as weights_commands
 from diptych.commands.boxes import boxes_command
+from diptych.commands.export import card_command, export_command
 from diptych.commands.forget import forget_command
 from diptych.commands.schemas import schemas_command
 from diptych.environment import set_environment
@@ -48,6 +49,8 @@ training.register(app)
 serving.register(app)
 app.command("schemas")(schemas_command)
 app.command("boxes")(boxes_command)
+app.command("card")(card_command)
+app.command("export")(export_command)
 app.command("forget")(forget_command)
 app.add_typer(detector.app, name="detector")
 app.add_typer(parser.app, name="parser")

@@ -35,6 +35,9 @@ class SourceConfig(BaseModel):
     kind: str
     name: str = Field(description="Part of every record id: keep it for ever")
     subset: str = Field(default="", description="A column of the records; the name when empty")
+    licence: str = Field(
+        default="", max_length=200, description="Licence of its data where a record or picture names none itself"
+    )
     min_success: float = Field(default=0.5, ge=0, le=1, description="Share of URLs that must be fetched well")
 
     @field_validator("name")

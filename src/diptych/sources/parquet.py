@@ -3,6 +3,8 @@
 The bytes of each picture become a blob while the file is read; their address is ``file:<file>!/<column>/<row>``. A
 picture without bytes is the file that its ``path`` names below the folder. A record is named by ``id`` or by file and
 row. A file named ``train-00000-of-00002.parquet`` (or in a folder ``train``) has that split when ``splits`` is on.
+A folder that ``diptych export`` wrote (``sources/exported.py``) is read back as the records it was made from, without
+settings.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from diptych.exceptions import RecipeError, SourceError
 from diptych.records import Document, Found, Picture
 from diptych.sources.base import Missed
 from diptych.sources.containers import ContainerConfig, Containers, member_url
+from diptych.sources.exported import document_of, is_export, picture_of
 from diptych.sources.fetch import Fetcher
 from diptych.sources.malformed import Malformed
 from diptych.sources.spool import Spool
@@ -80,10 +83,15 @@ class Parquet(Containers):
             schema = file.schema_arrow
             images = self.config.images or image_columns(schema)
             caption = self.config.caption or next((c for c in _CAPTIONS if c in schema.names), "")
+            exported = self._is_export(schema)
             number = -1
             for batch in file.iter_batches(_BATCH):
                 for row in batch.to_pylist():
                     number += 1
+                    if exported:
+                        began.add(text_of(row, "id"))
+                        yield self._exported(fetcher, name, number, row)
+                        continue
                     record = text_of(row, self.config.id) or f"{name}:{number}"
                     if self.config.id:
                         if seen.get(record):
@@ -93,6 +101,25 @@ class Parquet(Containers):
                     began.add(record)
                     pictures = list(self._pictures(fetcher, name, number, row, images, caption, malformed))
                     yield self._found(record, name, number, row, pictures, {*images, caption})
+
+    def _is_export(self, schema: pa.Schema) -> bool:
+        """Whether the file says itself what its columns mean, and no setting says otherwise."""
+        config = self.config
+        own = config.images or config.caption or config.id or config.title or config.text or config.summary
+        return not own and is_export((schema.metadata or {}).get(b"diptych")) and "images" in schema.names
+
+    def _exported(self, fetcher: Fetcher, name: str, number: int, row: Row) -> Found:
+        """A record as ``diptych export`` wrote it."""
+        pictures = []
+        for position, item in enumerate(row["images"] or ()):
+            url = member_url(name, f"images/{number}/{position}")
+            fetcher.keep(url, item["bytes"])
+            values = {key: (row.get(f"image_{key}") or [])[position] for key in ("captions", "alt", "extra", "licence")}
+            pictures.append(picture_of(url, values))
+        document = document_of(row, pictures)
+        return Found(
+            text_of(row, "id"), member_url(name, str(number)), document, tuple(pictures), text_of(row, "split")
+        )
 
     def _pictures(
         self,

@@ -20,6 +20,7 @@ from diptych.records import Document, Found, Picture
 from diptych.sources.base import Missed
 from diptych.sources.charset import decode_text
 from diptych.sources.containers import ContainerConfig, Containers, member_url
+from diptych.sources.exported import document_of, is_export, picture_of
 from diptych.sources.fetch import Fetcher
 from diptych.sources.folder import PICTURES
 from diptych.sources.malformed import Malformed
@@ -116,6 +117,8 @@ class WebDataset(Containers):
         except ValueError as error:
             malformed.add(path, f"{key}.json", "a JSON object", error)
             return Missed(f"{name}/{key}", member_url(name, key), "failed_permanent", "malformed")
+        if is_export(more.get("format")):
+            return self._exported(fetcher, name, key, parts, more)
         text = next((decode_text(parts[e]).strip() for e in _TEXTS[:3] if e in parts), "")
         caption = text or text_of(more, self.config.caption)
         named = {self.config.caption, self.config.title}
@@ -132,6 +135,22 @@ class WebDataset(Containers):
             extra="" if pictures else extra,
         )
         return Found(f"{name}/{key}", member_url(name, key), document, tuple(pictures), self.config.split)
+
+    def _exported(
+        self, fetcher: Fetcher, name: str, key: str, parts: dict[str, bytes], values: dict[str, Any]
+    ) -> Found:
+        """A record as ``diptych export`` wrote it."""
+        pictures = []
+        for image in values.get("images") or ():
+            ending = f".{image.get('file')}"
+            if ending in parts:
+                url = member_url(name, f"{key}{ending}")
+                fetcher.keep(url, parts[ending])
+                pictures.append(picture_of(url, image))
+        split = values.get("split")
+        document = document_of(values, pictures)
+        split = split if isinstance(split, str) else self.config.split
+        return Found(key, member_url(name, key), document, tuple(pictures), split)
 
 
 def _object(data: bytes | None) -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""COCO's files: ``annotations/captions_<split>.json``, ``instances_<split>.json``, ``images/<split>/...``.
+
+One COCO image is one accepted picture of a record; it says ``record``, ``image_key``, ``url``, ``licence`` besides
+COCO's own keys. Ids are the source's own where every source is a COCO file, else they count from 1 in the order of
+the export. ``instances_*`` holds the boxes that annotators drew (crowds too), ``regions_*`` those of the stage
+``regions`` with their ``score``, both xywh in pixels of the file as it lies there (EXIF orientation not applied to
+annotated boxes, applied to regions). Files are written entry by entry: memory does not grow with the split, but for
+ids that were used.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from PIL import Image
+
+from diptych.export.picture_names import ending_of
+from diptych.export.rows import ExportImage, ExportRecord
+from diptych.export.values import split_name
+
+__all__ = ["Coco"]
+
+
+class Coco:
+    """Writes pictures and annotation files of every split."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], *, own_ids: bool, regions: bool) -> None:
+        self.folder, self._about = folder, about
+        self._own_ids, self._regions = own_ids, regions
+        self._splits: dict[str, _Split] = {}
+        self._used: set[int] = set()
+        self._next = 1
+
+    def add(self, record: ExportRecord) -> None:
+        """The pictures of one record; a record without one is not part of a COCO file."""
+        split = split_name(record.split)
+        for image in record.images:
+            if split not in self._splits:
+                self._splits[split] = _Split(self.folder, split, self._regions)
+            self._splits[split].add(record, image, self._id(image.extra.get("id")))
+
+    def close(self) -> dict[str, list[str]]:
+        """Split to its annotation files, relative to the export's folder."""
+        return {name: split.close(self._about) for name, split in self._splits.items()}
+
+    def _id(self, own: object) -> int:
+        if self._own_ids and isinstance(own, int) and not isinstance(own, bool) and own not in self._used:
+            number = own
+        else:
+            while self._next in self._used:
+                self._next += 1
+            number = self._next
+        self._used.add(number)
+        return number
+
+
+class _Split:
+    """One split: its pictures, and three annotation files that share images, categories and licences."""
+
+    def __init__(self, folder: Path, name: str, regions: bool) -> None:
+        self._folder, self._name = folder, name
+        self._pictures = folder / "images" / name
+        self._annotations = folder / "annotations"
+        self._pictures.mkdir(parents=True)
+        self._annotations.mkdir(exist_ok=True)
+        kinds: list[str] = ["captions", "instances", *(["regions"] if regions else [])]
+        self._images = self._spool("images")
+        self._spools = {kind: self._spool(kind) for kind in kinds}
+        self._counts: dict[str, int] = dict.fromkeys(kinds, 0)
+        self._categories: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+        self._licences: dict[str, int] = {}
+        self._first = True
+
+    def _spool(self, kind: str) -> TextIO:
+        return (self._annotations / f".{kind}-{self._name}").open("w+", encoding="utf-8")
+
+    def add(self, record: ExportRecord, image: ExportImage, number: int) -> None:
+        data = image.read()
+        file = f"{image.key}.{ending_of(data)}"
+        path = self._pictures / file
+        if not path.exists():
+            path.write_bytes(data)
+        with Image.open(io.BytesIO(data)) as opened:
+            width, height = opened.size
+        entry: dict[str, Any] = {
+            "id": number, "file_name": file, "width": width, "height": height, "record": record.id,
+            "image_key": image.key, "url": image.url, "page": record.url, "title": record.document.title,
+            "date_captured": image.fetched_at, "language": record.language,
+        }  # fmt: skip
+        if image.licence:
+            entry["license"] = self._licences.setdefault(image.licence, len(self._licences) + 1)
+            entry["licence"] = image.licence
+        entry |= {k: image.extra[k] for k in ("coco_url", "flickr_url", "date_captured") if k in image.extra}
+        self._images.write(_entry({k: v for k, v in entry.items() if v != ""}, self._first))
+        self._first = False
+        for caption in image.captions:
+            self._annotate("captions", {"image_id": number, "caption": caption})
+        self._boxes(number, image)
+        if "regions" in self._spools:
+            self._region_boxes(number, image)
+
+    def _boxes(self, number: int, image: ExportImage) -> None:
+        extra = image.extra
+        boxes = extra.get("boxes") or []
+        names, crowd = extra.get("classes") or [""] * len(boxes), extra.get("crowd") or [0] * len(boxes)
+        for box, name, many in zip(boxes, names, crowd, strict=False):
+            self._annotate("instances", self._box("instances", number, box, str(name)) | {"iscrowd": int(many)})
+
+    def _region_boxes(self, number: int, image: ExportImage) -> None:
+        stages = image.stages
+        boxes, scores = stages.get("regions_boxes"), stages.get("regions_scores") or []
+        if boxes is None:
+            return
+        names = stages.get("regions_class_names") or [str(c) for c in stages.get("regions_classes") or []]
+        attributes = stages.get("regions_attributes") or [None] * len(boxes)
+        for n, box in enumerate(boxes):
+            entry = self._box("regions", number, box, str(names[n]) if n < len(names) else "")
+            entry["iscrowd"] = 0
+            if n < len(scores):
+                entry["score"] = round(float(scores[n]), 6)
+            if n < len(attributes) and attributes[n]:
+                entry["attribute"] = str(attributes[n])
+            self._annotate("regions", entry)
+
+    def _box(self, kind: str, number: int, box: Sequence[float], name: str) -> dict[str, Any]:
+        known = self._categories[kind]
+        left, top, right, bottom = (float(v) for v in box)
+        width, height = round(right - left, 3), round(bottom - top, 3)
+        return {
+            "image_id": number, "category_id": known.setdefault(name, len(known) + 1), "segmentation": [],
+            "bbox": [round(left, 3), round(top, 3), width, height], "area": round(width * height, 3),
+        }  # fmt: skip
+
+    def _annotate(self, kind: str, entry: dict[str, Any]) -> None:
+        self._counts[kind] += 1
+        self._spools[kind].write(_entry({"id": self._counts[kind], **entry}, self._counts[kind] == 1))
+
+    def close(self, about: Mapping[str, Any]) -> list[str]:
+        files = []
+        licences = [{"id": n, "name": name, "url": ""} for name, n in self._licences.items()]
+        for kind, spool in self._spools.items():
+            if kind == "instances" and not self._counts[kind]:
+                continue
+            name = f"annotations/{kind}_{self._name}.json"
+            with (self._folder / name).open("w", encoding="utf-8") as out:
+                out.write('{"info":' + _dump(about) + ',"licenses":' + _dump(licences) + ',"images":[')
+                _copy(self._images, out)
+                out.write('\n],"annotations":[')
+                _copy(spool, out)
+                out.write("\n]")
+                if kind != "captions":
+                    categories = [
+                        {"id": n, "name": label, "supercategory": ""} for label, n in self._categories[kind].items()
+                    ]
+                    out.write(',"categories":' + _dump(categories))
+                out.write("}\n")
+            files.append(name)
+        for spool in (self._images, *self._spools.values()):
+            spool.close()
+            Path(spool.name).unlink()
+        return files
+
+
+def _copy(spool: TextIO, out: TextIO) -> None:
+    spool.seek(0)
+    while block := spool.read(1 << 20):
+        out.write(block)
+
+
+def _entry(value: Mapping[str, Any], first: bool) -> str:
+    return ("\n" if first else ",\n") + _dump(value)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

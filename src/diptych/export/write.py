@@ -1,0 +1,199 @@
+"""``write_export``: one pass over the accepted records into one format, a card, Croissant metadata, a manifest."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import pyarrow as pa
+
+from diptych.exceptions import UsageError
+from diptych.export.arrays import H5, Npz
+from diptych.export.card import Contents, card
+from diptych.export.coco import Coco
+from diptych.export.croissant import write_croissant
+from diptych.export.huggingface import HuggingFace
+from diptych.export.licences import recipe_sources
+from diptych.export.redact import Redaction, kept_columns
+from diptych.export.rows import ExportRecord, StageColumn, iter_records, splits_of, stage_columns
+from diptych.export.target import Target
+from diptych.export.values import FORMAT, split_name
+from diptych.export.webdataset import WebDataset
+from diptych.storage.exports import ExportRecord as Recorded
+from diptych.storage.exports import record_export
+from diptych.storage.log import now
+from diptych.version import Version
+
+__all__ = ["FORMATS", "ExportOptions", "ExportReport", "Format", "write_export"]
+
+Format = Literal["huggingface", "webdataset", "coco", "npz", "h5"]
+FORMATS: tuple[Format, ...] = ("huggingface", "webdataset", "coco", "npz", "h5")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is exported and how."""
+
+    format: Format = "huggingface"
+    split: str | None = None
+    stages: tuple[str, ...] = ()
+    """Stages whose columns and tensors go along."""
+    rows: Literal["records", "pairs"] = "records"
+    redact: bool = False
+    salt: str = ""
+    """Makes the ids of redacted records repeatable; empty: a random one, thrown away."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A finished export."""
+
+    place: Path
+    id: str
+    records: int
+    images: int
+    bytes: int
+    left_out: tuple[str, ...]
+    """Stage columns that a redacted export may not carry."""
+
+
+class Writer(Protocol):
+    """One format."""
+
+    def add(self, record: ExportRecord) -> None:
+        """Write one record."""
+        ...
+
+    def close(self) -> Mapping[str, list[str]]:
+        """End all files; split to its files."""
+        ...
+
+
+def write_export(
+    version: Version, to: str | Path, options: ExportOptions | None = None, *, told: Callable[[int], None] | None = None
+) -> ExportReport:
+    """Write a version's accepted records into the new folder ``to`` and note in the dataset that it was done.
+
+    ``told`` is given the number of records now and then. Raises :class:`UsageError` for a target that is not empty, an
+    unknown split or stage. Whatever stops it, nothing stands at ``to``.
+    """
+    options = options or ExportOptions()
+    _check(version, options)
+    columns = stage_columns(version, options.stages)
+    types = _types(version, columns)
+    left_out: list[str] = []
+    if options.redact:
+        texts = {c.label: _has_text(types[c.label]) for c in columns}
+        columns, left_out = kept_columns(columns, texts)
+    redaction = (
+        Redaction(options.salt.encode() if options.salt else secrets.token_bytes(32)) if options.redact else None
+    )
+    with Target(Path(to)) as target:
+        writer = _writer(target.folder, version, options, columns, types)
+        contents = Contents(format=options.format, rows=options.rows, redacted=options.redact)
+        members: set[str] = set()
+        for number, record in enumerate(iter_records(version, split=options.split, columns=columns), 1):
+            members |= {record.original, *(i.original for i in record.images)}
+            shown = redaction.record(record) if redaction is not None else record
+            writer.add(shown)
+            contents.count(shown)
+            if told is not None and number % 100 == 0:
+                told(number)
+        contents.files = {split: list(files) for split, files in sorted(writer.close().items())}
+        (target.folder / "README.md").write_text(card(version, contents), encoding="utf-8")
+        files = target.files()
+        write_croissant(target.folder, version, contents, files, columns, types)
+        sha256 = target.finish(_about(version, options, contents, left_out))
+    size = sum(f["bytes"] for f in files)
+    recorded = Recorded(
+        id=f"{now().replace(':', '').replace('-', '')}-{secrets.token_hex(4)}",
+        version=version.number,
+        created_at=now(),
+        place=str(target.path),
+        format=options.format,
+        redacted=options.redact,
+        records=contents.records,
+        images=contents.images,
+        manifest_sha256=sha256,
+    )
+    record_export(version.store, recorded, members)
+    return ExportReport(target.path, recorded.id, contents.records, contents.images, size, tuple(left_out))
+
+
+def _check(version: Version, options: ExportOptions) -> None:
+    if options.format not in FORMATS:
+        raise UsageError(f"--format {options.format}: known are {', '.join(FORMATS)}")
+    known = sorted(set(splits_of(version).values()))
+    if options.split is not None and options.split not in known:
+        raise UsageError(f"--split {options.split}: version {version.number} has {', '.join(known) or 'no splits'}")
+    if options.salt and not options.redact:
+        raise UsageError("--salt belongs to --redact")
+
+
+def _writer(
+    folder: Path,
+    version: Version,
+    options: ExportOptions,
+    columns: Sequence[StageColumn],
+    types: dict[str, pa.DataType],
+) -> Writer:
+    if options.format == "huggingface":
+        return HuggingFace(folder, options.rows, columns, types)
+    if options.format == "webdataset":
+        return WebDataset(folder, options.rows)
+    if options.format == "npz":
+        return Npz(folder, columns)
+    if options.format == "h5":
+        return H5(folder, columns)
+    kinds = {s.get("kind") for s in recipe_sources(version.manifest.recipe).values()}
+    own = kinds == {"coco"}
+    about = {"description": f"{version.manifest.dataset} version {version.number}", "version": str(version.number)}
+    regions = any(c.stage == "regions" for c in columns)
+    return Coco(folder, about, own_ids=own and not options.redact, regions=regions)
+
+
+def _types(version: Version, columns: Sequence[StageColumn]) -> dict[str, pa.DataType]:
+    """Arrow types by label; tensors are nested lists of float32 (or their own kind of numbers)."""
+    found: dict[str, pa.DataType] = {}
+    for column in columns:
+        entry = version.manifest.stage(column.stage)
+        if column.row_shape is None:
+            found[column.label] = entry.arrow_schema().field(column.name).type
+            continue
+        dtype = entry.tensors[column.name].dtype
+        kind: pa.DataType = pa.float32() if dtype == "float16" else cast(Any, pa.from_numpy_dtype(dtype))
+        for _ in column.row_shape:
+            kind = pa.list_(kind)
+        found[column.label] = kind
+    return found
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _has_text(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(_has_text(field.type) for field in kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+
+
+def _about(version: Version, options: ExportOptions, contents: Contents, left_out: Sequence[str]) -> dict[str, Any]:
+    manifest = version.manifest
+    settings = asdict(options) | {"salt": "given" if options.salt else "random, not kept" if options.redact else ""}
+    return {
+        "export": FORMAT,
+        "dataset": manifest.dataset,
+        "version": manifest.version,
+        "input_digest": manifest.input_digest,
+        "exact_digest": manifest.exact_digest,
+        "floats_digest": manifest.floats_digest,
+        "options": settings,
+        "records": contents.records,
+        "images": contents.images,
+        "splits": {split_name(s): n for s, n in sorted(Counter(contents.splits).items())},
+        "licences": dict(sorted(contents.licences.items())),
+        "left_out": list(left_out),
+    }

@@ -1,0 +1,219 @@
+"""Exports are read by the tools they are for, and come back as the same records through our own sources."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_version import SmallVersion
+
+from diptych.export import ExportOptions, write_export
+from diptych.export.rows import ExportRecord, iter_records
+from diptych.records import Document
+from diptych.sources.crawl import crawl
+from diptych.sources.registry import open_source
+from diptych.storage.snapshot import cut_snapshot
+from diptych.storage.store import open_store
+
+Options = ExportOptions
+
+
+@pytest.fixture(scope="session")
+def truth(made: SmallVersion) -> dict[str, ExportRecord]:
+    return {record.id: record for record in iter_records(made.version)}
+
+
+def imported(kind: str, folder: Path, root: Path, **settings: Any) -> dict[str, dict[str, Any]]:
+    """What our source reads from an export: rows of a snapshot by source id, with their documents."""
+    store = open_store(root, "again")
+    source = open_source({"kind": kind, "name": "s", **settings}, folder)
+    crawl(store, [source])
+    found = {}
+    for row in cut_snapshot(store, [source]).iter_rows():
+        content = row["content"]
+        found[row["source_id"]] = row | {"document": Document.from_bytes(store.blobs.get(content)) if content else None}
+    return found
+
+
+def check_records(found: dict[str, dict[str, Any]], truth: dict[str, ExportRecord]) -> None:
+    assert found.keys() == truth.keys()
+    for key, record in truth.items():
+        row = found[key]
+        assert row["document"].title == record.document.title and row["document"].text == record.document.text
+        assert (
+            row["document"].summary == record.document.summary
+            and row["document"].keyphrases == record.document.keyphrases
+        )
+        assert row["document"].language == record.language and (row["split"] or "") == record.split
+        assert [i["key"] for i in row["images"]] == [i.key for i in record.images]
+        assert [i["caption"] for i in row["images"]] == ["\n".join(i.captions) for i in record.images]
+        assert [json.loads(i["extra"] or "{}") for i in row["images"]] == [dict(i.extra) for i in record.images]
+
+
+def test_what_is_exported(truth: dict[str, ExportRecord]) -> None:
+    titles = Counter(record.document.title for record in truth.values())
+    assert titles == Counter([f"Title {n}" for n in range(6)] + ["Alone", "<b>`T`</b> | x", "T"]), (
+        "a refused one is not"
+    )
+    pictures = {r.document.title: len(r.images) for r in truth.values()}
+    assert pictures["Title 0"] == 2 and pictures["Alone"] == 0 and pictures["T"] == 0
+    assert {i.licence for r in truth.values() for i in r.images} == {"CC BY 4.0", ""}
+
+
+def test_hugging_face_reads_records_and_they_come_back(
+    made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    folder = tmp_path / "out"
+    report = write_export(made.version, folder, Options(stages=("regions", "backbone", "ocr")))
+    assert report.records == len(truth) == 9 and report.images == sum(len(r.images) for r in truth.values())
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(part) for name, part in loaded.items()} == {"train": 7, "validation": 1, "test": 1}  # type: ignore[union-attr]
+    streamed = datasets.load_dataset(str(folder), streaming=True)
+    for part in (loaded, streamed):
+        row = next(iter(part["test"]))  # type: ignore[index]
+        record = truth[row["id"]]
+        assert row["title"] == "Title 5" and [i.size for i in row["images"]] == [(120, 90), (40, 30)]
+        assert row["image_captions"] == [["Caption one of 5.", "Caption two."], []]
+        assert row["image_licence"] == ["CC BY 4.0", ""] and row["image_key"] == [i.key for i in record.images]
+        assert row["regions_boxes"][0] == [[5.0, 5.0, 50.0, 60.0], [60.0, 20.0, 110.0, 80.0]]
+        assert row["ocr_lines"][0][0]["text"] == "FRESH <COFFEE>" and len(row["backbone_pooled"][0]) == 8
+    check_records(imported("parquet", folder, tmp_path / "root", path="records"), truth)
+
+
+def test_pairs_have_one_row_a_picture(made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path) -> None:
+    import datasets
+
+    write_export(made.version, tmp_path / "out", Options(rows="pairs", split="train", stages=("clean_text",)))
+    rows = list(datasets.load_dataset(str(tmp_path / "out"), split="train", streaming=True))
+    expected = sorted(i.key for r in truth.values() if r.split == "train" for i in r.images)
+    assert sorted(row["image_key"] for row in rows) == expected
+    assert {row["caption"] for row in rows} >= {"Caption one of 0. Caption two."} and rows[0]["clean_text_characters"]
+
+
+def test_webdataset_reads_shards_and_they_come_back(
+    made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path
+) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    folder = tmp_path / "out"
+    write_export(made.version, folder, Options("webdataset", stages=("backbone", "regions")))
+    shards = sorted(str(p) for p in folder.glob("*.tar"))
+    assert [Path(s).name for s in shards] == ["test-000000.tar", "train-000000.tar", "validation-000000.tar"]
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
+    assert {s["__key__"] for s in samples} == truth.keys()
+    sample = next(s for s in samples if s["json"]["title"] == "Title 5")
+    assert sample["0.jpg"].size == (120, 90) and sample["1.png"].size == (40, 30)
+    assert sample["0.backbone_pooled.npy"].shape == (8,) and sample["json"]["images"][0]["licence"] == "CC BY 4.0"
+    check_records(imported("webdataset", folder, tmp_path / "root", path="."), truth)
+    write_export(made.version, tmp_path / "pairs", Options("webdataset", rows="pairs", split="test"))
+    pairs = webdataset.WebDataset(str(tmp_path / "pairs" / "test-000000.tar"), shardshuffle=False).decode()
+    assert [set(s) - {"__key__", "__url__", "__local_path__"} for s in pairs] == [
+        {"jpg", "json", "txt"},
+        {"png", "json", "txt"},
+    ]
+
+
+def test_pycocotools_reads_captions_boxes_and_regions(
+    made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    folder = tmp_path / "out"
+    write_export(made.version, folder, Options("coco", stages=("regions",)))
+    captions = coco.COCO(str(folder / "annotations" / "captions_test.json"))
+    (first,) = [i for i in captions.loadImgs(captions.getImgIds()) if i["file_name"].endswith(".jpg")]
+    assert [a["caption"] for a in captions.loadAnns(captions.getAnnIds(first["id"]))] == [
+        "Caption one of 5.",
+        "Caption two.",
+    ]
+    licences = {entry["id"]: entry["name"] for entry in captions.dataset["licenses"]}
+    assert licences[first["license"]] == "CC BY 4.0" and first["record"] in truth
+    with Image.open(folder / "images" / "test" / first["file_name"]) as image:
+        assert image.size == (first["width"], first["height"]) == (120, 90)
+    instances = coco.COCO(str(folder / "annotations" / "instances_test.json"))
+    boxes = {
+        instances.loadCats(a["category_id"])[0]["name"]: (a["bbox"], a["iscrowd"])
+        for a in instances.loadAnns(instances.getAnnIds(first["id"], iscrowd=None))
+    }
+    assert boxes == {"cat": ([1.0, 2.0, 29.0, 38.0], 0), "dog": ([5.0, 5.0, 5.0, 5.0], 1)}
+    regions = coco.COCO(str(folder / "annotations" / "regions_test.json"))
+    assert [a["bbox"] for a in regions.loadAnns(regions.getAnnIds(first["id"]))][0] == [5.0, 5.0, 45.0, 55.0]
+    found = imported(
+        "coco", folder, tmp_path / "root", images="images/train", split="train",
+        captions="annotations/captions_train.json", instances="annotations/instances_train.json",
+    )  # fmt: skip
+    expected = {i.key: i for r in truth.values() if r.split == "train" for i in r.images}
+    assert {row["images"][0]["key"] for row in found.values()} == expected.keys()
+    for row in found.values():
+        image = expected[row["images"][0]["key"]]
+        assert row["images"][0]["caption"] == "\n".join(image.captions) and row["split"] == "train"
+        if image.extra.get("boxes"):
+            assert json.loads(row["images"][0]["extra"])["boxes"] == [[1.0, 2.0, 30.0, 40.0], [5.0, 5.0, 10.0, 10.0]]
+
+
+def test_croissant_is_valid_and_iterates_offline(
+    made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path
+) -> None:
+    croissant = pytest.importorskip("mlcroissant")
+    folder = tmp_path / "out"
+    write_export(made.version, folder, Options(stages=("clean_text", "regions", "ocr")))
+    dataset = croissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert not dataset.metadata.issues.errors
+    rows = list(dataset.records("records"))
+    assert len(rows) == len(truth)
+    titles = {row["records/title"].decode() for row in rows}
+    assert titles == {r.document.title for r in truth.values()}
+    (five,) = [row for row in rows if row["records/title"] == b"Title 5"]
+    assert [i.size for i in five["records/images"]] == [(120, 90), (40, 30)]
+    assert five["records/image_captions"] == [[b"Caption one of 5.", b"Caption two."], []]
+    assert five["records/regions_boxes"][0][0] == [5.0, 5.0, 50.0, 60.0]
+    for file in json.loads((folder / "croissant.json").read_text())["distribution"][:-1]:
+        assert file["sha256"] == hashlib.sha256((folder / file["contentUrl"]).read_bytes()).hexdigest()
+    for kind in ("webdataset", "coco"):
+        write_export(made.version, tmp_path / kind, Options(kind))  # type: ignore[arg-type]
+        assert not croissant.Dataset(jsonld=str(tmp_path / kind / "croissant.json")).metadata.issues.errors
+
+
+def test_features_as_npz_and_h5(made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    stages = ("regions", "backbone")
+    write_export(made.version, tmp_path / "npz", Options("npz", stages=stages))
+    write_export(made.version, tmp_path / "h5", Options("h5", stages=stages))
+    keys = {i.key for r in truth.values() if r.split == "train" for i in r.images}
+    assert {p.stem for p in (tmp_path / "npz" / "regions" / "train").iterdir()} == keys
+    with h5py.File(tmp_path / "h5" / "train.h5") as file:
+        index = json.loads((tmp_path / "h5" / "train_index.json").read_text())
+        assert {k.decode() for k in file["image_ids"][:]} == keys == index.keys()
+        for key, row in index.items():
+            with np.load(tmp_path / "npz" / "regions" / "train" / f"{key}.npz", allow_pickle=False) as one:
+                start, end = file["pos_boxes"][row]
+                np.testing.assert_array_equal(file["image_bb"][start:end], one["bbox"])
+                assert one["num_bbox"] == 2 and one["bbox"].dtype == np.float32
+            with np.load(tmp_path / "npz" / "backbone" / "train" / f"{key}.npz", allow_pickle=False) as one:
+                np.testing.assert_array_equal(file["backbone/pooled"][row], one["pooled"])
+
+
+def test_equal_content_gives_equal_bytes(made: SmallVersion, tmp_path: Path) -> None:
+    for options in (Options(), Options("webdataset"), Options("coco"), Options("npz", stages=("backbone",))):
+        places = [tmp_path / f"{options.format}{n}" for n in range(2)]
+        for place in places:
+            write_export(made.version, place, options)
+        names = [sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()) for place in places]
+        assert names[0] == names[1]
+        assert all((places[0] / name).read_bytes() == (places[1] / name).read_bytes() for name in names[0])
+
+
+def test_pictures_are_the_fetched_bytes(made: SmallVersion, truth: dict[str, ExportRecord], tmp_path: Path) -> None:
+    write_export(made.version, tmp_path / "out", Options("coco", split="test"))
+    found = {hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / "out" / "images" / "test").iterdir()}
+    assert found == {i.original for r in truth.values() if r.split == "test" for i in r.images}
+    assert all(Image.open(io.BytesIO(i.read())).size for r in truth.values() for i in r.images)

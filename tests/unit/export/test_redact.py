@@ -1,0 +1,130 @@
+"""Redacted exports: no address, handle, guessable id or picture metadata anywhere in them; pixels stay as they were."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from export_world import ADDRESS, HANDLE, MAIL
+from PIL import Image
+from small_version import SmallVersion, picture
+
+from diptych.exceptions import UsageError
+from diptych.export import ExportOptions, write_export
+from diptych.export.redact import redact_text
+from diptych.export.rows import iter_records
+from diptych.export.strip import strip_metadata
+from diptych.imaging import ImageRefused, decode
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "forget"))
+from store_search import search
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ask @jane_doe, now", "ask @USER, now"),
+        ("问 @张三 和 ＠李四。", "问 @USER 和 @USER。"),
+        ("see https://t.co/Ab1?x=2 and www.x.org/a.", "see HTTPURL and HTTPURL"),
+        ("see t.co/Ab1 there", "see HTTPURL there"),
+        ("见http://x.cn/你。好", "见HTTPURL。好"),
+        ("mail jane.doe+x@mail.example.org!", "mail EMAIL!"),
+        ("8 @ 5 o'clock, a.b/c and e.g. this", "8 @ 5 o'clock, a.b/c and e.g. this"),
+        ("RT @a: @b", "RT @USER: @USER"),
+    ],
+)
+def test_texts(text: str, expected: str) -> None:
+    assert redact_text(text) == expected
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "webdataset", "coco"])
+def test_nothing_of_it_is_found(made: SmallVersion, tmp_path: Path, kind: str) -> None:
+    options = ExportOptions(kind, stages=("regions", "ocr"), redact=True)  # type: ignore[arg-type]
+    open_names = {"handle": HANDLE, "address": ADDRESS, "mail": MAIL, "host": "x.example", "author": "Jane Doe"}
+    open_names |= {"exif": "SECRET-EXIF", "text chunk": "SECRET-TEXT", "page": "example.org/r0"}
+    needles = {name: text.encode() for name, text in open_names.items()}
+    records = list(iter_records(made.version))
+    needles |= {f"id {n}": r.original.encode() for n, r in enumerate(records)}
+    needles |= {f"key {n}": i.original.encode() for n, i in enumerate(i for r in records for i in r.images)}
+    write_export(made.version, tmp_path / "plain", ExportOptions(kind))  # type: ignore[arg-type]
+    assert {"handle", "author"} & search(tmp_path / "plain", needles).keys() and "id 0" in search(
+        tmp_path / "plain", needles
+    )
+    report = write_export(made.version, tmp_path / "out", options)
+    assert search(tmp_path / "out", needles) == {}
+    assert report.records == len(records) and report.images == sum(len(r.images) for r in records)
+    assert "ocr_lines" in report.left_out and "regions_classes" in report.left_out
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["left_out"] == list(report.left_out)
+
+
+def test_ids_are_repeatable_with_a_salt_alone(made: SmallVersion, tmp_path: Path) -> None:
+    def ids(name: str, salt: str) -> list[str]:
+        write_export(made.version, tmp_path / name, ExportOptions("webdataset", split="train", redact=True, salt=salt))
+        with tarfile.open(tmp_path / name / "train-000000.tar") as tar:
+            return sorted({member.name.partition(".")[0] for member in tar})
+
+    first = ids("a", "pepper")
+    assert first == ids("b", "pepper") and first != ids("c", "other") and ids("d", "") != ids("e", "")
+    assert not {r.original for r in iter_records(made.version)} & set(first)
+    assert "pepper" not in (tmp_path / "a" / "export.json").read_text()
+    with pytest.raises(UsageError, match="--redact"):
+        write_export(made.version, tmp_path / "f", ExportOptions(salt="x"))
+
+
+def encoded(kind: str, orientation: int, **more: object) -> bytes:
+    rng = np.random.default_rng(7)
+    image = Image.fromarray(rng.integers(0, 255, (9, 16, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x013B] = orientation, "SECRET"
+    sink = io.BytesIO()
+    image.save(sink, kind, exif=exif, **more)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("JPEG", {"comment": b"SECRET", "quality": 80}),
+        ("JPEG", {"progressive": True, "comment": b"SECRET", "icc_profile": b"ICC-DATA" * 9}),
+        ("PNG", {"icc_profile": b"ICC-DATA" * 9}),
+        ("WEBP", {"lossless": True, "xmp": b"SECRET"}),
+        ("TIFF", {}),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_pixels_stay_bit_for_bit(kind: str, more: dict[str, object], orientation: int) -> None:
+    data = encoded(kind, orientation, **more)
+    assert b"SECRET" in data
+    found = strip_metadata(data)
+    assert b"SECRET" not in found
+    assert np.array_equal(np.asarray(decode(data)), np.asarray(decode(found))), "upright pixels are the same"
+    assert strip_metadata(found) == found
+    if "icc_profile" in more and kind == "JPEG":
+        assert b"ICC-DATA" in found, "a colour profile says how pixels are meant"
+
+
+def test_gif_and_damaged_pictures() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    sink = io.BytesIO()
+    frames[0].save(sink, "GIF", save_all=True, append_images=frames[1:], comment=b"SECRET", loop=0)
+    found = strip_metadata(sink.getvalue())
+    assert (
+        b"SECRET" not in found and getattr(Image.open(io.BytesIO(found)), "n_frames", 0) == 2 and b"NETSCAPE" in found
+    )
+    whole = picture(3)
+    assert strip_metadata(whole + b"SECRET after the end").endswith(b"\xff\xd9")
+    chance = random.Random(3)
+    for _ in range(200):  # whatever is damaged: a picture without metadata, or an error made on purpose
+        torn = bytearray(encoded("JPEG", 1, comment=b"SECRET"))
+        for _ in range(3):
+            torn[chance.randrange(2, len(torn))] = chance.randrange(256)
+        try:
+            strip_metadata(bytes(torn[: chance.randrange(20, len(torn))]))
+        except ImageRefused:
+            continue
