@@ -1,6 +1,6 @@
 """Images a second: the crawler beside img2dataset, on one machine, one local server and the same pictures, in one run.
 
-``python benchmarks/crawl.py --img2dataset VENV/bin/python [--images 4000] [--rounds 2] [--memory]``
+``python benchmarks/crawl.py --img2dataset VENV/bin/python [--images 6000] [--rounds 2] [--memory]``
 
 It needs nginx (Debian: ``apt-get install nginx-light``), which is asked through the loopback interface and takes well
 under a tenth of the processor, and img2dataset in an environment of its own:
@@ -9,8 +9,13 @@ under a tenth of the processor, and img2dataset in an environment of its own:
 Here a figure is images / (seconds of ``diptych crawl`` for all images - seconds for one): interpreters' start does not
 count, everything else does: robots.txt, SHA-256, exact duplicates, a record and a document for each row, the log, the
 flush to the disk. There it is what img2dataset says of itself ("total ... images per sec", its start not counted), with
-its SHA-256 and tar files. The best of the rounds is taken for each. With ``--memory`` instead: the most memory that
-2,000 and 50,000 images take.
+its SHA-256 and tar files. The best of the rounds is taken for each.
+
+Beside each rate stands the processor time of an image (user and system, all processes of the tool, its start taken off,
+and nginx's share): what bounds a rate on a machine that has nothing else to do, and the figure to compare on one that
+has. The machine's limits are measured in the same run: ``bare_requests.py`` (fetch, SHA-256, write and nothing else)
+and the rate at which one core decodes and hashes. With ``--memory`` instead: the most memory that 2,000 and 50,000
+images take.
 """
 
 from __future__ import annotations
@@ -26,8 +31,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +64,8 @@ THEIRS = {
         "--disable_all_reencoding=True",
     ],
 }
+OURS, WITH_HASHES = "diptych", "diptych with perceptual hashes"
+BARE = "requests alone: fetch, SHA-256, write"
 ENOUGH = 128
 """Pixels a side that a perceptual hash needs; the decoder may scale down to no less."""
 
@@ -79,9 +87,24 @@ def pictures(folder: Path, count: int, width: int = 640, height: int = 480) -> f
     return float(np.mean([len(scene) for scene in scenes]))
 
 
+@dataclass(frozen=True)
+class Server:
+    """nginx while it runs."""
+
+    url: str
+    workers: tuple[int, ...]
+
+    def cpu(self) -> float:
+        """Processor seconds of its workers so far."""
+        ticks = 0
+        for pid in self.workers:
+            ticks += sum(int(n) for n in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def served(place: Path) -> Iterator[str]:
-    """nginx over ``place``/www; yields its address."""
+def served(place: Path) -> Iterator[Server]:
+    """nginx over ``place``/www."""
     nginx = shutil.which("nginx", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
     if nginx is None:
         sys.exit("this benchmark needs nginx: apt-get install nginx-light")
@@ -93,7 +116,8 @@ def served(place: Path) -> Iterator[str]:
     server = subprocess.Popen([nginx, "-c", str(place / "nginx.conf"), "-p", str(place)], stderr=subprocess.DEVNULL)
     try:
         time.sleep(1)
-        yield f"http://127.0.0.1:{port}"
+        workers = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        yield Server(f"http://127.0.0.1:{port}", tuple(int(pid) for pid in workers))
     finally:
         server.terminate()
         server.wait()
@@ -109,15 +133,28 @@ def lists(place: Path, url: str, count: int) -> Path:
     return recipe
 
 
-def timed(command: list[str]) -> tuple[float, str]:
-    """Seconds and output of a command that must succeed."""
+@dataclass(frozen=True)
+class Run:
+    """A command that succeeded: its seconds, processor seconds with its children and the server's share, output."""
+
+    seconds: float
+    cpu: float
+    output: str
+
+
+def timed(command: list[str], server: Server) -> Run:
+    """Run a command that must succeed."""
     os.sync()  # what earlier runs wrote is not this one's to wait for
-    start = time.perf_counter()
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    served_before, start = server.cpu(), time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
-    if run.returncode:
-        sys.exit(f"{' '.join(command)}\n{run.stdout[-2000:]}")
-    return seconds, run.stdout
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}\n{output[-2000:]}")
+    return Run(seconds, used.ru_utime + used.ru_stime + server.cpu() - served_before, output)
 
 
 def our_command(recipe: Path, root: Path) -> list[str]:
@@ -147,13 +184,14 @@ def hashed(folder: Path, count: int) -> float:
         return time.perf_counter() - start
 
 
-def decoding(folder: Path) -> float:
-    """JPEGs a second that one core decodes whole: what bounds every tool that looks at pictures."""
+def a_core(folder: Path, work: Callable[[bytes], object]) -> float:
+    """How many of the pictures one core does a second (of its own time)."""
     data = [path.read_bytes() for path in sorted(folder.iterdir())[:200]]
-    start = time.perf_counter()
+    work(data[0])
+    start = time.process_time()
     for item in data:
-        decode(item)
-    return len(data) / (time.perf_counter() - start)
+        work(item)
+    return len(data) / (time.process_time() - start)
 
 
 def tree_memory(pid: int) -> float:
@@ -192,47 +230,68 @@ def peak(command: list[str]) -> tuple[float, float]:
 def memory(place: Path) -> None:
     """Peak memory at 2,000 and 50,000 small pictures."""
     pictures(place / "www" / "p", 50_000, 160, 120)
-    with served(place) as url:
+    with served(place) as server:
         for count in (2000, 50_000):
-            most, seconds = peak(our_command(lists(place, url, count), place / f"root{count}"))
+            most, seconds = peak(our_command(lists(place, server.url, count), place / f"root{count}"))
             print(f"{count:>6} images: at most {most:.0f} MB (all processes), {seconds:.1f} s", flush=True)
 
 
 def speed(place: Path, python: str, count: int, rounds: int) -> None:
     """The table."""
-    size = pictures(place / "www" / "p", count)
-    core = decoding(place / "www" / "p")
-    print(f"{count} JPEGs of {size / 1000:.0f} kB, 640x480; one core decodes {core:.0f}/s of them whole", flush=True)
-    best: dict[str, float] = {}
+    www = place / "www" / "p"
+    size = pictures(www, count)
+    whole, scaled = a_core(www, decode), a_core(www, lambda data: decode(data, at_least=ENOUGH))
+    hashing = a_core(www, lambda data: phash(decode(data, at_least=ENOUGH)))
+    print(
+        f"{count} JPEGs of {size / 1000:.0f} kB, 640x480. One core decodes {whole:.0f}/s of them whole, {scaled:.0f}/s"
+    )
+    print(
+        f"scaled down, and decodes and hashes {hashing:.0f}/s: {1000 / hashing:.2f} ms of processor an image",
+        flush=True,
+    )
+    rates: dict[str, float] = {}
+    costs: dict[str, float] = {}
 
-    def note(name: str, rate: float) -> None:
-        best[name] = max(best.get(name, 0.0), rate)
-        print(f"  {name}: {rate:.0f} images/s", flush=True)
+    def note(name: str, rate: float, cpu: float) -> None:
+        rates[name] = max(rates.get(name, 0.0), rate)
+        costs[name] = min(costs.get(name, 1e9), 1000 * cpu / count)
+        print(f"  {name}: {rate:.0f} images/s, {1000 * cpu / count:.2f} ms of processor an image", flush=True)
 
-    with served(place) as url:
-        all_of_them, one = lists(place, url, count), lists(place, url, 1)
+    with served(place) as server:
+        all_of_them, one = lists(place, server.url, count), lists(place, server.url, 1)
         for number in range(rounds):
             root = place / f"root-{number}"
-            start = timed(our_command(one, place / f"one-{number}"))[0]
-            seconds = timed(our_command(all_of_them, root))[0] - start
-            note("diptych", count / seconds)
-            note("diptych with perceptual hashes", count / (seconds + hashed(root / "bench" / "raw" / "blobs", count)))
-            if python:
-                for name, options in THEIRS.items():
-                    said = timed(their_command(python, place, count, options))[1]
-                    rates = re.findall(r"^total .*success: 1.000.*images per sec: (\d+) - count: (\d+)", said, re.M)
-                    assert rates and int(rates[-1][1]) == count, said[-2000:]
-                    note(f"img2dataset, {name}", float(rates[-1][0]))
+            begun = timed(our_command(one, place / f"one-{number}"), server)
+            run = timed(our_command(all_of_them, root), server)
+            seconds, cpu = run.seconds - begun.seconds, run.cpu - begun.cpu
+            note(OURS, count / seconds, cpu)
+            more = hashed(root / "bench" / "raw" / "blobs", count)
+            note(WITH_HASHES, count / (seconds + more), cpu + count / hashing)
+            bare = [sys.executable, str(Path(__file__).parent / "bare_requests.py"), str(place / f"{count}.txt")]
+            begun = timed([*bare[:2], str(place / "1.txt"), tempfile.mkdtemp(dir=place)], server)
+            run = timed([*bare, tempfile.mkdtemp(dir=place)], server)
+            note(BARE, float(run.output.split()[-2]), run.cpu - begun.cpu)
+            for name, options in THEIRS.items() if python else ():
+                begun = timed(their_command(python, place, 1, options), server)
+                run = timed(their_command(python, place, count, options), server)
+                found = re.findall(r"^total .*success: 1.000.*images per sec: (\d+) - count: (\d+)", run.output, re.M)
+                assert found and int(found[-1][1]) == count, run.output[-2000:]
+                note(f"img2dataset, {name}", float(found[-1][0]), run.cpu - begun.cpu)
+    print(f"to the limit of requests ({BARE}): {rates[OURS] / rates[BARE]:.0%} of its images/s, ", end="")
+    print(f"{costs[OURS] / costs[BARE]:.0%} of its processor time")
     for name in THEIRS if python else ():
-        theirs = best[f"img2dataset, {name}"]
-        with_hash = best["diptych with perceptual hashes"] / theirs
-        print(f"to img2dataset, {name}: {best['diptych'] / theirs:.2f} x; with perceptual hashes {with_hash:.2f} x")
+        theirs, cost = rates[f"img2dataset, {name}"], costs[f"img2dataset, {name}"]
+        print(
+            f"to img2dataset, {name}: {rates[OURS] / theirs:.2f} x, with hashes {rates[WITH_HASHES] / theirs:.2f} x; ",
+            end="",
+        )
+        print(f"by processor time {cost / costs[OURS]:.2f} x, with hashes {cost / costs[WITH_HASHES]:.2f} x")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--img2dataset", default="", help="the python of an environment that has it")
-    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
     given = parser.parse_args()

@@ -15,6 +15,8 @@ from diptych.naming import digest_bytes
 
 __all__ = ["Document", "Found", "Picture", "clean_surrogates"]
 
+_ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
 
 def clean_surrogates(text: str) -> str:
     """``text`` with lone surrogates and NUL replaced by U+FFFD."""
@@ -62,7 +64,7 @@ class Document:
     def to_bytes(self) -> bytes:
         """Canonical JSON: the blob a snapshot names; its SHA-256 is the record's content hash."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        return _ENCODE(values).encode()
 
     def digest(self) -> str:
         """The content hash."""

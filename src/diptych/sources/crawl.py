@@ -40,6 +40,7 @@ __all__ = ["Progress", "crawl"]
 _PICTURES_WAITING = 512
 _THREADS = 32
 _EVERY = 1.0
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -215,14 +216,13 @@ class _Crawl:
             hands=hands,
         )
         for found in source.crawl(fetcher):
-            if record_id(source.name, found.source_id) in self.forgotten:
-                continue
-            if self.forgotten.address(source.name, found.url):
+            record = record_id(source.name, found.source_id)
+            if record in self.forgotten or self.forgotten.address(source.name, found.url):
                 continue
             if isinstance(found, Missed):
-                self._document(source, found, "", "", None)
+                self._document(source, record, found, "", "", None)
             else:
-                self._found(source, fetcher, found)
+                self._found(source, record, fetcher, found)
             self._tell(source.name)
         while self._waiting:
             self._raise_error()
@@ -231,13 +231,11 @@ class _Crawl:
         self._raise_error()
         self.journal.write(Mark(self.journal.crawl, "source", source.name, time.time()))
 
-    def _found(self, source: Source, fetcher: Fetcher, found: Found) -> None:
+    def _found(self, source: Source, record: str, fetcher: Fetcher, found: Found) -> None:
         content = self.store.blobs.put(found.document.to_bytes())
         pictures = [p for p in found.pictures if not self.forgotten.address(source.name, p.url)]
-        images = json.dumps(
-            [[p.url, p.caption, p.alt, p.extra] for p in pictures], ensure_ascii=False, separators=(",", ":")
-        )
-        self._document(source, found, content, images if pictures else "", found)
+        images = _ENCODE([[p.url, p.caption, p.alt, p.extra] for p in pictures]) if pictures else ""
+        self._document(source, record, found, content, images, found)
         for picture in pictures:
             while not self._places.acquire(timeout=0.5):
                 self._raise_error()
@@ -251,9 +249,10 @@ class _Crawl:
             self._waiting -= 1
         self._places.release()
 
-    def _document(self, source: Source, found: Found | Missed, content: str, images: str, read: Found | None) -> None:
+    def _document(
+        self, source: Source, record: str, found: Found | Missed, content: str, images: str, read: Found | None
+    ) -> None:
         """Write a document row, unless this crawl wrote the same one before it was killed."""
-        record = record_id(source.name, found.source_id)
         before = self.journal.index.record(record)
         missed = found if isinstance(found, Missed) else None
         if missed and not (source.complete or missed.outcome == "left" or self._asked(missed.url)):

@@ -219,7 +219,8 @@ class Fetcher:
     # --- on the way --------------------------------------------------------------------------------------
 
     def _enqueue(self, task: _Task, after: float = 0.0) -> None:
-        self._lanes.submit(self._lane(task.current), partial(self._step, task), after)
+        quick = self._hands is not None and self._hands.ready and not task.current.startswith("file:")
+        self._lanes.submit(self._lane(task.current), partial(self._step, task), after, quick)
 
     def _lane(self, url: str) -> Lane:
         settings = self._transport.settings if self._transport is not None else None
@@ -227,10 +228,15 @@ class Fetcher:
             return self._lanes.lane("file:", 8)
         return self._lanes.lane(host_of(url), settings.per_host, settings.delay)
 
-    def _step(self, task: _Task) -> bool:
-        """One request of a task; ends it, or queues its next step. True when another process has the request."""
+    def _step(self, task: _Task, quick: bool) -> bool | None:
+        """One request of a task; ends it, or queues its next step. True when another process has the request.
+
+        ``quick`` permits nothing that waits for a server or reads a file: None when it would have to.
+        """
         task.started = time.time()
         if task.current.startswith("file:"):
+            if quick:
+                return None
             self._look_at_file(task)
             return False
         if self._transport is None:
@@ -250,6 +256,8 @@ class Fetcher:
 
         if self._hands is not None and self._hands.take(request, then):
             return True
+        if quick:
+            return None
         reply = ask(request, self._transport, self.store.blobs, self._forgotten)
         self._replied(task, reply, lane, settings)
         return False

@@ -26,6 +26,7 @@ from diptych.storage.snapshot import Forgotten
 __all__ = ["Incoming", "Orders", "main", "send"]
 
 _SIZES = struct.Struct("!II")
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _DEFAULTS = {f.name: f.default for f in fields(Reply)}
 
 
@@ -61,7 +62,7 @@ class Orders:
 
 def send(to: socket.socket, head: Mapping[str, object], body: bytes = b"") -> None:
     """One message, whole; callers on several threads take turns."""
-    data = json.dumps(head, separators=(",", ":")).encode()
+    data = _ENCODE(head).encode()
     to.sendall(_SIZES.pack(len(data), len(body)) + data + body)
 
 

@@ -27,7 +27,10 @@ __all__ = ["Hands", "usual_count"]
 
 _BUSY = 150.0
 """Requests a second from which on one process is taken to be the limit."""
-_LOOK_AFTER = 2.0
+_ENOUGH = 200
+"""Requests that must have come as fast: a short crawl ends before its hands are there."""
+_LOOK_AFTER, _LOOK_ANEW = 0.5, 2.0
+"""Seconds that are looked at, at least and at most."""
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from diptych.sources.hand import main; main(int(sys.argv[2]))"
 _LOST = Reply("failed_transient", "worker_lost", "a worker process ended before its answer came")
 
@@ -97,6 +100,11 @@ class Hands:
         self._since = time.monotonic()
         self._closed = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether a process is there to take requests."""
+        return any(hand.ready for hand in self._hands)
+
     def take(self, request: Request, then: Then) -> bool:
         """Hand a request over, ``then`` is called with its reply in another thread; False when no hand is there."""
         if self._most < 2:
@@ -120,11 +128,12 @@ class Hands:
         """Start the processes when requests come faster than one process can do them."""
         with self._lock:
             self._asked += 1
-            now = time.monotonic()
-            if now - self._since < _LOOK_AFTER or self._hands or self._closed:
+            seconds = time.monotonic() - self._since
+            if self._hands or self._closed or seconds < _LOOK_AFTER:
                 return
-            rate, self._asked, self._since = self._asked / (now - self._since), 0, now
-            if rate < self._busy:
+            if self._asked < max(_ENOUGH, self._busy * seconds):
+                if seconds >= _LOOK_ANEW:
+                    self._asked, self._since = 0, time.monotonic()
                 return
             self._hands = [_Hand(self._orders) for _ in range(self._most)]
             for hand in self._hands:

@@ -19,6 +19,7 @@ class Spool:
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("CREATE TABLE items (key, number INTEGER, value, PRIMARY KEY (key, number)) WITHOUT ROWID")
         self._count = 0
+        self._counted = False
 
     def __enter__(self) -> Spool:
         return self
@@ -39,6 +40,16 @@ class Spool:
             )
         self._db.execute("COMMIT")
         return self._count - before
+
+    def times(self, key: str) -> int:
+        """How often this was asked of the key, this time included."""
+        if not self._counted:
+            self._db.execute("CREATE TABLE asked (key PRIMARY KEY, times INTEGER) WITHOUT ROWID")
+            self._db.execute("BEGIN")  # never committed, as nobody else reads it: a statement costs less in it
+            self._counted = True
+        query = "INSERT INTO asked VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1 RETURNING times"
+        (found,) = self._db.execute(query, (clean_surrogates(key),)).fetchall()
+        return int(found[0])
 
     def get(self, key: str) -> list[str]:
         """The values of a key in the order they were written."""

@@ -88,8 +88,7 @@ class UrlList(Source):
             if not self.config.document:
                 for row, picture in self._rows(path, malformed):
                     name = text_of(row, self.config.id) or picture.url
-                    spool.fill([(name, "")])
-                    times = len(spool.get(name))
+                    times = spool.times(name)
                     yield self._found(name if times == 1 else f"{name}#{times}", row, [picture])
                 return
             spool.fill(self._grouped(path, malformed))

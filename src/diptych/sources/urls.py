@@ -17,6 +17,7 @@ _TRACKING = re.compile(r"(utm_\w+|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshi
 _SECOND_LEVEL = frozenset("ac co com edu gov net or org ne go gob nom".split())
 _CONTROL = re.compile(r"[\x00-\x20\x7f]+")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_AUTHORITY = re.compile(r"([^:/?#]*)://(?:[^/?#]*@)?([^/?#@]*)")
 
 
 class BadUrl(SourceError):
@@ -104,13 +105,16 @@ def join_url(base: str, reference: str) -> str:
 
 def host_of(url: str) -> str:
     """Host and, when not the scheme's own, port of a canonical address; ``file:`` for local ones."""
-    return "file:" if url.startswith("file:") else urlsplit(url).netloc.rpartition("@")[2]
+    if url.startswith("file:"):
+        return "file:"
+    found = _AUTHORITY.match(url)
+    return found.group(2) if found else ""
 
 
 def origin_of(url: str) -> str:
     """Scheme, host and port: what one robots.txt speaks for."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    found = _AUTHORITY.match(url)
+    return f"{found.group(1).lower()}://{found.group(2)}" if found else "://"
 
 
 def site_of(url: str) -> str:

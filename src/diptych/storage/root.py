@@ -116,6 +116,7 @@ class LocalRoot:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).absolute()
+        self._text = str(self.folder).rstrip("/")
 
     def __repr__(self) -> str:
         return f"LocalRoot({str(self.folder)!r})"
@@ -144,7 +145,7 @@ class LocalRoot:
         final = self._path(path)
         if final.exists():
             return False
-        temporary = self._write_temporary(final, data, durable=True)
+        temporary = self._write_temporary(str(final), data, durable=True)
         try:
             os.link(temporary, final)
         except FileExistsError:
@@ -157,17 +158,17 @@ class LocalRoot:
                 ) from error
             raise
         finally:
-            temporary.unlink(missing_ok=True)
+            _unlink(temporary)
         _fsync_folder(final.parent)
         return True
 
     def put(self, path: str, data: bytes, durable: bool = True) -> None:
         """Temporary file in the same folder, rename; with fsync of both unless ``durable`` is False."""
-        final = self._path(path)
+        final = f"{self._text}/{check_path(path)}"  # plain text: a crawl comes here twice a picture
         temporary = self._write_temporary(final, data, durable)
         os.replace(temporary, final)
         if durable:
-            _fsync_folder(final.parent)
+            _fsync_folder(Path(final).parent)
 
     def put_file(self, path: str, local: Path) -> None:
         """Rename (or copy, from another file system) and fsync; a file already in place is only synced."""
@@ -237,7 +238,7 @@ class LocalRoot:
 
     def _stat(self, path: str) -> os.stat_result:
         try:
-            return self._path(path).stat()
+            return os.stat(f"{self._text}/{check_path(path)}" if path else self.folder)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"no file {path} in {self.url}") from None
 
@@ -289,40 +290,51 @@ class LocalRoot:
         """Flush the operating system's buffers."""
         os.sync()
 
-    def _write_temporary(self, final: Path, data: bytes, durable: bool) -> Path:
-        temporary = final.parent / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    def _write_temporary(self, final: str, data: bytes, durable: bool) -> str:
+        folder, _, name = final.rpartition("/")
+        temporary = f"{folder}/{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            with os.fdopen(_create(temporary), "wb") as file:
-                file.write(data)
+            handle = _create(temporary, durable)
+            try:
+                written = os.write(handle, data)
+                while written < len(data):
+                    written += os.write(handle, memoryview(data)[written:])
                 if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
         except BaseException as error:
-            temporary.unlink(missing_ok=True)
+            _unlink(temporary)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(f"{self.url}: no space for {final.name} ({len(data):,} bytes); run diptych gc") from error
+                raise NoSpace(f"{self.url}: no space for {name} ({len(data):,} bytes); run diptych gc") from error
             raise
         return temporary
 
 
-def _create(path: Path) -> int:
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _create(path: str, durable: bool) -> int:
     for _ in range(_TRIES):
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileNotFoundError:
-            _ensure_folder(path.parent)  # absent, or pruned by a delete just now
-    raise StoreError(f"{path.parent} is deleted again and again while a file is written there")
+            _ensure_folder(Path(path).parent, durable)  # absent, or pruned by a delete just now
+    raise StoreError(f"{Path(path).parent} is deleted again and again while a file is written there")
 
 
-def _ensure_folder(folder: Path) -> None:
-    """Create a folder and its parents; each new name is made durable in its parent."""
+def _ensure_folder(folder: Path, durable: bool = True) -> None:
+    """Create a folder and its parents; each new name is made durable in its parent, the last only where asked."""
     for attempt in range(_TRIES):
         try:
             if folder.is_dir():
                 return
             _ensure_folder(folder.parent)
             folder.mkdir(exist_ok=True)
-            _fsync_folder(folder.parent)
+            if durable:
+                _fsync_folder(folder.parent)
             return
         except (FileNotFoundError, FileExistsError):  # pruned before, or just after, it was made
             if attempt + 1 == _TRIES:

@@ -55,6 +55,7 @@ def failing(error: BaseException) -> None:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any crawl counts as busy."""
     monkeypatch.setattr(hands_module, "_LOOK_AFTER", 0.0)
+    monkeypatch.setattr(hands_module, "_ENOUGH", 0)
 
 
 def test_a_crawl_with_hands_is_the_crawl_without(

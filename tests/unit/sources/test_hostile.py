@@ -344,7 +344,7 @@ def test_robots(store: Store, tmp_path: Path, make: Callable[[], Any]) -> None:
 
 def test_ways_inside(store: Store, tmp_path: Path, server: Any, make: Callable[[], Any], monkeypatch: Any) -> None:
     """A public host (played by 127.0.0.1) that sends us to an inner one, by redirect and by name."""
-    monkeypatch.setattr("diptych.sources.transport.is_public", lambda peer: peer == "127.0.0.1")
+    monkeypatch.setattr("diptych.sources.connections.is_public", lambda peer: peer == "127.0.0.1")
     listening = socket.create_server(("127.0.0.2", 0))
     port = listening.getsockname()[1]
     inner = {"address": b"http://127.0.0.2:%d/" % port, "number": b"http://2130706434:%d/" % port}
