@@ -18,12 +18,16 @@ SOURCE = "sample"
 """Name of the folder source whose records the votes are about."""
 ANNOTATORS = {"best_image": 5, "relation": 3, "cmi": 1, "sc": 1}
 """As the papers had them: five choose a picture, three a relation, one the levels."""
+_LEVELS = ("cmi", "sc")
 SLIP = 0.05
 """How often an annotator among several answers something else."""
 
 
-def votes_of(site: Site, source: str = SOURCE) -> Iterator[Vote]:
-    """Votes about every document's best picture and every judged pair, one after another."""
+def votes_of(site: Site, source: str = SOURCE, levels: float = 1.0) -> Iterator[Vote]:
+    """Votes about every document's best picture and every judged pair, one after another.
+
+    ``levels`` is the share of pairs whose CMI and SC somebody was asked for; the pairs are drawn from the seed.
+    """
     for document in site.iterate():
         record = record_id(source, document_id(document.index))
         keys: dict[str, str] = {}
@@ -33,7 +37,10 @@ def votes_of(site: Site, source: str = SOURCE) -> Iterator[Vote]:
             key = digest_bytes(site.image_bytes(image))
             keys[image.path], seen[key] = key, seen.get(key, 0) + 1
             item = pair_key(record, key, seen[key])
+            asked = rng(site.seed, document.index, "levels", item).random() < levels
             for kind, value in _judgements(image):
+                if kind in _LEVELS and not asked:
+                    continue
                 yield from _answers(site, document, kind, item, value, KINDS[kind].values)
         best = document.best
         if best is not None and best.path in keys and len(set(keys.values())) > 1:

@@ -27,14 +27,15 @@ class Written:
     bytes: int
 
 
-def write(site: Site, folder: str | Path, *, static: bool = True) -> Written:
+def write(site: Site, folder: str | Path, *, static: bool = True, levels: float = 1.0) -> Written:
     """Write a site below `folder` and return how much that was.
 
     `documents/<id>.json` and `images/<id>/<file>` are the folder source's layout (pictures that a server would not
     deliver are left out, and
     so are those of the page's frame); `truth.jsonl` has a line a document, its image paths also as `files` in the
     JSON documents;
-    `votes.csv` holds what annotators said, about the records of a folder source named `sample`;
+    `votes.csv` holds what annotators said, about the records of a folder source named `sample`, on the levels of
+    CMI and SC for the share `levels` of the pairs;
     `static/` (unless `static=False`) holds pages and pictures under their URL paths, with redirects and errors
     listed in `faults.jsonl`.
     """
@@ -73,7 +74,7 @@ def write(site: Site, folder: str | Path, *, static: bool = True) -> Written:
                 faults.writelines(_redirection(path) for path in moved if path.startswith("/go/"))
         if static:
             _write_frame(site, root / "static", put, faults.write)
-    write_votes(votes_of(site), root / "votes.csv")
+    write_votes(votes_of(site, levels=levels), root / "votes.csv")
     return Written(*counted)
 
 

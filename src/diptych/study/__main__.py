@@ -14,7 +14,7 @@ from diptych.study.certainty import Difference, Differences, differences
 from diptych.study.page import Study, results_page
 from diptych.study.plan import PLANS, SEEDS, Cell, ModelPlan, cells
 from diptych.study.running import Result, build_versions, run_cell, runs_of
-from diptych.study.spending import Ledger, measured
+from diptych.study.spending import Ledger
 from diptych.training.folder import RunFolder
 from diptych.version import open_version
 
@@ -48,16 +48,14 @@ def main(
         study = Study(list(versions.values()), found, documents, ledger.read(), differences)
         page.write_text(results_page(study), encoding="utf-8")
 
-    with measured() as spent:
+    with ledger.on("training"):
         for result in _work(_train, places, jobs):
             results[result.cell] = result
             typer.echo(f"{result.cell}: {result.spent.text() if result.spent else 'there already'}")
             write({})
-    ledger.add("training", spent)
     typer.echo("drawing test rows again")
-    with measured() as spent:
+    with ledger.on("comparing"):
         found = dict(_work(_compare, _pairs(plans, order, homes, results), jobs))
-    ledger.add("comparing", spent)
     write(found)
     typer.echo(f"wrote {page}")
 

@@ -22,6 +22,8 @@ __all__ = ["Result", "build_versions", "order_of", "run_cell", "runs_of"]
 RECIPES: Mapping[str, str] = {"study": "sample.yaml", "study_captions": "captions.yaml"}
 """Dataset to recipe."""
 PRESET = "sample"
+LEVELS = 1 / 3
+"""Share of pairs with CMI and SC: the autoencoder sees every pair, the classifier only these."""
 SPENT = "study.json"
 """What a run has cost, beside the files of its folder."""
 Say = Callable[[str], None]
@@ -52,24 +54,23 @@ def build_versions(folder: Path, documents: int, seed: int, ledger: Ledger, say:
     sample, captions = folder / "documents", folder / "captions"
     if not (sample / "votes.csv").exists():  # the last file that is written
         say(f"writing {documents} sample documents to {sample}")
-        with measured() as spent:
-            write(Site(documents, seed), sample, static=False)
-        ledger.add("writing the documents", spent)
+        with ledger.on("writing the documents"):
+            write(Site(documents, seed), sample, static=False, levels=LEVELS)
     if not (captions / "done.json").exists():
         say(f"writing a caption set to {captions}")
-        with measured() as spent:
-            write_captions(
-                Site(documents * 7 // 12, seed + 1, dirt=False), captions
-            )  # 7 in 10 are English, 2.5 pictures each
-        ledger.add("writing the caption set", spent)
+        with ledger.on("writing the caption set"):
+            # 7 documents of 10 are English, with 2.5 pictures each
+            write_captions(Site(documents * 7 // 12, seed + 1, dirt=False), captions)
     versions = {}
     for name, recipe in RECIPES.items():
         say(f"building {name}")
         text = (files("diptych.study") / recipe).read_text(encoding="utf-8")
         with measured() as spent, chdir(folder):  # a stage's own files are looked for from the working folder
             crawl_recipe(text, str(folder / "data"), folder)
-            say(str(build(text, str(folder / "data"), folder=folder)))
-        ledger.add(f"building {name}", spent)
+            report = build(text, str(folder / "data"), folder=folder)
+        say(report.committed.reason)
+        rows = sum(p.rows for p in report.progress.values() if p.kind == "stage")
+        ledger.add(f"building {name}: {report.computed:,} of {rows:,} rows computed", spent)
         versions[name] = open_version(folder / "data" / name)
     return versions
 

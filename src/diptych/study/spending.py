@@ -55,6 +55,16 @@ class Ledger:
             return {}
         return {name: Spent(**entry) for name, entry in json.loads(self._path.read_text(encoding="utf-8")).items()}
 
+    @contextmanager
+    def on(self, purpose: str) -> Iterator[None]:
+        """Add what the block costs, however it ends."""
+        spent = Spent()
+        try:
+            with measured() as spent:
+                yield
+        finally:
+            self.add(purpose, spent)
+
     def add(self, purpose: str, spent: Spent) -> None:
         """Add to a purpose."""
         found = dict(self.read())

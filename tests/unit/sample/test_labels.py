@@ -55,6 +55,15 @@ def test_the_same_site_gives_the_same_votes() -> None:
     assert list(votes_of(Site(4))) != list(votes_of(Site(4, seed=1)))
 
 
+def test_levels_can_be_asked_of_some_pairs_only() -> None:
+    whole = list(votes_of(Site(8)))
+    some = list(votes_of(Site(8), levels=0.5))
+    assert [v for v in some if v.kind not in ("cmi", "sc")] == [v for v in whole if v.kind not in ("cmi", "sc")]
+    asked, judged = ({v.item for v in votes if v.kind == "cmi"} for votes in (some, whole))
+    assert asked < judged and len(judged) / 4 < len(asked) < 3 * len(judged) / 4
+    assert {v.item for v in some if v.kind == "sc"} <= asked
+
+
 def test_a_caption_set_has_boxes_within_the_picture_and_the_phrases_that_name_them(tmp_path: Path) -> None:
     count = write_captions(Site(6, 1, dirt=False), tmp_path)
     files = sorted((tmp_path / "documents").glob("*.json"))

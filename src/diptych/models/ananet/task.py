@@ -62,13 +62,13 @@ class AnANetTask(Task):
             "vectors": "word2vec",
             "word": 64,
             "contextual": 384,
-            "hidden": 128,
+            "hidden": 96,
             "shared": 48,
-            "words": 100,
+            "words": 64,
             "regions": 12,
-            "epochs": 12,
+            "epochs": 14,
             "batch_size": 32,
-            "lr": 2e-3,
+            "lr": 3e-3,
         },
     }
     ablations: ClassVar[Mapping[str, Variant]] = {

@@ -47,10 +47,10 @@ class HcsclTask(Task):
             "batch_size": 8, "lr": 3e-3, "epochs": 2, "beam": 1,
         },
         "sample": {
-            "contextual": 384, "region": 256, "output_vectors": "random", "language": "en", "sentences": 8,
-            "words": 40, "summary_words": 40, "width": 128, "location": 32,
+            "contextual": 384, "region": 256, "output_vectors": "random", "language": "en", "sentences": 4,
+            "words": 32, "summary_words": 40, "width": 128, "location": 32,
             "attribute": 32, "output_word": 96, "inner": 256, "heads": 4, "layers": 1,
-            "batch_size": 16, "lr": 1e-3, "epochs": 12, "beam": 1,
+            "batch_size": 8, "lr": 2e-3, "epochs": 8, "beam": 1,
         },
     }  # fmt: skip
     ablations: ClassVar[Mapping[str, Variant]] = {

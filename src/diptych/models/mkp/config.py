@@ -24,6 +24,8 @@ class MkpConfig(TaskConfig):
     posts_subset: str = ours("", "subset of the posts; empty: every record with keyphrases")
     matching_subset: str = ours("", "subset of the matching set; empty: every record that says image_adds")
 
+    language: str = ours("", "language of the posts; empty: all. The paper's are English")
+
     vectors: Literal["vectors", "word2vec", "random"] = Field("vectors", description="where word embeddings start from")
     vocabulary: int = Field(45_000, ge=1, description="most frequent words of posts, OCR, entities and keyphrases")
     copy_words: int = ours(15, "words of a post outside the vocabulary that can be copied", ge=0)

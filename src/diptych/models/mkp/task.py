@@ -64,9 +64,10 @@ class MkpTask(Task):
             "stage1_epochs": 1, "stage2_epochs": 2, "stage2_lr": 5e-3, "beam": 3, "vectors": "random",
         },
         "sample": {
-            "grid": "backbone.grid", "entities": "entity_labels.names", "vectors": "random", "word": 64, "hidden": 128,
-            "layers": 1, "heads": 4, "head_width": 32, "batch_size": 32, "lr": 2e-3, "stage1_epochs": 3,
-            "stage2_epochs": 8, "stage2_lr": 2e-3, "max_steps": 12, "post_tokens": 120, "copy_words": 30,
+            "grid": "backbone.grid", "entities": "entity_labels.names", "language": "en", "vectors": "word2vec",
+            "word": 64, "hidden": 128, "layers": 1, "heads": 4, "head_width": 32, "post_tokens": 120, "ocr_tokens": 40,
+            "copy_words": 30, "batch_size": 16, "lr": 3e-3, "stage1_epochs": 3, "stage2_epochs": 12, "stage2_lr": 3e-3,
+            "beam": 5,
         },
     }  # fmt: skip
     ablations: ClassVar[Mapping[str, Variant]] = {
@@ -117,7 +118,8 @@ class MkpTask(Task):
         fields = fields_of(config)
 
         def where(subset: str) -> tuple[str, ...]:
-            return (f"documents.subset == '{subset}'",) if subset else ()
+            wanted = {"subset": subset, "language": config.language}
+            return tuple(f"documents.{name} == '{value}'" for name, value in wanted.items() if value)
 
         posts = where(config.posts_subset)
         found = {
