@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from diptych.study.certainty import Difference, Differences, differences
+from diptych.study.certainty import Differences
 from diptych.study.page import Study, results_page
 from diptych.study.plan import PLANS, SEEDS, Cell, ModelPlan, cells
-from diptych.study.running import Result, build_versions, run_cell, runs_of
+from diptych.study.pool import Pair, compare, train, work
+from diptych.study.running import Result, build_versions, runs_of
 from diptych.study.spending import Ledger
-from diptych.training.folder import RunFolder
-from diptych.version import open_version
 
-Given = TypeVar("Given")
-Found = TypeVar("Found")
 Models = Annotated[str, typer.Option(help="only these models, as gap,mkp")]
 
 
@@ -49,21 +44,15 @@ def main(
         page.write_text(results_page(study), encoding="utf-8")
 
     with ledger.on("training"):
-        for result in _work(_train, places, jobs):
+        for result in work(train, places, jobs):
             results[result.cell] = result
             typer.echo(f"{result.cell}: {result.spent.text() if result.spent else 'there already'}")
             write({})
     typer.echo("drawing test rows again")
     with ledger.on("comparing"):
-        found = dict(_work(_compare, _pairs(plans, order, homes, results), jobs))
+        found = dict(work(compare, _pairs(plans, order, homes, results), jobs))
     write(found)
     typer.echo(f"wrote {page}")
-
-
-Place = tuple[Cell, Path, str | None]
-"""A cell, its dataset, the run that is there."""
-Pair = tuple[ModelPlan, str, Path, tuple[str, ...], tuple[str, ...]]
-"""A model's row to compare with the full model, their dataset, the runs of both."""
 
 
 def _pairs(
@@ -79,37 +68,6 @@ def _pairs(
         for plan in plans
         for row in (plan.expectation.row, *plan.baselines)
     ]
-
-
-def _work(function: Callable[[Given], Found], given: Sequence[Given], jobs: int) -> Iterator[Found]:
-    """What comes of each, as it comes; when one fails those that have begun end first, and no other begins."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _one_thread) as pool:
-        try:
-            for done in as_completed([pool.submit(function, one) for one in given]):
-                yield done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    """One thread a run, however many run at a time: a sum's order, and so every figure, depends on it."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _train(place: Place) -> Result:
-    cell, home, path = place
-    version = open_version(home)
-    return run_cell(version, cell, RunFolder(version.store, path) if path else None)
-
-
-def _compare(pair: Pair) -> tuple[tuple[str, str], Mapping[str, Difference]]:
-    plan, row, home, full, other = pair
-    store = open_version(home).store
-    first, second = ([RunFolder(store, path) for path in side] for side in (full, other))
-    return (plan.model, row), differences(first, second, plan.metrics)
 
 
 if __name__ == "__main__":

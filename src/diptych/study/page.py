@@ -30,11 +30,11 @@ which rows belong together; its data are others.
 What the generator plants, and which part of a model it should need:
 
 - An article names a subject, a landmark, a bystander, and where the subject stands to the landmark. The *best* picture
-  shows subject and landmark touching (one scene of overlapping boxes); most documents have a rival with the same objects
-  in which another pair touches, none does, or the colours are others (HCSCL; it reads the English documents).
+  shows subject and landmark touching (one scene of overlapping boxes); most documents have a rival with the same
+  objects in which another pair touches, none does, or the colours are others (HCSCL; it reads the English documents).
 - Keyphrases stand in the text, on a banner inside a picture, or are only shown (MM-MKP; it reads the English posts).
-- CMI is the share of shown classes that the text names, SC whether colours and numbers agree. Only one pair in three has
-  these labels; the autoencoder sees every pair (information gap).
+- CMI is the share of shown classes that the text names, SC whether colours and numbers agree. Only one pair in three
+  has these labels; the autoencoder sees every pair (information gap).
 - Explicit: a named class is shown; implicit: only a class that belongs to the topic and is never named (AnANet).
 - Captions describe objects by colour and place in nested noun phrases (HM-LSTM; it has a caption set of its own).
 

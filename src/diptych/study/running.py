@@ -105,7 +105,8 @@ def run_cell(version: Version, cell: Cell, known: RunFolder | None) -> Result:
     """Train and measure one cell, go on with a run that was stopped, or read what a finished one measured."""
     run = known if known is not None and known.about()["status"] == "finished" else _finish(version, cell, known)
     results: dict[str, Any] = run.read_json("results.json")
-    return Result(cell, run.run, results["metrics"][results["split"]], results["rows"], _spent(run))
+    split = results["split"]
+    return Result(cell, run.run, results["metrics"][split], results["rows"][split], _spent(run))
 
 
 def _finish(version: Version, cell: Cell, known: RunFolder | None) -> RunFolder:

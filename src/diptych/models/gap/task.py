@@ -65,7 +65,7 @@ class GapTask(Task):
         "sample": {
             "image_feature": "backbone.pooled", "word": 64, "embedding": 128, "article": 192, "text_hidden": 192,
             "sentences": 4, "tokens": 20, "cosine_scale": 20.0, "dropout": 0.2, "optimiser": "adam", "lr": 2e-3,
-            "lr_factor": 0.9, "batch_size": 32, "autoencoder_epochs": 8, "classifier_epochs": 12,
+            "lr_factor": 0.9, "batch_size": 32, "autoencoder_epochs": 6, "classifier_epochs": 12,
         },
     }  # fmt: skip
     ablations: ClassVar[Mapping[str, Variant]] = {
