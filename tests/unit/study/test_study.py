@@ -7,9 +7,10 @@ import pytest
 from diptych.engine.context import graph_of
 from diptych.models.registry import MODELS, find_task
 from diptych.recipe import parse_recipe
-from diptych.study import running
+from diptych.study import certainty, running
 from diptych.study.page import Study, results_page
 from diptych.study.plan import PLANS, Cell, cells
+from diptych.study.pool import work
 from diptych.study.running import RECIPES, Result
 from diptych.study.spending import Ledger, Spent, measured
 from diptych.training.train import Order, settings_of
@@ -117,3 +118,53 @@ def test_what_was_spent_adds_up_over_sessions(tmp_path) -> None:
     ledger.add("b", spent)
     ledger.add("a", Spent(0.5, 0.25))
     assert ledger.read() == {"a": Spent(1.5, 2.25), "b": spent}
+
+
+class Fake:
+    """A run with lines, and the task that measures them."""
+
+    def __init__(self, lines: dict[str, float]) -> None:
+        self.lines = lines
+
+    def read_lines(self, name: str) -> list[dict[str, object]]:
+        assert name == "predictions-test.jsonl"
+        return [{"id": key, "right": value} for key, value in self.lines.items()]
+
+    def task(self) -> Fake:
+        return self
+
+    def evaluate(self, lines) -> dict[str, float]:
+        return {"share": sum(line["right"] for line in lines) / len(lines), "never": float("nan")}
+
+
+def test_a_difference_is_of_the_rows_that_all_have_and_of_the_mean_over_seeds(monkeypatch) -> None:
+    monkeypatch.setattr(certainty, "assignment_of", lambda run: run)
+    keys = [f"r{n}" for n in range(40)]
+    good = [Fake({key: float(n % 4 != seed) for n, key in enumerate(keys)}) for seed in (0, 1)]
+    poor = [Fake({"only here": 1.0, **{key: float(n % 2) for n, key in enumerate(keys)}}) for _ in (0, 1)]
+    found = certainty.differences(good, poor, ("share", "never"), samples=300)  # pyright: ignore[reportArgumentType]
+    assert set(found) == {"share"} and found["share"].value == pytest.approx(0.75 - 0.5)
+    assert 0 < found["share"].low < 0.25 < found["share"].high < 0.5
+    same = certainty.differences(good, good, ("share",), samples=20)  # pyright: ignore[reportArgumentType]
+    assert (same["share"].low, same["share"].high) == (0.0, 0.0)
+
+
+def test_the_page_prints_how_sure_a_difference_is_and_what_it_cost() -> None:
+    results = [result("full", s, 0.6, "full") for s in (0, 1)] + [result("random", s, 0.3) for s in (0, 1)]
+    sure = {("gap", "random"): {"accuracy_cmi": certainty.Difference(0.3, 0.21, 0.384)}}
+    page = results_page(Study([], results, 24, {"building study": Spent(90.0, 60.0)}, sure))
+    assert "`random` in accuracy_cmi: 2 of 2 seeds (+0.300, +0.210 to +0.384); accuracy_sc: 2 of 2 seeds." in page
+    assert "| building study | 60 | 90 |" in page and "| 4 runs, summed | 12 | 22 |" in page
+
+
+def square(n: int) -> int:
+    if n == 5:
+        raise ValueError("five")
+    return n * n
+
+
+@pytest.mark.slow
+def test_work_is_shared_by_processes_and_a_failure_is_told() -> None:
+    assert sorted(work(square, [1, 2, 3], 2)) == [1, 4, 9]
+    with pytest.raises(ValueError, match="five"):
+        list(work(square, [5, 1], 1))
