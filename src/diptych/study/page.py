@@ -142,7 +142,8 @@ def _cost(study: Study) -> str:
     runs = [(r.spent, r.cell) for r in study.results if r.spent is not None]
     rows = list(study.spent.items())
     if runs:
-        rows.append((f"{len(runs)} runs, summed", sum((spent for spent, _ in runs), Spent())))
+        rows.append((f"{len(runs)} runs", sum((spent for spent, _ in runs), Spent())))
+    rows.append(("in all", sum((spent for _, spent in rows), Spent())))
     lines += ["| | s of processor | s of clock |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {spent.processor:,.0f} | {spent.clock:,.0f} |" for name, spent in rows]
     if runs:
@@ -151,8 +152,8 @@ def _cost(study: Study) -> str:
         lines += [
             "",
             f"The dearest run took {used.processor:,.0f} s of processor ({used_by}), the longest {slow.clock:,.0f} s "
-            f"of clock ({slow_in}). Where the clock ran much longer than the processor, the machine did other work, "
-            "too. `training` is the whole session, several runs at a time.",
+            f"of clock ({slow_in}). Several run at a time, so less time passes than the clocks' sum; where a clock ran "
+            "much longer than its processor, the machine did other work, too.",
         ]
     lines += [
         "",

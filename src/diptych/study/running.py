@@ -69,8 +69,7 @@ def build_versions(folder: Path, documents: int, seed: int, ledger: Ledger, say:
             crawl_recipe(text, str(folder / "data"), folder)
             report = build(text, str(folder / "data"), folder=folder)
         say(report.committed.reason)
-        rows = sum(p.rows for p in report.progress.values() if p.kind == "stage")
-        ledger.add(f"building {name}: {report.computed:,} of {rows:,} rows computed", spent)
+        ledger.add(f"building {name}" if report.computed else "finding that nothing changed", spent)
         versions[name] = open_version(folder / "data" / name)
     return versions
 
