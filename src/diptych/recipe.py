@@ -10,14 +10,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from diptych.exceptions import RecipeError
 
-__all__ = ["Limits", "Recipe", "RecipeFile", "Training", "explain", "load_recipe", "parse_recipe"]
+__all__ = [
+    "About", "Limits", "Paper", "Recipe", "RecipeFile", "SampleBuild", "Training", "about", "explain", "load_recipe",
+    "parse_recipe",
+]  # fmt: skip
+
+Paper = Literal["hcscl", "mkp", "information_gap", "ccd", "flickr8k", "flickr30k", "coco"]
+"""Papers and caption sets whose table of the data ``diptych stats`` prints."""
 
 
 class Limits(BaseModel):
@@ -43,6 +49,29 @@ class Training(BaseModel):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="as torch names it")
 
 
+class SampleBuild(BaseModel):
+    """What ``build --sample`` changes: generated data in the real format, and what stands in for absent weights.
+
+    ``{sample}`` in any text of the sources, stages and fits is the folder of the generated data. See
+    :mod:`diptych.sample_build`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Paper = Field(description="whose files are written")
+    documents: int = Field(default=24, ge=1, le=100_000, description="documents, posts or illustrated pages")
+    seed: int = Field(default=0, description="the data are a function of it")
+    stand_ins: tuple[str, ...] = Field(default=(), description="what stands in for what, for the card's first line")
+    sources: tuple[Mapping[str, Any], ...] = Field(
+        default=(), description="settings of the sources of the same name that are replaced, or whole sources"
+    )
+    stages: Mapping[str, Mapping[str, Any] | None] = Field(
+        default_factory=dict, description="settings that replace a stage's own; null leaves the stage out"
+    )
+    fits: Mapping[str, Mapping[str, Any] | None] = Field(default_factory=dict, description="likewise of fits")
+    shards: int | None = Field(default=None, ge=1, description="shards of the sample dataset")
+
+
 class Recipe(BaseModel):
     """One dataset: its sources, stages, fits and limits."""
 
@@ -61,6 +90,10 @@ class Recipe(BaseModel):
     train_on_commit: tuple[Training, ...] = Field(
         default=(), description="trainings that `diptych serve` starts on every version that is committed"
     )
+    paper: Paper | None = Field(default=None, description="whose table of the data `diptych stats` prints beside ours")
+    sample: SampleBuild | None = Field(default=None, description="what `diptych build --sample` changes")
+    sample_of: str = Field(default="", description="written by --sample: the recipe that this is a sample build of")
+    stand_ins: tuple[str, ...] = Field(default=(), description="written by --sample: what stands in for what")
 
     @field_validator("shards")
     @classmethod
@@ -117,6 +150,24 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(f"{origin}: {explain(error, '', Recipe)}") from error
+
+
+@dataclass(frozen=True)
+class About:
+    """What a version's recipe says of the version, whatever release wrote it."""
+
+    paper: Paper | None
+    sample: str
+    """The first line of whatever shows a sample build; empty for a build of real data."""
+
+
+def about(text: str) -> About:
+    """What to show of the recipe in a manifest; no setting in it is checked."""
+    raw = yaml.safe_load(text)
+    known = raw if isinstance(raw, dict) else {}
+    paper, of, used = known.get("paper"), known.get("sample_of"), known.get("stand_ins") or ()
+    line = f"Sample build of {of}: generated data, not the paper's" + "".join(f"; {item}" for item in used) + "."
+    return About(paper if paper in get_args(Paper) else None, line if of else "")
 
 
 @dataclass(frozen=True)

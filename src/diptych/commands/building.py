@@ -16,7 +16,8 @@ from diptych.engine.devices import check_devices
 from diptych.engine.dry_run import dry_run
 from diptych.engine.rebuild import plan_rebuild
 from diptych.exceptions import UsageError
-from diptych.recipe import load_recipe
+from diptych.recipe import about, load_recipe
+from diptych.sample_build import CACHE, sample_build
 from diptych.storage.store import open_store
 
 __all__ = ["register"]
@@ -84,11 +85,24 @@ def build_command(
     ] = False,
     accept_failures: Annotated[bool, typer.Option(help="commit although too many rows failed")] = False,
     allow_shrink: Annotated[bool, typer.Option(help="commit although many records would leave")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="build NAME-sample from generated data in the real format")
+    ] = False,
+    sample_documents: Annotated[
+        int | None, typer.Option(min=1, help="how many documents --sample generates; the recipe says how many else")
+    ] = None,
+    sample_folder: Annotated[
+        Path, typer.Option(envvar="DIPTYCH_SAMPLES", help="where --sample keeps what it generates")
+    ] = CACHE,
     dry: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Build a dataset and commit a version if anything changed."""
     file = load_recipe(recipe)
+    if sample or sample_documents:
+        file = sample_build(file, sample_documents, sample_folder)
+        if not as_json:
+            typer.echo(f"{about(file.text).sample} Recipe and data: {file.folder}", err=True)
     parsed, text = file.recipe, file.text
     graph = graph_of(text)
     check_devices(device)

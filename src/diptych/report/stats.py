@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
+from diptych.recipe import about
+from diptych.report.paper_table import DataTable, aligned, table_lines
 from diptych.report.shards import iter_shards
 from diptych.version import Version
 from diptych.votes.agreement import Agreement
@@ -121,6 +123,10 @@ class Statistics:
     scorers: tuple[ScorerCounts, ...] = ()
     agreement: tuple[Agreement, ...] = ()
     """Of every question that people answered."""
+    paper: tuple[DataTable, ...] = ()
+    """The tables of the paper that the recipe names, with its figures beside ours."""
+    sample: str = ""
+    """Of a sample build: what it is and what stands in for what; the first line wherever the version is shown."""
 
     @property
     def all(self) -> GroupCounts:
@@ -143,16 +149,18 @@ class Statistics:
 
 def statistics(version: Version) -> Statistics:
     """Count everything in a version, shard by shard."""
+    from diptych.report.paper_data import paper_tables
     from diptych.report.tally import Tally
 
     tally = Tally(version)
     for shard in iter_shards(version):
         tally.add(shard)
-    return tally.statistics()
+    return replace(tally.statistics(), paper=paper_tables(version), sample=about(version.manifest.recipe).sample)
 
 
 def _text(s: Statistics) -> list[str]:
-    lines = [f"{s.dataset}@{s.version}", ""]
+    lines = [s.sample] if s.sample else []
+    lines += [f"{s.dataset}@{s.version}", ""]
     lines += _funnel("records", s.records, s.records_failed, s.records_refused, s.all.documents, "accepted documents")
     lines += _funnel(
         "images referenced", s.referenced, s.images_failed, s.images_refused, s.all.pairs, "accepted pairs"
@@ -160,24 +168,26 @@ def _text(s: Statistics) -> list[str]:
     names = [f.name for f in fields(GroupCounts) if f.type in ("int", int)]
     rows = [["", *(n.replace("_", " ") for n in names)]]
     rows += [[g.label, *(f"{getattr(g, n):,}" for n in names)] for g in s.groups]
-    lines += [*_aligned(rows), ""]
+    lines += [*aligned(rows), ""]
     rows = [["stage", "rows", "ok", "rejected", "skipped", "failed", "bytes"]]
     for stage in s.stages:
         n = stage.by_status
         failed = n.get("failed_transient", 0) + n.get("failed_permanent", 0)
         counts = (stage.rows, n.get("ok", 0), n.get("rejected", 0), n.get("skipped", 0), failed, stage.bytes)
         rows.append([f"{stage.name} v{stage.version}", *(f"{c:,}" for c in counts)])
-    lines += _aligned(rows)
+    lines += aligned(rows)
     if s.scorers:
         lines += ["", "captions compared with summaries by"]
         lines += [f"{c.documents:>12,}  {c.language} documents: {c.meaning}" for c in s.scorers]
     if s.agreement:
         names = ["items", "votes", "decided", "tied", "fleiss_kappa", "krippendorff_alpha", "mean_entropy"]
         rows = [["votes", *(n.replace("_", " ") for n in names)]]
-        lines += ["", *_aligned(rows + [[a.kind, *(figure(getattr(a, n)) for n in names)] for a in s.agreement])]
+        lines += ["", *aligned(rows + [[a.kind, *(figure(getattr(a, n)) for n in names)] for a in s.agreement])]
     if s.edits:
         rows = [["change of wording", "places", "documents"]]
-        lines += ["", *_aligned(rows + [[e.rule, f"{e.count:,}", f"{e.documents:,}"] for e in s.edits])]
+        lines += ["", *aligned(rows + [[e.rule, f"{e.count:,}", f"{e.documents:,}"] for e in s.edits])]
+    for table in s.paper:
+        lines += ["", *table_lines(table)]
     return lines
 
 
@@ -192,13 +202,3 @@ def _funnel(
     lines = [f"{total:>12,}  {name}"]
     lines += [f"{-r.count:>12,}    {r.stage}: {r.code or r.status}" for r in (*failed, *refused)]
     return [*lines, f"{left:>12,}  {what}", ""]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    return [
-        "  ".join(
-            c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

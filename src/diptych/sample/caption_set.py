@@ -10,7 +10,7 @@ from diptych.sample.document import SampleDocument, SampleImage
 from diptych.sample.site import Site
 from diptych.sample.truth import TruthImage, document_id, truth_of
 
-__all__ = ["write_captions"]
+__all__ = ["described", "write_captions"]
 
 
 def write_captions(site: Site, folder: str | Path) -> int:
@@ -23,7 +23,7 @@ def write_captions(site: Site, folder: str | Path) -> int:
     (root / "documents").mkdir(parents=True, exist_ok=True)
     (root / "images").mkdir(exist_ok=True)
     count = 0
-    for document, image, truth, name in _described(site):
+    for document, image, truth, name in described(site):
         (root / "images" / f"{name}.jpg").write_bytes(site.image_bytes(image))
         entry = {
             "file": f"images/{name}.jpg",
@@ -39,7 +39,8 @@ def write_captions(site: Site, folder: str | Path) -> int:
     return count
 
 
-def _described(site: Site) -> Iterator[tuple[SampleDocument, SampleImage, TruthImage, str]]:
+def described(site: Site) -> Iterator[tuple[SampleDocument, SampleImage, TruthImage, str]]:
+    """The described pictures of the site's English documents, each with its truth and a name of its own."""
     for document in site.iterate():
         if document.language != "en":
             continue

@@ -12,7 +12,7 @@ from diptych.sample.truth import document_id
 from diptych.votes.answers import Vote
 from diptych.votes.kinds import KINDS
 
-__all__ = ["SOURCE", "votes_of"]
+__all__ = ["SOURCE", "votes_about", "votes_of"]
 
 SOURCE = "sample"
 """Name of the folder source whose records the votes are about."""
@@ -29,22 +29,27 @@ def votes_of(site: Site, source: str = SOURCE, levels: float = 1.0) -> Iterator[
     ``levels`` is the share of pairs whose CMI and SC somebody was asked for; the pairs are drawn from the seed.
     """
     for document in site.iterate():
-        record = record_id(source, document_id(document.index))
-        keys: dict[str, str] = {}
-        seen: dict[str, int] = {}
-        judged = [image for image in document.images if image.keep and image.place == "article"]
-        for image in judged:
-            key = digest_bytes(site.image_bytes(image))
-            keys[image.path], seen[key] = key, seen.get(key, 0) + 1
-            item = pair_key(record, key, seen[key])
-            asked = rng(site.seed, document.index, "levels", item).random() < levels
-            for kind, value in _judgements(image):
-                if kind in _LEVELS and not asked:
-                    continue
-                yield from _answers(site, document, kind, item, value, KINDS[kind].values)
-        best = document.best
-        if best is not None and best.path in keys and len(set(keys.values())) > 1:
-            yield from _answers(site, document, "best_image", record, keys[best.path], sorted(set(keys.values())))
+        yield from votes_about(site, document, source, levels)
+
+
+def votes_about(site: Site, document: SampleDocument, source: str = SOURCE, levels: float = 1.0) -> Iterator[Vote]:
+    """The votes about one document and its pairs; see :func:`votes_of`."""
+    record = record_id(source, document_id(document.index))
+    keys: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    judged = [image for image in document.images if image.keep and image.place == "article"]
+    for image in judged:
+        key = digest_bytes(site.image_bytes(image))
+        keys[image.path], seen[key] = key, seen.get(key, 0) + 1
+        item = pair_key(record, key, seen[key])
+        asked = rng(site.seed, document.index, "levels", item).random() < levels
+        for kind, value in _judgements(image):
+            if kind in _LEVELS and not asked:
+                continue
+            yield from _answers(site, document, kind, item, value, KINDS[kind].values)
+    best = document.best
+    if best is not None and best.path in keys and len(set(keys.values())) > 1:
+        yield from _answers(site, document, "best_image", record, keys[best.path], sorted(set(keys.values())))
 
 
 def _judgements(image: SampleImage) -> Iterator[tuple[str, str]]:

@@ -11,4 +11,6 @@ SOURCES: dict[str, str] = {
     "webdataset": "diptych.sources.webdataset:WebDataset",
     "tweets": "diptych.sources.tweets:Tweets",
     "cmkp": "diptych.sources.cmkp:Cmkp",
+    "wiki": "diptych.sources.wiki:Wiki",
+    "trc": "diptych.sources.trc:Trc",
 }

@@ -2,12 +2,16 @@
 
 Reads ``captions_*.json`` and, when given, ``instances_*.json`` element by element, so that train2017 (118,287
 images, 860,001 boxes) fits any machine. A picture's ``extra`` is JSON: ``licence``, ``width``, ``height``,
-``boxes`` (xyxy, pixels), ``classes`` (names), ``crowd`` (flags), ``annotations`` (ids).
+``boxes`` (xyxy, pixels), ``classes`` (names), ``crowd`` (flags), ``annotations`` (ids). Karpathy's
+``dataset_coco.json`` gives official splits by image id. With ``per: caption`` each caption is a record of its own
+(``<image id>#<number>``); with ``per: subset`` a record's text is a random non-empty subset of its captions, drawn by
+``seed`` and image id.
 """
 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +23,8 @@ from diptych.records import Document, Found, Picture
 from diptych.sources.base import Missed, Source, SourceConfig
 from diptych.sources.fetch import Fetcher
 from diptych.sources.json_stream import stream_arrays
+from diptych.sources.karpathy import karpathy_images
+from diptych.sources.malformed import Malformed
 from diptych.sources.spool import Spool
 from diptych.sources.urls import file_url
 
@@ -33,6 +39,11 @@ class CocoConfig(SourceConfig):
     instances: str = Field(default="", description="instances_*.json with boxes; none when empty")
     images: str = Field(description="The folder with the image files")
     split: str = Field(default="", description="The official split of all these records; none when empty")
+    karpathy: str = Field(default="", description="dataset_coco.json: its splits by image id win over 'split'")
+    per: Literal["image", "caption", "subset"] = Field(
+        default="image", description="A record an image with all captions, one a caption, or an image with some of them"
+    )
+    seed: int = Field(default=0, description="Of per: subset")
     language: str = Field(default="en", max_length=8)
     limit: int = Field(default=0, ge=0, description="Only the first images of the file; 0 takes all")
     max_malformed: int = Field(default=100, ge=0, description="More malformed entries than this end the crawl")
@@ -57,7 +68,7 @@ class Coco(Source):
         """Files and folder exist, and the captions file begins as one."""
         if not self.files().is_dir():
             raise RecipeError(f"source {self.name!r}, images: expected a folder, found a file: {self.files()}")
-        for key in ("captions", "instances"):
+        for key in ("captions", "instances", "karpathy"):
             value = getattr(self.config, key)
             if value and not self.path(value, key).is_file():
                 raise RecipeError(f"source {self.name!r}, {key}: expected a file, found a folder: {value}")
@@ -70,16 +81,24 @@ class Coco(Source):
 
     def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
         """One record an image, in the order of the captions file; malformed entries are counted and named."""
-        self.malformed = []
-        with Spool() as captions, Spool() as boxes, Spool() as images:
+        malformed = Malformed(self.name, self.config.max_malformed)
+        self.malformed = malformed.lines
+        with Spool() as captions, Spool() as boxes, Spool() as images, Spool() as splits:
             licences: dict[Any, str] = {}
             classes: dict[Any, str] = {}
-            captions.fill(self._captions(images, licences))
+            captions.fill(self._captions(images, licences, malformed))
             if self.config.instances:
-                boxes.fill(self._boxes(classes))
-            yield from self._records(captions, boxes, images, licences, classes)
+                boxes.fill(self._boxes(classes, malformed))
+            if self.config.karpathy:
+                listed = karpathy_images(self.path(self.config.karpathy, "karpathy"), malformed)
+                splits.fill((item.cocoid, item.split) for item in listed)
+            for image, lines in self._images(captions, images, malformed):
+                key = str(image["id"])
+                extra = _extra(image, boxes.get(key), licences, classes, bool(self.config.instances))
+                split = next(iter(splits.get(key)), self.config.split)
+                yield from self._records(image, lines, extra, split)
 
-    def _captions(self, images: Spool, licences: dict[Any, str]) -> Iterator[tuple[str, str]]:
+    def _captions(self, images: Spool, licences: dict[Any, str], malformed: Malformed) -> Iterator[tuple[str, str]]:
         path = self.path(self.config.captions, "captions")
         for key, index, item in stream_arrays(path, frozenset({"images", "annotations", "licenses"})):
             if key == "licenses":
@@ -89,13 +108,13 @@ class Coco(Source):
                 if _is_image(item):
                     images.fill([("", json.dumps(item))])
                 else:
-                    self._complain(path, f"images[{index}]", "an object with 'id' and 'file_name'", item)
+                    malformed.add(path, f"images[{index}]", "an object with 'id' and 'file_name'", item)
             elif isinstance(item, dict) and isinstance(item.get("caption"), str) and "image_id" in item:
                 yield str(item["image_id"]), " ".join(item["caption"].split())
             else:
-                self._complain(path, f"annotations[{index}]", "an object with 'image_id' and 'caption'", item)
+                malformed.add(path, f"annotations[{index}]", "an object with 'image_id' and 'caption'", item)
 
-    def _boxes(self, classes: dict[Any, str]) -> Iterator[tuple[str, str]]:
+    def _boxes(self, classes: dict[Any, str], malformed: Malformed) -> Iterator[tuple[str, str]]:
         path = self.path(self.config.instances, "instances")
         for key, index, item in stream_arrays(path, frozenset({"annotations", "categories"})):
             if key == "categories":
@@ -105,13 +124,14 @@ class Coco(Source):
                 kept = [item["bbox"], item.get("category_id"), int(bool(item.get("iscrowd"))), item.get("id")]
                 yield str(item["image_id"]), json.dumps(kept)
             else:
-                self._complain(
+                malformed.add(
                     path, f"annotations[{index}]", "an object with 'image_id' and 'bbox' [x, y, width, height]", item
                 )
 
-    def _records(
-        self, captions: Spool, boxes: Spool, images: Spool, licences: dict[Any, str], classes: dict[Any, str]
-    ) -> Iterator[Found]:
+    def _images(
+        self, captions: Spool, images: Spool, malformed: Malformed
+    ) -> Iterator[tuple[dict[str, Any], list[str]]]:
+        """Each image of the file once, with its captions."""
         seen: set[str] = set()
         for number, text in enumerate(images.values("")):
             if self.config.limit and number >= self.config.limit:
@@ -119,23 +139,23 @@ class Coco(Source):
             image = json.loads(text)
             key = str(image["id"])
             if key in seen:
-                self._complain(self.path(self.config.captions, "captions"), f"image {key}", "each image id once", image)
+                malformed.add(self.path(self.config.captions, "captions"), f"image {key}", "each image id once", image)
                 continue
             seen.add(key)
-            lines = captions.get(key)
-            url = file_url(str(image["file_name"]))
-            extra = _extra(image, boxes.get(key), licences, classes, bool(self.config.instances))
-            document = Document(text="\n".join(lines), language=self.config.language)
-            yield Found(key, url, document, (Picture(url, "\n".join(lines), extra=extra),), self.config.split)
+            yield image, captions.get(key)
 
-    def _complain(self, path: Path, where: str, expected: str, found: object) -> None:
-        self.malformed.append(f"{path.name}: {where}: expected {expected}, found {str(found)[:120]}")
-        if len(self.malformed) > self.config.max_malformed:
-            shown = "\n".join(self.malformed[:10])
-            raise SourceError(
-                f"source {self.name!r}: more than {self.config.max_malformed} malformed entries; "
-                f"the first are\n{shown}\nrepair the file, or raise max_malformed"
-            )
+    def _records(self, image: dict[str, Any], lines: list[str], extra: str, split: str) -> Iterator[Found]:
+        """The records of an image: one, or one a caption."""
+        key, url = str(image["id"]), file_url(str(image["file_name"]))
+        if self.config.per == "subset" and lines:
+            draw = random.Random(f"{self.config.seed} {key}")
+            chosen = sorted(draw.sample(range(len(lines)), draw.randint(1, len(lines))))
+            lines = [lines[n] for n in chosen]
+        several = self.config.per == "caption"
+        for number, text in enumerate(lines if several else ["\n".join(lines)]):
+            document = Document(text=text, language=self.config.language)
+            name = f"{key}#{number}" if several else key
+            yield Found(name, url, document, (Picture(url, text, extra=extra),), split)
 
 
 def _is_image(item: Any) -> bool:

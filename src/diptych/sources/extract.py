@@ -19,7 +19,7 @@ from diptych.sources.html import Html, attribute, squeeze
 from diptych.sources.language import detect_language
 from diptych.sources.pictures import page_pictures
 
-__all__ = ["EXTRACTOR", "Extracted", "extract"]
+__all__ = ["EXTRACTOR", "Extracted", "article_walk", "container_of", "extract"]
 
 EXTRACTOR = 3
 """Raise it when the result for any page can change: stored pages are then read again without fetching."""
@@ -93,6 +93,22 @@ def _article(page: Html) -> tuple[list[str], float]:
         if total:  # teasers of several articles
             return [line for lines, _ in read for line in lines], 1.0
     return [], 0.0
+
+
+def container_of(page: Html) -> LexborNode | None:
+    """The page's largest article element, None when it has none."""
+    for selector in (*_CONTAINERS, "body"):
+        nodes = [node for node in page.tree.css(selector) if not _nested(node, selector)]
+        if nodes:
+            return max(nodes, key=lambda node: sum(map(len, _lines(node)[0])))
+    return None
+
+
+def article_walk(container: LexborNode) -> Iterator[tuple[LexborNode, bool, bool]]:
+    """(node, begins, ends a block) of the texts and elements that belong to the article's text, in order."""
+    for node, begins, _ in _walk(container):
+        block = not node.is_text_node and (node.tag == "br" or node.tag not in _INLINE)
+        yield node, begins, block and (begins or node.tag != "br")
 
 
 def _nested(node: LexborNode, selector: str) -> bool:

@@ -2,7 +2,8 @@
 
 One record an image, named by its file; its captions in the order of their numbers. Official splits come from lists of
 file names (``Flickr_8k.trainImages.txt``) or from the JSON, where ``val`` is dev and ``restval`` is train. Without a
-token file the captions are the JSON's ``sentences``.
+token file the captions are the JSON's ``sentences``. The boxes and phrases of Flickr30k Entities, where given, go to
+the picture's ``extra`` (:mod:`diptych.sources.flickr_entities`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from diptych.exceptions import RecipeError
 from diptych.records import Document, Found, Picture
 from diptych.sources.base import Missed, Source, SourceConfig
 from diptych.sources.fetch import Fetcher
-from diptych.sources.json_stream import stream_arrays
+from diptych.sources.flickr_entities import read_entities
+from diptych.sources.karpathy import karpathy_images
 from diptych.sources.malformed import Malformed
 from diptych.sources.spool import Spool
 from diptych.sources.tables import extra_json
@@ -27,7 +29,6 @@ from diptych.sources.urls import file_url
 __all__ = ["Flickr", "FlickrConfig"]
 
 _LINE = re.compile(r"([^#\t]+)#(\d{1,4})\t(.*)")
-_SPLITS = {"val": "dev", "restval": "train"}
 
 
 class FlickrConfig(SourceConfig):
@@ -38,6 +39,7 @@ class FlickrConfig(SourceConfig):
     captions: str = Field(default="", description="Flickr8k.token.txt, results_20130124.token; of the JSON when empty")
     karpathy: str = Field(default="", description="dataset_flickr8k.json or dataset_flickr30k.json")
     splits: dict[Literal["train", "dev", "test"], str] = Field(default={}, description="Split: file with image names")
+    entities: str = Field(default="", description="Flickr30k Entities: the folder with Annotations/ and Sentences/")
     language: str = Field(default="en", max_length=8)
     max_malformed: int = Field(default=100, ge=0, description="More malformed entries than this end the crawl")
 
@@ -71,6 +73,10 @@ class Flickr(Source):
         for key, value in {**named, **{f"splits.{k}": v for k, v in self.config.splits.items()}}.items():
             if value and not self.path(value, key).is_file():
                 raise RecipeError(f"source {self.name!r}, {key}: expected a file, found a folder: {value}")
+        if self.config.entities:
+            for part in ("Annotations", "Sentences"):
+                if not (folder := self.path(self.config.entities, "entities") / part).is_dir():
+                    raise RecipeError(f"source {self.name!r}, entities: expected a folder {folder}, found none")
 
     def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
         """One record an image, sorted by name; malformed lines are counted and named."""
@@ -97,7 +103,9 @@ class Flickr(Source):
         split = next((s for s in ("test", "dev", "train") if s in splits), "")
         text = "\n".join(lines)
         document = Document(text=text, language=self.config.language)
-        return Found(name, file_url(name), document, (Picture(file_url(name), text),), split)
+        entities = self.config.entities
+        extra = read_entities(self.path(entities, "entities"), name, malformed) if entities else {}
+        return Found(name, file_url(name), document, (Picture(file_url(name), text, extra=extra_json(extra)),), split)
 
     def _captions(self, malformed: Malformed) -> Iterator[tuple[str, str]]:
         """(image, its caption with a sortable number before it)."""
@@ -118,22 +126,11 @@ class Flickr(Source):
                 yield match.group(1).strip(), f"{int(match.group(2)):04d} {caption}"
 
     def _karpathy(self, malformed: Malformed) -> Iterator[tuple[str, str, list[str]]]:
+        """(image, split, numbered captions) of each image of the JSON."""
         path = self.path(self.config.karpathy, "karpathy")
-        for _, index, item in stream_arrays(path, frozenset({"images"})):
-            name = item.get("filename") if isinstance(item, dict) else None
-            split = item.get("split") if isinstance(item, dict) else None
-            found = item.get("sentences", []) if isinstance(item, dict) else None
-            raw = [s.get("raw") for s in found if isinstance(s, dict)] if isinstance(found, list) else [None]
-            split = _SPLITS.get(split, split) if isinstance(split, str) else None
-            if (
-                not isinstance(name, str)
-                or split not in ("train", "dev", "test")
-                or not all(isinstance(line, str) for line in raw)
-            ):
-                expected = "an object with 'filename', 'split' and 'sentences' with 'raw'"
-                malformed.add(path, f"images[{index}]", expected, extra_json(item) if isinstance(item, dict) else item)
-                continue
-            yield name, split, [f"{n:04d} {' '.join(str(line).split())}" for n, line in enumerate(raw)]
+        for item in karpathy_images(path, malformed):
+            numbered = [f"{n:04d} {line}" for n, line in enumerate(item.sentences)]
+            yield item.filename, item.split, numbered
 
     def _listed(self, split: str, path: Path) -> Iterator[tuple[str, str]]:
         with path.open(encoding="utf-8-sig", errors="replace") as file:

@@ -20,7 +20,7 @@ from selectolax.lexbor import LexborNode
 from diptych.records import Picture
 from diptych.sources.html import Html, attribute, squeeze
 
-__all__ = ["page_pictures"]
+__all__ = ["page_pictures", "picture_mentions"]
 
 _LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set")
 _LAZY = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-url", "data-hi-res-src", "data-full-src")
@@ -37,18 +37,22 @@ def page_pictures(page: Html) -> tuple[Picture, ...]:
     """Every image of the page once; of several mentions the first that has a caption gives it."""
     found: dict[str, Picture] = {}
     hidden: dict[str, Picture] = {}
+    for node, picture in picture_mentions(page):
+        place = hidden if _inside(node, ("noscript", "template")) else found
+        known = place.get(picture.url)
+        if known is None or (picture.caption and not known.caption):
+            place[picture.url] = picture
+    return (*found.values(), *(picture for address, picture in hidden.items() if address not in found))
+
+
+def picture_mentions(page: Html) -> Iterator[tuple[LexborNode, Picture]]:
+    """Every ``img`` of the page that has an address, with the picture it shows, in order."""
     for node in page.tree.css("img, amp-img")[:_MOST]:
         reference = _reference(node)
         address = page.address(reference) if reference and not reference.startswith("data:") else None
-        if address is None:
-            continue
-        alt = squeeze(attribute(node, "alt"))
-        picture = Picture(address, _caption(node, alt), alt)
-        place = hidden if _inside(node, ("noscript", "template")) else found
-        known = place.get(address)
-        if known is None or (picture.caption and not known.caption):
-            place[address] = picture
-    return (*found.values(), *(picture for address, picture in hidden.items() if address not in found))
+        if address is not None:
+            alt = squeeze(attribute(node, "alt"))
+            yield node, Picture(address, _caption(node, alt), alt)
 
 
 def _reference(node: LexborNode) -> str:

@@ -42,6 +42,9 @@ class TweetsConfig(RemoteConfig):
     kind: Literal["tweets"] = "tweets"  # pyright: ignore[reportIncompatibleVariableOverride]
     path: str = Field(description="A .jsonl file (also .gz), relative to the recipe")
     images: str = Field(default="", description="Folder of media that the file names by path; none when empty")
+    pictures: Literal["fetch", "folder", "none"] = Field(
+        default="fetch", description="From their addresses; from 'images', by the address's last part; or left out"
+    )
     mentions: Literal["keep", "remove", "replace"] = Field(default="replace", description="'replace' writes @user")
     links: Literal["keep", "remove"] = "remove"
     max_malformed: int = Field(default=100, ge=0, description="More malformed lines than this end the crawl")
@@ -71,6 +74,8 @@ class Tweets(Source):
         path = self.path(self.config.path, "path")
         if not path.is_file() or table_format(path) != "jsonl":
             raise RecipeError(f"source {self.name!r}, path: expected a .jsonl file, found {path}")
+        if self.config.pictures == "folder" and not self.config.images:
+            raise RecipeError(f"source {self.name!r}, images: `pictures: folder` needs the folder")
 
     def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
         """One record a post, in the order of the file; of a repeated id the first."""
@@ -109,7 +114,8 @@ class Tweets(Source):
         document = Document(
             text=text, language="" if language == "und" else language_tag(language), keyphrases=tags, extra=extra
         )
-        urls = dict.fromkeys(self._address(url) for url in _media(row, post))
+        shown = () if self.config.pictures == "none" else _media(row, post)
+        urls = dict.fromkeys(self._address(url) for url in shown)
         split = post.get("split")
         pictures = tuple(Picture(url, text) for url in urls)
         return Found(str(name), f"post:{name}", document, pictures, split if isinstance(split, str) else "")
@@ -117,7 +123,8 @@ class Tweets(Source):
     def _address(self, url: str) -> str:
         if re.match(r"https?:", url, re.I):
             try:
-                return canonical_url(url)
+                address = canonical_url(url)
+                return address if self.config.pictures == "fetch" else file_url(address.rsplit("/", 1)[-1])
             except BadUrl as error:
                 raise ValueError(str(error)) from None
         if not self.config.images or ":" in url.partition("/")[0]:

@@ -32,7 +32,7 @@ from diptych.sources.settings import FetchSettings, RemoteConfig
 from diptych.sources.sniff import is_feed
 from diptych.sources.urls import BadUrl, canonical_url, host_of, join_url, site_of
 
-__all__ = ["Web", "WebConfig"]
+__all__ = ["CrawlItem", "Web", "WebConfig", "WebCrawl"]
 
 _WINDOW = 128
 _SITEMAPS = 2000
@@ -85,7 +85,7 @@ class WebConfig(RemoteConfig):
 
 
 @dataclass
-class _Item:
+class CrawlItem:
     """A page to take: how many links may still be followed from it, and whether it only lists others."""
 
     url: str
@@ -115,10 +115,10 @@ class Web(Source):
 
     def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
         """Every page that becomes a record, in the order found."""
-        yield from _WebCrawl(self, fetcher).run()
+        yield from WebCrawl(self, fetcher).run()
 
 
-class _WebCrawl:
+class WebCrawl:
     """One crawl of one web source."""
 
     def __init__(self, source: Web, fetcher: Fetcher) -> None:
@@ -132,7 +132,7 @@ class _WebCrawl:
             for patterns in (self.config.include, self.config.exclude, self.config.records)
         )
         self._seen: set[str] = set()
-        self._frontier: deque[_Item] = deque()
+        self._frontier: deque[CrawlItem] = deque()
         self._asked = 0
         self._found_all = True
         """Whether every list was read: only then does an address that is missing there mean something."""
@@ -179,7 +179,7 @@ class _WebCrawl:
         if url in self._seen or not (asked_for or self._in_scope(url)):
             return
         self._seen.add(url)
-        self._frontier.append(_Item(url, depth, listing))
+        self._frontier.append(CrawlItem(url, depth, listing))
 
     def _in_scope(self, url: str) -> bool:
         if self.config.same != "any" and self._key(url) not in self._sites:
@@ -188,13 +188,13 @@ class _WebCrawl:
             return False
         return self._include is None or bool(self._include.search(url))
 
-    def _unmet(self) -> Iterator[_Item]:
+    def _unmet(self) -> Iterator[CrawlItem]:
         """Pages of records that earlier crawls read and this one did not meet."""
         for state in self.fetcher.known_records():
             if state.document and state.outcome != "left" and state.source_id not in self._seen:
                 if self._in_scope(state.source_id):
                     self._seen.add(state.source_id)
-                    yield _Item(state.source_id, 0, False)
+                    yield CrawlItem(state.source_id, 0, False)
 
     def _lost(self) -> Iterator[Missed]:
         """Records that never had content and are named nowhere any more, or that the recipe now excludes."""
@@ -204,10 +204,10 @@ class _WebCrawl:
 
     # --- what came ---------------------------------------------------------------------------------------
 
-    def _take(self, more: Iterable[_Item]) -> Iterator[Found | Missed]:
+    def _take(self, more: Iterable[CrawlItem]) -> Iterator[Found | Missed]:
         """Ask for the frontier (and then ``more``), a window at a time; answers are taken in that order."""
         rest = iter(more)
-        waiting: deque[tuple[_Item, Future[Fetched]]] = deque()
+        waiting: deque[tuple[CrawlItem, Future[Fetched]]] = deque()
         while True:
             while len(waiting) < _WINDOW and self._asked < self.config.max_pages:
                 item = self._frontier.popleft() if self._frontier else next(rest, None)
@@ -220,7 +220,7 @@ class _WebCrawl:
             item, future = waiting.popleft()
             yield from self._page(item, self.fetcher.result(future))
 
-    def _page(self, item: _Item, fetched: Fetched) -> Iterator[Found | Missed]:
+    def _page(self, item: CrawlItem, fetched: Fetched) -> Iterator[Found | Missed]:
         record = not item.listing if self._records is None else bool(self._records.search(item.url))
         if not fetched.ok or fetched.data is None:
             self._found_all = self._found_all and not item.listing
@@ -253,7 +253,7 @@ class _WebCrawl:
         if read is not None:
             yield read
 
-    def _follow(self, item: _Item, page: Html, nofollow: bool) -> None:
+    def _follow(self, item: CrawlItem, page: Html, nofollow: bool) -> None:
         if nofollow or not (item.depth > 0 or item.listing):
             return
         for url, following in page.links():

@@ -20,8 +20,9 @@ from pydantic import Field, model_validator
 from diptych.exceptions import StageError
 from diptych.metrics.agreement import item_entropy, majority
 from diptych.stage import Batch, Output, Stage, StageConfig
-from diptych.votes.answers import import_votes
+from diptych.votes.answers import Vote, import_votes
 from diptych.votes.kinds import KINDS, row_of
+from diptych.votes.labels import LabelFile, read_labels
 from diptych.votes.phrases import NONE
 
 __all__ = ["PairVotes", "Votes", "VotesConfig"]
@@ -34,6 +35,7 @@ class VotesConfig(StageConfig):
 
     file: str | None = Field(None, description="votes as `diptych votes import` writes them; None: nobody voted yet")
     file_sha256: str | None = Field(None, description="of that file; filled in when the recipe is read")
+    labels: tuple[LabelFile, ...] = Field((), description="published label files; see diptych.votes.labels")
     min_annotators: int = Field(1, ge=1, description="an item with fewer votes gets no value")
 
     @model_validator(mode="before")
@@ -93,8 +95,21 @@ class _Voted(Stage):
     def setup(self, device: str) -> None:
         """Read the votes; a file with lines that cannot be read is refused as a whole."""
         self._results: dict[str, list[dict[str, Any]]] = {}
+        votes = self._file_votes()
+        for labels in self.config.labels:
+            votes += read_labels(labels)
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for vote in votes:
+            if KINDS[vote.kind].rows == self.rows_kind:
+                counts.setdefault((vote.item, vote.kind), Counter())[vote.value] += 1
+        for item, kind in sorted(counts, key=lambda c: (c[1], c[0])):
+            row, about = row_of(item)
+            result = _result(kind, about, counts[item, kind], self.config.min_annotators)
+            self._results.setdefault(row, []).append(result)
+
+    def _file_votes(self) -> list[Vote]:
         if self.config.file is None:
-            return
+            return []
         data = Path(self.config.file).read_bytes()
         if hashlib.sha256(data).hexdigest() != self.config.file_sha256:
             raise StageError(f"stage {self.name}: {self.config.file} changed since the recipe was read; build again")
@@ -105,20 +120,13 @@ class _Voted(Stage):
                 f"stage {self.name}: {len(found.refused)} lines of {self.config.file} are no votes, the first is line "
                 f"{first.line} ({first.reason}: {first.text}); run: diptych votes import {self.config.file}"
             )
-        counts: dict[tuple[str, str], Counter[str]] = {}
-        for vote in found.votes:
-            if KINDS[vote.kind].rows == self.rows_kind:
-                counts.setdefault((vote.item, vote.kind), Counter())[vote.value] += 1
-        for item, kind in sorted(counts, key=lambda c: (c[1], c[0])):
-            row, about = row_of(item)
-            result = _result(kind, about, counts[item, kind], self.config.min_annotators)
-            self._results.setdefault(row, []).append(result)
+        return list(found.votes)
 
     def process(self, batch: Batch) -> Output:
         """An item without votes is ok and has no results."""
         out = batch.output()
         for row, key in enumerate(batch.keys):
-            results = self._results.get(key, [])
+            results = self._results.get(key, self._results.get(key.partition("/")[0], []))
             values = {r["kind"]: r["value"] for r in results}
             flat = {name: _typed(name, values.get(name)) for name in self.flat}
             out.set(row, results=[dict(r) for r in results], **flat, **self.more(results))
