@@ -29,6 +29,7 @@ from diptych.commands import weights as weights_commands
 from diptych.commands.boxes import boxes_command
 from diptych.commands.export import card_command, export_command
 from diptych.commands.forget import forget_command
+from diptych.commands.planning import plan_command
 from diptych.commands.schemas import schemas_command
 from diptych.environment import set_environment
 from diptych.exceptions import DiptychError
@@ -52,6 +53,7 @@ app.command("boxes")(boxes_command)
 app.command("card")(card_command)
 app.command("export")(export_command)
 app.command("forget")(forget_command)
+app.command("plan")(plan_command)
 app.add_typer(detector.app, name="detector")
 app.add_typer(parser.app, name="parser")
 app.add_typer(relevance.app, name="relevance")

@@ -14,7 +14,7 @@ from diptych.engine.context import BuildOptions, graph_of
 from diptych.engine.crawling import crawl_recipe, needs_crawl
 from diptych.engine.devices import check_devices
 from diptych.engine.dry_run import dry_run
-from diptych.engine.rebuild import plan_rebuild
+from diptych.engine.rebuild import plan_rebuild, refreshing
 from diptych.exceptions import UsageError
 from diptych.recipe import about, load_recipe
 from diptych.sample_build import CACHE, sample_build
@@ -94,6 +94,9 @@ def build_command(
     sample_folder: Annotated[
         Path, typer.Option(envvar="DIPTYCH_SAMPLES", help="where --sample keeps what it generates")
     ] = CACHE,
+    refresh: Annotated[
+        str, typer.Option(help="compute again every row of the stages that this package's release can change")
+    ] = "",
     dry: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -114,6 +117,7 @@ def build_command(
         chosen = tuple(int(s) for s in shards.split(",") if s.strip())
     except ValueError:
         raise UsageError(f"--shards {shards}: expected numbers as 3,7") from None
+    force = refreshing(graph, refresh) if refresh else None
     versions = open_store(root, parsed.name).log.versions()
     count = versions[max(versions)].shards if versions else parsed.shards
     if any(not 0 <= s < count for s in chosen):
@@ -130,7 +134,7 @@ def build_command(
         only_stages=names,
     )
     if dry:
-        plan = dry_run(text, root, options, file.folder)
+        plan = dry_run(text, root, options, file.folder, force)
         columns = ["stage", "rows", "at hand", "to compute", ""]
         later = "known once earlier stages have run"
         rows = [[p.name, p.rows, p.reused, p.missing, later if p.open else ""] for p in plan.stages]
@@ -148,7 +152,7 @@ def build_command(
         )
     watcher = ConsoleWatcher(quiet=as_json)
     try:
-        report = build(text, root, options, folder=file.folder, watcher=watcher)
+        report = build(text, root, options, force=force, folder=file.folder, watcher=watcher)
     finally:
         watcher.close()
     emit(_as_json(report), as_json, lambda: typer.echo(f"{parsed.name}: {report.committed.reason}"))

@@ -100,7 +100,19 @@ def _entries(
 def _unchanged(parent: Manifest, context: BuildContext, finished: Finished, digests: Digests) -> bool:
     same = (parent.input_digest, parent.exact_digest, parent.floats_digest)
     repaired = any(what == "repaired" for p in finished.progress.values() for _, what, _ in p.compared)
-    return parent.shards == context.shards and same == (digests.input, digests.exact, digests.floats) and not repaired
+    return (
+        parent.shards == context.shards
+        and same == (digests.input, digests.exact, digests.floats)
+        and not repaired
+        and not _refreshed(parent, context)
+    )
+
+
+def _refreshed(parent: Manifest, context: BuildContext) -> bool:
+    """Whether stages were computed again by other releases: then a version says so, though no value changed."""
+    return any(
+        s.packages != {p: release(p) for p in s.packages} for s in parent.stages if s.name in context.force.stages
+    )
 
 
 def commit_rewritten(
@@ -166,7 +178,10 @@ def _fit_entry(store: Store, graph: Graph, node: Node, finished: Finished) -> Fi
 
 
 def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[str, JsonValue]:
-    """Plain counts of a version: the snapshot's records and images by outcome, each stage's rows by status and code."""
+    """Plain counts of a version: the snapshot's records and images by outcome, each stage's rows by status and code.
+
+    ``rates`` has the rows that this build computed and the seconds that took: what ``diptych plan`` goes by.
+    """
     table = read_snapshot(store, context.snapshot).table(["outcome", "images"])
     records = Counter(table["outcome"].to_pylist())
     images = pc.list_flatten(table["images"].combine_chunks())
@@ -176,7 +191,12 @@ def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[
         for name, p in finished.progress.items()
         if graph_of(context.recipe, context.build)[name].stage
     }
-    counted: dict[str, JsonValue] = {"stages": stages}
+    rates: dict[str, JsonValue] = {
+        p.name: {"rows": p.computed, "seconds": round(p.seconds, 3)}
+        for p in finished.progress.values()
+        if p.kind == "stage" and p.computed
+    }
+    counted: dict[str, JsonValue] = {"stages": stages, "rates": rates}
     for name, found in (("records", records), ("images", outcomes)):
         counted[name] = {str(k): n for k, n in sorted(found.items())}
     return counted

@@ -143,7 +143,7 @@ def plan_part(
     """Which rows the shard has, which stand in the parent's parts or in a finished segment at this address."""
     keys = view.rows(node.rows, node.work.fetched)
     plan = ShardPlan(keys, [])
-    again = set(context.force.of(node.name, shard))
+    again = set(keys if node.name in context.force.stages else context.force.of(node.name, shard))
     for row in keys:
         if not view.selected(node, row):
             plan.settled[row] = RowState(Status.SKIPPED, NOT_SELECTED)

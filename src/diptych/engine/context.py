@@ -43,6 +43,8 @@ class Force:
     """Row keys by stage."""
     shards: tuple[int, ...] = ()
     """Only in these shards; empty: in any."""
+    stages: tuple[str, ...] = ()
+    """Stages all of whose rows are computed again."""
 
     def of(self, stage: str, shard: int) -> frozenset[str]:
         """The forced rows of a stage in a shard."""
@@ -80,7 +82,7 @@ class BuildContext:
         """The inverse of :meth:`to_json`."""
         options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["options"].items()}
         rows = {k: tuple(v) for k, v in raw["force"]["rows"].items()}
-        force = Force(rows, tuple(raw["force"]["shards"]))
+        force = Force(rows, tuple(raw["force"]["shards"]), tuple(raw["force"]["stages"]))
         return cls(**{**raw, "options": BuildOptions(**options), "force": force, "refit": tuple(raw["refit"])})
 
     def store(self) -> Store:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.engine.build import Silent, make_context, run_here
-from diptych.engine.context import BuildOptions, graph_of
+from diptych.engine.context import BuildOptions, Force, graph_of
 from diptych.engine.drive import drive
 from diptych.engine.intake import take_snapshot
 from diptych.engine.space import expected_bytes
@@ -42,11 +42,13 @@ class DryRun:
     """About how much it would write."""
 
 
-def dry_run(recipe: str, root: str, options: BuildOptions, folder: str | Path = ".") -> DryRun:
+def dry_run(
+    recipe: str, root: str, options: BuildOptions, folder: str | Path = ".", force: Force | None = None
+) -> DryRun:
     """Plan a build of what the fetch log holds now."""
     parsed = parse_recipe(recipe)
     store = open_store(root, parsed.name)
-    context = make_context(recipe, root, take_snapshot(store, parsed, folder), replace(options, dry=True))
+    context = make_context(recipe, root, take_snapshot(store, parsed, folder), replace(options, dry=True), force=force)
     finished = drive(context, run_here(context, Silent()))
     stages = []
     for node in graph_of(recipe).stages:

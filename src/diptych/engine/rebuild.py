@@ -17,7 +17,7 @@ from diptych.storage.parts import Part, read_chunk
 from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store, open_store
 
-__all__ = ["RebuildPlan", "check_code", "plan_rebuild"]
+__all__ = ["RebuildPlan", "check_code", "plan_rebuild", "refreshing"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,17 @@ class RebuildPlan:
     """How many rows were named."""
     version: int
     """The version it was planned on; when another is committed first, it has to be planned again."""
+
+
+def refreshing(graph: Graph, package: str) -> Force:
+    """All rows of the stages that a release of ``package`` can change; :class:`UsageError` when there is none."""
+    stages = tuple(n.name for n in graph.stages if n.stage is not None and package in n.stage.packages)
+    if not stages:
+        known = sorted({p for n in graph.stages if n.stage is not None for p in n.stage.packages})
+        raise UsageError(
+            f"--refresh {package}: no stage names it; the recipe's stages name {', '.join(known) or 'none'}"
+        )
+    return Force(stages=stages)
 
 
 def plan_rebuild(
