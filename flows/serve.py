@@ -1,7 +1,7 @@
 """``diptych serve``: a Prefect server, the deployments and two workers, in one command on one machine.
 
-The server and the workers are processes of their own; when one of them ends, all end. Everything they know stands
-in the folder PREFECT_HOME (SQLite) and in the datasets' root.
+The server and the workers are processes of their own; a worker that dies is started again. Everything they know
+stands in the folder PREFECT_HOME (SQLite) and in the datasets' root.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-START_S = 180
+START_S = 300
 """Seconds a server may take to answer: the first start of a new PREFECT_HOME makes its database."""
 END_S = 40
 """Seconds the processes get to end: a training writes its checkpoint."""
+SERVER = "server"
+DEATHS, DEATHS_S = 5, 600.0
+"""Workers that may die in so many seconds before all ends."""
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -54,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, children.ask_to_end)
     try:
-        children.start("server", ["server", "start", "--host", options.host, "--port", str(options.port)])
+        children.start(SERVER, ["server", "start", "--host", options.host, "--port", str(options.port)])
         if not _wait(address, children):
             return children.code
         code = _register(root, options)
@@ -148,17 +151,20 @@ def _wait(address: str, children: Children) -> bool:
 
 
 class Children:
-    """The processes of ``serve``: they end together."""
+    """The processes of ``serve``: a worker that dies is started again, the end of the server is the end of all."""
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._revived: list[float] = []
         self._asked = False
         self._said = False
 
     def start(self, name: str, arguments: list[str]) -> None:
         """Start ``prefect`` with these arguments, in a group of its own: Control-C reaches it through us alone."""
+        self._commands[name] = arguments
         command = [sys.executable, "-m", "prefect", *arguments]
-        out = subprocess.DEVNULL if name == "server" else None  # its banner names settings that are made here already
+        out = subprocess.DEVNULL if name == SERVER else None  # its banner names settings that are made here already
         self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, start_new_session=True)
 
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:
@@ -167,11 +173,18 @@ class Children:
 
     @property
     def ended(self) -> bool:
-        """Whether it is time to stop: a process has ended, or somebody asked for it."""
+        """Whether it is time to stop: somebody asked for it, the server ended, or workers die all the time."""
         for name, process in self._running.items():
-            if process.poll() is not None and not self._asked and not self._said:
-                self._said = True
-                _say(f"the {name} ended with {process.returncode}", error=True)
+            if self._asked or self._said or process.poll() is None:
+                continue
+            now = time.monotonic()
+            self._revived = [t for t in self._revived if now - t < DEATHS_S]
+            self._said = name == SERVER or len(self._revived) >= DEATHS
+            again = "" if self._said else "; it is started again"
+            _say(f"the {name} ended with {process.returncode}{again}", error=True)
+            if not self._said:
+                self._revived.append(now)
+                self.start(name, self._commands[name])
         return self._asked or self._said
 
     @property

@@ -39,7 +39,7 @@ def describe_version(root: str, dataset: str, number: int) -> None:
     if pictures:
         parts = [f"# Sample pictures of {name}"]
         for picture in pictures:
-            drawn = f"drawn: {', '.join(picture.layers)}" if picture.layers else "nothing was found on it"
+            drawn = f"drawn: {', '.join(picture.layers)}" if picture.layers else "nothing is drawn on it"
             caption = " ".join(picture.caption.split())[:300]
             parts.append(
                 f"**{_plain(picture.title)}**\n\n![{_plain(picture.title)}]({_uri(picture.png)})\n\n"

@@ -16,13 +16,14 @@ Rows that were computed are kept whatever happens to a task; a shard is finished
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import PrefectException
+from prefect.task_engine import TaskRunTimeoutError
 
 from diptych.exceptions import SourceError
 
@@ -44,9 +45,7 @@ def may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
     A task that met its time limit would meet it again, and a wrong recipe stays wrong.
     """
     error = state.data if isinstance(state.data, BaseException) else _raised(state)
-    if isinstance(error, TimeoutError) and isinstance(error, PrefectException):
-        return False
-    return isinstance(error, _HEALS)
+    return isinstance(error, _HEALS) and not isinstance(error, TaskRunTimeoutError)
 
 
 def _raised(state: State[Any]) -> BaseException | None:
@@ -60,6 +59,14 @@ def _raised(state: State[Any]) -> BaseException | None:
 def tags_for(device: str) -> list[str]:
     """The tags of a task on that device: only what runs on an accelerator waits for one."""
     return [] if device == "cpu" else [ACCELERATOR]
+
+
+def _not_said_for_each_task(record: logging.LogRecord) -> bool:
+    """Prefect warns at each task in a thread that its limit waits for a call to return; the guide says it once."""
+    return not record.getMessage().startswith("Timeout of ") or "worker thread" not in record.getMessage()
+
+
+logging.getLogger("prefect.task_runs").addFilter(_not_said_for_each_task)
 
 
 def environment() -> Mapping[str, str]:

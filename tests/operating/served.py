@@ -73,7 +73,7 @@ class Served:
             raise
 
     def _wait_until_up(self) -> None:
-        for _ in range(1800):
+        for _ in range(4000):
             if "Control-C ends" in self.text():
                 break
             if self.process.poll() is not None:
@@ -88,7 +88,11 @@ class Served:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the server's API; AssertionError with the answer when it is refused."""
-        answer = requests.request(method, f"{self.url}/api{path}", json=body, timeout=60)
+        for _ in range(30):  # SQLite is busy now and then: Prefect's own client asks again, too
+            answer = requests.request(method, f"{self.url}/api{path}", json=body, timeout=60)
+            if answer.status_code != 503:
+                break
+            time.sleep(1)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
         return answer.json() if answer.content else None
 

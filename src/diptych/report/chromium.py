@@ -82,8 +82,12 @@ class Page:
 
     def open(self, path: Path | str) -> None:
         """Load a file and wait for its load event."""
+        self.visit(Path(path).resolve().as_uri())
+
+    def visit(self, url: str) -> None:
+        """Load an address and wait for its load event; a page that builds itself may need ``until`` after it."""
         self._loaded = False
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        self.call("Page.navigate", url=url)
         end = time.monotonic() + 60
         while not self._loaded:
             self._receive(end)
@@ -95,6 +99,20 @@ class Page:
             details = found["exceptionDetails"]
             raise BrowserError(f"script failed: {details.get('exception', {}).get('description', details['text'])}")
         return found["result"].get("value")
+
+    def until(self, script: str, seconds: float = 60) -> Any:
+        """The value of an expression once it is true; :class:`BrowserError` with it when it does not become so."""
+        end = time.monotonic() + seconds
+        while not (found := self.run(script)):
+            if time.monotonic() > end:
+                raise BrowserError(f"not within {seconds:g} s: {script}")
+            time.sleep(0.1)
+        return found
+
+    def click(self, x: float, y: float) -> None:
+        """Press and release the left button at a place of the window, in CSS pixels."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key: str) -> None:
         """Press and release a key, as ``/``, ``j``, ``Enter``, ``Escape`` or ``Tab``."""

@@ -11,8 +11,10 @@ from diptych.exceptions import MissingExtra
 
 __all__ = ["draw_curves"]
 
-MOST = 5
-"""Panels: the loss and so many of what was measured."""
+MOST = 6
+"""Panels: the loss and what was measured first."""
+WIDE = 3
+"""Panels side by side."""
 
 
 def draw_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes | None:
@@ -28,12 +30,15 @@ def draw_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes | None
     names = list(dict.fromkeys(n for epochs in runs.values() for e in epochs for n in e["dev"]))[: MOST - 1]
     if not any(runs.values()):
         return None
-    figure = Figure(figsize=(3.4 * (1 + len(names)), 2.6), layout="constrained")
+    panels = [("train loss", "train", "loss"), *((f"dev {n}", "dev", n) for n in names)]
+    wide = min(WIDE, len(panels))
+    high = -(-len(panels) // wide)
+    figure = Figure(figsize=(3.1 * wide, 2.4 * high), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 1 + len(names), squeeze=False)[0]
-    for axis, (title, group, name) in zip(
-        axes, [("train loss", "train", "loss"), *((f"dev {n}", "dev", n) for n in names)], strict=True
-    ):
+    axes = figure.subplots(high, wide, squeeze=False).ravel()
+    for axis in axes[len(panels) :]:
+        axis.axis("off")
+    for axis, (title, group, name) in zip(axes, panels, strict=False):
         for run, epochs in runs.items():
             points = [(n + 1, e[group].get(name)) for n, e in enumerate(epochs)]
             kept = [(n, v) for n, v in points if isinstance(v, int | float) and math.isfinite(v)]
