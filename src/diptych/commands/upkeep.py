@@ -109,7 +109,7 @@ def retire_command(
 
     def render() -> None:
         for number, why in plan.protected.items():
-            typer.echo(f"version {number} stays: {why} (--force retires it all the same)")
+            typer.echo(f"version {number} stays: {why}")
         done = "would retire" if dry else "retired"
         typer.echo(f"{dataset}: {done} versions {', '.join(map(str, plan.versions)) or 'none'}")
 

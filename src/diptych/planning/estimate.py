@@ -193,7 +193,7 @@ def _limits(
         ),
         Limit(
             "crawling", requests / CRAWL_RATE / 3600, "hours on one machine", wait,
-            "one dataset has one crawl at a time: a source a recipe, crawled on machines of their own, or files that "
+            "a crawl runs on one machine: a source a recipe, each crawled on a machine of its own, or files that "
             "somebody fetched before (sources parquet, webdataset)",
         ),
         Limit(

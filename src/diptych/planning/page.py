@@ -144,7 +144,7 @@ _CHANGES = """\
 - The lists of a stage are at most 32: at a million shards a list has 32,768 parts, and a build that changes one shard
   writes one of them again; two levels of lists would bring that down.
 - gc and verify walk every object by name. At this size they need the object storage's own inventory instead.
-- One crawl a dataset at a time: the fetch log has one writer. It would be split by host.
+- A crawl runs on one machine. It would be split by host.
 """.splitlines()
 
 
