@@ -34,8 +34,8 @@ __all__ = ["GcReport", "Item", "gc"]
 
 _IN_FLIGHT = 3600.0
 """Temporary files younger than this may still be renamed by their writer, whatever the grace."""
-_BRIEF = 60.0
-"""The same while a takedown is due."""
+_DATA = ("raw", "parts", "lists", "snapshots")
+"""Where only builds and crawls write: while a takedown is due and none runs, temporary files there go at once."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,10 @@ def gc(
                     entry = store.log.append(_entry(found), after=head)
                 except Conflict:
                     continue  # somebody committed: what was garbage may be named now
-            age = _BRIEF if search.urgent else max(grace, _IN_FLIGHT)
-            temporary = [Item("temporary", p, p, 1, n) for p, n in store.home.sweep("", age)]
+            swept = store.home.sweep("", max(grace, _IN_FLIGHT))
+            if search.urgent and not search.workers:
+                swept += [found for folder in _DATA for found in store.home.sweep(folder, 0.0)]
+            temporary = [Item("temporary", p, p, 1, n) for p, n in swept]
             for item in (*finished, *found):
                 _delete(store, item)
             bury(store, time.time() - grace)
@@ -129,8 +131,8 @@ class _Search:
         self._named = named
         self._before = before
         self._retired = store.log.retired()
-        self._workers = [s for s in signs if s.kind != "gc"]
-        self._owners = {s.id for s in self._workers}
+        self.workers = [s for s in signs if s.kind != "gc"]
+        self._owners = {s.id for s in self.workers}
         self.spared: dict[str, int] = {}
         self.urgent = frozenset(r for t in due(store) if t.purge for r in (*t.records, *t.touched, *t.images))
         """What is to be purged: then no file is too young that may hold any of it."""
@@ -187,7 +189,7 @@ class _Search:
         return found
 
     def _lists(self) -> list[Item]:
-        oldest = min((s.started for s in self._workers), default=None)
+        oldest = min((s.started for s in self.workers), default=None)
         found = []
         for path, size in self._store.home.walk("lists"):
             name = path.removeprefix("lists/").removesuffix(".parquet")
@@ -210,7 +212,7 @@ class _Search:
             ours = len(sha256) == 64 and path == blob_path(sha256)
             if ours and sha256 not in self._named.blobs and not self._young(path):
                 found.append(Item("blob", sha256, path, 1, size))
-        if self._workers:
+        if self.workers:
             for _ in found:
                 self._spare("a build or crawl is running (blobs and snapshots wait)")
             return []

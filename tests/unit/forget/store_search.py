@@ -17,7 +17,7 @@ def contents(root: Path) -> Iterator[tuple[str, bytes]]:
         yield name, data
         if data[:2] == b"\x1f\x8b":
             yield name, gzip.decompress(data)
-        if data[:4] == b"PAR1":
+        if data[:4] == b"PAR1" and data[-4:] == b"PAR1":
             sink = pa.BufferOutputStream()
             table = pq.read_table(path)
             with pa.ipc.new_stream(sink, table.schema) as stream:
