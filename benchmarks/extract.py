@@ -1,11 +1,14 @@
 """What a vision stage costs beside its network: a build's images/s over those of the bare network, and its memory.
 
-``python benchmarks/extract.py [--stages backbone,regions] [--images 200] [--device cuda]`` times, for each stage,
+``python benchmarks/extract.py [--stages backbone,grid] [--images 200] [--device cuda]`` times, for each stage,
 decoding alone, the network alone on pictures that are decoded already, one picture at a time as the field's scripts
 do it (open, resize, forward, one file), and the stage in a build; then all of them in one build.
 ``--memory 100000`` sends that many pictures through decoding, batching and writing with a constant network, and
 ``--memory-stage backbone --memory 2000`` through a real one. Random weights, which cost the same as trained ones.
 The stage ``pause`` stands for an accelerator that does not share the processor. Processor time is of all threads.
+
+"steady" is what a long build costs: the rate while the middle eight tenths of the rows are computed, ends of shards
+included. What remains of the whole time is fixed: the first plan and batch, the last segment.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,20 +30,20 @@ import pyarrow as pa
 from PIL import Image
 
 from diptych.engine.build import Silent, build
-from diptych.engine.context import BuildOptions
+from diptych.engine.context import BuildOptions, Progress
 from diptych.engine.steps import close
 from diptych.fit import Fit
 from diptych.naming import record_id
 from diptych.records import Document
 from diptych.sample import Site
-from diptych.stage import Batch, Output, Stage, Tensor
+from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
 from diptych.stages.pixels_input import accepted, decoded
 from diptych.stages.schema import load_stage
 from diptych.storage.snapshot import _write
 from diptych.storage.store import Store, open_store
 
 HERE = "extract"
-PAUSE = 0.02
+SHARDS = 8
 CONFIG: dict[str, dict[str, Any]] = {
     "backbone": {"weights": "random:0", "grid": True},
     "inception": {"weights": "random:0"},
@@ -85,13 +89,24 @@ class Constant(Stage):
         return out
 
 
+class PauseConfig(StageConfig):
+    """How fast the accelerator is."""
+
+    seconds: float = 0.02
+
+
 class Pause(Constant):
-    """As ``constant``, on an accelerator that takes 20 ms a picture and leaves the processor alone meanwhile."""
+    """As ``constant``, on an accelerator that takes so long a picture and leaves the processor alone meanwhile."""
 
     name = "pause"
+    overlaps: ClassVar[bool] = True
+    Config = PauseConfig
+    config: PauseConfig
+    device = Lock()
 
     def process(self, batch: Batch) -> Output:
-        time.sleep(PAUSE * len(batch))
+        with self.device:
+            time.sleep(self.config.seconds * len(batch))
         return super().process(batch)
 
 
@@ -177,7 +192,7 @@ def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
 
     size = stage.batch_size
     if stage.name == "pause":
-        return timed(lambda: time.sleep(PAUSE * len(prepared)), len(prepared))
+        return timed(lambda: time.sleep(stage.config.seconds * len(prepared)), len(prepared))
     if stage.name == "regions":
         detector = stage._detector
         inputs = [made for *_, made in prepared]
@@ -219,8 +234,8 @@ def measure(names: list[str], count: int, device: str, precision: str) -> None:
     files = pictures(count)
     size = sum(map(len, files)) / len(files) / 1e3
     print(f"{len(files)} pictures of {size:.0f} kB, {os.cpu_count()} cores, {device}, {precision}")
-    print("| stage | decode | network | one by one | build | of the slower | over one by one |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| stage | decode | network | one by one | steady | fixed | of the slower | over one by one | CPU: of both |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     settings = {n: CONFIG[n] | ({"precision": precision} if n != "pause" else {}) for n in names}
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -249,21 +264,24 @@ def one_stage(
     stage.close()
     warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
     build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
-    used = time.process_time()
-    report = build(recipe({name: settings}, 4), str(root), options, snapshot=snapshot)
-    done = report.progress[name]
-    whole = Rate(done.computed / done.seconds, 1e3 * (time.process_time() - used) / done.computed)
+    clock = Clock(name)
+    if name == "pause":
+        options = replace(options, device="pause")  # not the processor, so that two batches are on their way
+    build(recipe({name: settings}, SHARDS), str(root), options, snapshot=snapshot, watcher=clock)
     close()
+    steady, fixed = clock.steady()
     slower = min(decode.wall, network.wall)
-    cells = (decode, network, single, whole, f"{whole.wall / slower:.2f}", f"{whole.wall / single.wall:.2f}")
-    return [str(cell) for cell in cells]
+    both = steady.cpu / (decode.cpu + network.cpu) if name != "pause" else float("nan")
+    ratios = (f"{steady.wall / slower:.2f}", f"{steady.wall / single.wall:.2f}", f"{both:.2f}")
+    return [str(cell) for cell in (decode, network, single, steady, f"{fixed:.2f} s", *ratios)]
 
 
 def together(root: Path, names: list[str], settings: dict[str, Any], snapshot: str, options: BuildOptions) -> None:
     """All stages side by side, with other settings of the same cost, so that nothing is reused."""
     from diptych.stages.pool import _PICTURES
 
-    again = {n: {**settings[n], **({} if n == "pause" else {"weights": "random:1"})} for n in names}
+    other = {"pause": {"seconds": CONFIG["pause"]["seconds"] * 1.001}}
+    again = {n: {**settings[n], **other.get(n, {"weights": "random:1"})} for n in names}
     before, start = _PICTURES.decoded, time.perf_counter()
     report = build(recipe(again, 4), str(root), options, snapshot=snapshot)
     rows = sum(report.progress[n].computed for n in names)
@@ -271,6 +289,41 @@ def together(root: Path, names: list[str], settings: dict[str, Any], snapshot: s
         f"\n{' + '.join(names)} in one build: {rows} rows in {time.perf_counter() - start:.1f} s,"
         f" {_PICTURES.decoded - before} full decodings"
     )
+
+
+class Clock(Silent):
+    """When which rows of a stage were there."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.lock = name, Lock()
+        self.seen: list[tuple[float, float, int]] = []
+        self.began = self.ended = 0.0
+
+    def started(self, name: str, groups: int) -> None:
+        """A stage or fit begins."""
+        if name == self.name:
+            self.began = time.perf_counter()
+
+    def rows(self, name: str, count: int) -> None:
+        """Called after each batch, by several threads."""
+        if name == self.name:
+            with self.lock:
+                done = count + (self.seen[-1][2] if self.seen else 0)
+                self.seen.append((time.perf_counter(), time.process_time(), done))
+
+    def finished(self, progress: Progress) -> None:
+        """A stage or fit has ended."""
+        if progress.name == self.name:
+            self.ended = time.perf_counter()
+
+    def steady(self) -> tuple[Rate, float]:
+        """The rate between a tenth and nine tenths of the rows, and the seconds that it does not account for."""
+        total = self.seen[-1][2]
+        first = next(s for s in self.seen if s[2] >= total / 10)
+        last = next(s for s in self.seen if s[2] >= total * 9 / 10)
+        count = last[2] - first[2]
+        rate = count / (last[0] - first[0])
+        return Rate(rate, 1e3 * (last[1] - first[1]) / count), self.ended - self.began - total / rate
 
 
 # memory ---------------------------------------------------------------------------------------------------
@@ -330,13 +383,15 @@ def _small(seed: int) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stages", default="backbone,regions")
+    parser.add_argument("--stages", default="backbone,regions,inception,grid,pause")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--memory", type=int, default=0, help="send so many pictures through a build instead")
     parser.add_argument("--memory-stage", default="constant", help="constant, or a stage's name")
+    parser.add_argument("--pause", type=float, default=20, help="milliseconds a picture of the stage `pause`")
     options = parser.parse_args()
+    CONFIG["pause"]["seconds"] = options.pause / 1e3
     if options.memory:
         memory(options.memory_stage, options.memory, options.device)
     else:
