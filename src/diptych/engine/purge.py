@@ -25,7 +25,7 @@ from diptych.engine.commit import commit_rewritten
 from diptych.exceptions import Conflict, DiptychError
 from diptych.naming import split_pair_key
 from diptych.records import Document
-from diptych.sources.unlink import unlink
+from diptych.sources.unlink import GZIP, unlink
 from diptych.storage.alive import SignOfLife
 from diptych.storage.compact import compact_part
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Row
@@ -144,7 +144,7 @@ class _Rewriting:
             body = self._store.blobs.get(sha256)
         except DiptychError:  # gone or damaged: nothing to clean
             return sha256, size
-        if any(end in body for end in self._ends):
+        if body[:2] == GZIP or any(end in body for end in self._ends):
             cleaned = unlink(body, url, lambda found: found in self._forgotten)
             if cleaned is not body:
                 self._moved[sha256] = (self._store.blobs.put(cleaned), len(cleaned))

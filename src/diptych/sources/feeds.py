@@ -23,7 +23,7 @@ class Listed:
 
 def read_feed(data: bytes) -> Listed:
     """What a sitemap or feed lists; ``readable`` is False when it is neither."""
-    data = _unpacked(data)
+    data = unpacked(data)
     head = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:5]
     if not head.startswith(b"<"):
         lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
@@ -48,7 +48,7 @@ def read_feed(data: bytes) -> Listed:
     return Listed(readable=False)
 
 
-def _unpacked(data: bytes) -> bytes:
+def unpacked(data: bytes) -> bytes:
     """A gzipped file's content, bounded."""
     if data[:2] != b"\x1f\x8b":
         return data

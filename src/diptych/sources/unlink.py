@@ -11,9 +11,12 @@ import html
 import re
 from collections.abc import Callable
 
+from diptych.sources.feeds import unpacked
 from diptych.sources.urls import BadUrl, join_url
 
-__all__ = ["NOWHERE", "unlink"]
+__all__ = ["GZIP", "NOWHERE", "unlink"]
+
+GZIP = b"\x1f\x8b"
 
 NOWHERE = "about:invalid"
 """What stands where a forgotten address stood."""
@@ -29,10 +32,15 @@ _TRAILING = ".,;:!?)"
 def unlink(body: bytes, base: str, forgotten: Callable[[str], bool]) -> bytes:
     """``body`` with every address for which ``forgotten`` is true replaced; the very same object when there is none.
 
-    ``base`` is the page's own address; relative references are resolved against it.
+    ``base`` is the page's own address; relative references are resolved against it. A gzipped sitemap that
+    has one comes back unpacked.
     """
     if base.startswith("file:"):
         return body
+    if body[:2] == GZIP:
+        plain = unpacked(body)
+        found = body if plain[:2] == GZIP else unlink(plain, base, forgotten)
+        return body if found is plain else found
     known: dict[bytes, bytes] = {}
 
     def clean(value: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from diptych.sources.unlink import NOWHERE, unlink
@@ -32,6 +34,11 @@ def test_other_pages_are_the_same_object() -> None:
     body = '<a href="/news/c.html">é</a> \xff http://y.example/'.encode("latin-1")
     assert unlink(body, BASE, lambda url: url == GONE) is body
     assert unlink(b"<a href=x>", "file:a.html", lambda url: True) == b"<a href=x>"
+    packed = gzip.compress(b"<urlset><url><loc>" + GONE.encode() + b"</loc></url></urlset>")
+    assert unlink(packed, BASE, lambda url: url == GONE) == b"<urlset><url><loc>about:invalid</loc></url></urlset>"
+    assert unlink(packed, BASE, lambda url: False) is packed
+    broken = packed[:-9]
+    assert unlink(broken, BASE, lambda url: False) is broken
     mixed = b'<a href="c.html">1</a><a href="d.html">2</a>'
     assert (
         unlink(mixed, BASE, lambda url: url.endswith("d.html"))
