@@ -37,13 +37,13 @@ ROWS = 1000
 """Rows of a part."""
 LIMITS = {
     "write": (300, 1.0),
-    "write one group": (30, 1.0),
-    "write one stage": (60, 1.0),
-    "open": (2, 0.5),
-    "read": (120, 1.0),
-    "diff 1 2": (30, 1.0),
-    "diff 2 3": (60, 1.0),
-    "gc": (300, 3.0),
+    "write one group": (200, 1.0),
+    "write one stage": (300, 1.0),
+    "open": (5, 0.5),
+    "read": (200, 1.0),
+    "diff 1 2": (200, 1.0),
+    "diff 2 3": (200, 1.0),
+    "gc": (400, 3.0),
 }
 """Seconds of processor time and GiB at most, for 131,072 shards of 9 stages."""
 
