@@ -136,9 +136,10 @@ class Served:
         return self.ask("POST", "/flow_runs/filter", body)
 
     def artifacts(self, run: str) -> dict[str, Any]:
-        """The artifacts of a run by key: type and data."""
+        """The artifacts of a run by key, the latest of each: a run that was tried twice has two tables."""
         body = {"artifacts": {"flow_run_id": {"any_": [run]}}, "sort": "UPDATED_DESC"}
-        return {a["key"]: a for a in self.ask("POST", "/artifacts/filter", body)}
+        found = self.ask("POST", "/artifacts/filter", body)
+        return {a["key"]: a for a in sorted(found, key=lambda a: a["created"])}
 
     def set_state(self, run: str, kind: str, name: str = "") -> dict[str, Any]:
         """Ask for another state, as the UI's buttons Cancel and Retry do."""

@@ -31,6 +31,7 @@ stages:
   clean: {{min_side: 64}}
   clean_text: {{}}
   slow: {{use: "toy_policies:Slow", seconds: {seconds}, marker: {marker}}}
+train_on_commit: [{{model: gap, preset: sample}}]
 """
 
 
@@ -93,6 +94,18 @@ def test_builds_by_cron_and_at_once_do_not_collide(served: Served, expected: tup
     assert len(set(times)) == len(times)  # one a minute
     log = open_store(served.root, "news").log
     assert sorted(log.versions()) == [1] and digests(served.root) == expected
+
+
+def test_a_commit_starts_the_trainings_that_the_recipe_asks_for(served: Served) -> None:
+    done = served.wait(served.start("build-dataset/build", {"recipe": "news.yaml"}), 400)
+    assert done["state_type"] == "COMPLETED"
+    run = served.until(lambda: served.runs("train-model"), 120)[0]
+    wanted = run["parameters"]["parameters"]
+    assert {n: wanted[n] for n in ("model", "preset", "dataset", "version")} == {
+        "model": "gap", "preset": "sample", "dataset": "news", "version": "1",
+    }  # fmt: skip
+    done = served.wait(run["id"], 300)  # this version has not what the model reads, and the run says so at once
+    assert done["state_type"] == "FAILED" and "Add to the recipe" in done["state"]["message"]
 
 
 def test_a_cancelled_run_goes_on_from_where_it_was(served: Served, expected: tuple[str, str, str]) -> None:
