@@ -13,8 +13,9 @@ sys.path[:0] = [str(HERE.parent / "unit" / "reader"), str(HERE.parent / "unit" /
 
 import world  # noqa: E402
 
+from diptych.exceptions import Unfinished  # noqa: E402
 from diptych.parameters import TrainParameters  # noqa: E402
-from diptych.training.folder import find_run  # noqa: E402
+from diptych.training.folder import find_run, find_runs  # noqa: E402
 from diptych.training.options import RunOptions  # noqa: E402
 from diptych.training.train import Order, train  # noqa: E402
 from flows.train_model import train_model  # noqa: E402
@@ -33,6 +34,20 @@ def test_flow_trains_what_the_library_trains(tmp_path: Path) -> None:
     alone = train(version, Order("toy_task:ToyTask", settings={"epochs": 2}), RunOptions(tensorboard=False))
     for name in ("weights.safetensors", "metrics.json"):
         assert find_run(str(tmp_path), done["runs"][0]).home.read(name) == alone.home.read(name)
+
+
+@pytest.mark.slow
+def test_a_retried_flow_goes_on_with_the_run_that_it_began(tmp_path: Path) -> None:
+    world.make(tmp_path, 60)
+    again = train_model.with_options(retries=2, retry_delay_seconds=0)
+    with pytest.raises(Unfinished):
+        again(
+            TrainParameters(
+                model="toy_task:ToyTask", dataset="world", root=str(tmp_path), settings={"epochs": 9}, max_hours=1e-9
+            )
+        )
+    (run,) = find_runs(str(tmp_path), "world")
+    assert run.about()["status"] == "unfinished" and run.list("checkpoints")
 
 
 def test_the_form_refuses_what_cannot_be() -> None:
