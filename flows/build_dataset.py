@@ -92,7 +92,7 @@ def run_build(
     nodes = len(graph_of(recipe).nodes)
     with SignOfLife(store, build_id, "build"), make_runner(machines) as runner:
         for attempt in range(ATTEMPTS):
-            most = tasks_a_step(nodes, attempt, ATTEMPTS)
+            most = min(tasks_a_step(nodes, attempt, ATTEMPTS), machines.useful_tasks)
             context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)
             check_parent(context, planned_on)
             check_shrink(store, context)

@@ -18,6 +18,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from diptych.exceptions import MissingExtra, UsageError
 from diptych.parameters import BuildParameters
+from diptych.storage.parts import MAX_CHUNKS
 
 __all__ = ["LOST", "Machines", "make_runner", "resources"]
 
@@ -33,6 +34,11 @@ class Machines:
     ray_address: str = ""
     gpu_share: float = 1.0
     tasks_at_once: int = 2
+
+    @property
+    def useful_tasks(self) -> int:
+        """Into how many tasks a stage is worth dividing: each costs some 40 ms of processors, threads here need few."""
+        return 4 * self.tasks_at_once if self.runner == "threads" else MAX_CHUNKS
 
     @classmethod
     def of(cls, form: BuildParameters) -> Machines:
