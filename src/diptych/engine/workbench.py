@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Lock, Semaphore
+from threading import Condition, Lock, Semaphore
 from typing import Any
 
 import pyarrow as pa
@@ -42,6 +42,43 @@ class _Ready:
             self.stage.close()
 
 
+class _Door:
+    """Many threads compute, or one sets a stage up: torch.fx, which cuts networks in two, changes how modules are
+    called in every thread while it works, and seeds of random weights are the process's.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._computing = self._waiting = 0
+        self._alone = False
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone and not self._waiting)
+            self._computing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._computing -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: not self._alone and not self._computing)
+            self._waiting -= 1
+            self._alone = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False
+                self._changed.notify_all()
+
+
 class Workbench:
     """Set-up stages by stage key and place; at most ``keep`` idle ones stay loaded."""
 
@@ -49,6 +86,7 @@ class Workbench:
         self.keep = keep
         self._ready: dict[tuple[str, Place], _Ready] = {}
         self._lock = Lock()
+        self._door = _Door()
 
     def rows_at_once(self, node: Node, key: str, place: Place) -> int:
         """How many rows the next batch should have."""
@@ -62,7 +100,7 @@ class Workbench:
         assert node.stage is not None
         if type(node.stage).prepare is Stage.prepare:
             return batch
-        with self._take(node, key, place, fits) as ready:
+        with self._take(node, key, place, fits) as ready, self._door.computing():
             try:
                 return replace(batch, prepared=ready.stage.prepare(batch))
             except (DiptychError, MemoryError, ImportError):
@@ -72,12 +110,12 @@ class Workbench:
 
     def process(self, node: Node, key: str, place: Place, fits: Fits, batch: Batch) -> Output:
         """One batch through the stage; a row that raises fails alone, its batch is computed without it."""
-        with self._take(node, key, place, fits) as ready, ready.turns:
+        with self._take(node, key, place, fits) as ready, ready.turns, self._door.computing():
             return _process(ready, batch)
 
     @contextmanager
     def _take(self, node: Node, key: str, place: Place, fits: Fits) -> Iterator[_Ready]:
-        """The stage, set up; weights of several places are loaded at the same time."""
+        """The stage, set up."""
         with self._lock:
             ready = self._entry(node, key, place)
             ready.users += 1
@@ -85,7 +123,8 @@ class Workbench:
             with ready.setting_up:
                 if not ready.loaded:
                     ready.stage.fits = fits()
-                    ready.stage.setup(place.device)
+                    with self._door.alone():
+                        ready.stage.setup(place.device)
                     ready.loaded = True
             yield ready
         finally:

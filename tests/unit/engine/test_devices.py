@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,13 +137,12 @@ def test_two_devices_share_the_shards_and_give_the_rows_of_one(tmp_path: Path, m
     run(tmp_path / "one")
     close()
     networks: dict[int, int] = {}
-    both, plain = threading.Barrier(2, timeout=20), toy_vision.Mean.process
+    plain = toy_vision.Mean.process
 
     def process(self: toy_vision.Mean, batch: Batch) -> Output:
-        first = id(self) not in networks
+        if id(self) not in networks:
+            time.sleep(0.5)  # the other groups begin meanwhile
         networks[id(self)] = networks.get(id(self), 0) + len(batch)
-        if first:
-            both.wait()  # a network waits here until the other is at work, too
         return plain(self, batch)
 
     monkeypatch.setattr(toy_vision.Mean, "process", process)
@@ -174,6 +172,31 @@ def test_an_accelerator_gets_larger_batches_and_gives_the_same_rows(
     toy_vision.SIZES.clear()
     run(tmp_path / "fixed", 30, 1, device="far", batch_size=7)
     assert set(toy_vision.SIZES) == {7, 30 % 7}
+
+
+def test_nothing_is_computed_while_a_stage_is_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.fx and random seeds are the process's: a second device may not be set up while the first computes."""
+    inside: list[str] = []
+    mixed: list[list[str]] = []
+
+    def watched(what: str, seconds: float, call: Any) -> Any:
+        inside.append(what)
+        time.sleep(seconds)
+        if "setup" in inside and len(inside) > 1:
+            mixed.append(list(inside))
+        inside.remove(what)
+        return call()
+
+    plain = toy_vision.Mean.process
+    setups: list[str] = []
+    monkeypatch.setattr(
+        toy_vision.Mean, "setup", lambda self, device: watched("setup", 0.1, lambda: setups.append(device))
+    )
+    monkeypatch.setattr(
+        toy_vision.Mean, "process", lambda self, batch: watched("process", 0.05, lambda: plain(self, batch))
+    )
+    run(tmp_path, 24, device="far:0,far:1,far:2")
+    assert sorted(setups) == ["far:0", "far:1", "far:2"] and not mixed
 
 
 def test_what_one_group_raises_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

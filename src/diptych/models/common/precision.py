@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -80,9 +81,36 @@ def inference(device: str, precision: Precision) -> Iterator[None]:
     import torch
 
     kind = torch.device(device).type
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.inference_mode(), _FULL.entered():
         if precision == "float32":
             yield
         else:
             with torch.autocast(kind, torch.bfloat16 if precision == "bfloat16" else torch.float16):
                 yield
+
+
+class _FullPrecision:
+    """TF32 off in cuDNN while any thread is inside: the switch is the process's, and the last one out turns it back."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = Lock(), 0, False
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        import torch
+
+        cudnn = torch.backends.cudnn
+        with self.lock:
+            if not self.inside:
+                self.before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+            self.inside += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.inside -= 1
+                if not self.inside:
+                    cudnn.allow_tf32 = self.before
+
+
+_FULL = _FullPrecision()
