@@ -66,7 +66,7 @@ class MkpTask(Task):
         "sample": {
             "grid": "backbone.grid", "entities": "entity_labels.names", "language": "en", "vectors": "word2vec",
             "word": 64, "hidden": 128, "layers": 1, "heads": 4, "head_width": 32, "post_tokens": 120, "ocr_tokens": 40,
-            "copy_words": 30, "batch_size": 16, "lr": 3e-3, "stage1_epochs": 3, "stage2_epochs": 12, "stage2_lr": 3e-3,
+            "copy_words": 30, "batch_size": 16, "lr": 3e-3, "stage1_epochs": 2, "stage2_epochs": 17, "stage2_lr": 3e-3,
             "beam": 5,
         },
     }  # fmt: skip
