@@ -96,9 +96,9 @@ PLANS = (
             "IP 40.98 -> 31.94 (Table 4)",
         ),
         ("lead", "random", "text_only"),
-        note="The image precision of `lead` and `text_only` is chance: all pictures score alike. A summary is made of "
-        "the same words with and without pictures, so only image precision can tell `text_only` from the full model. "
-        "`lead` copies the first sentence, which names subject, landmark and place; the decoder cannot copy (Eq 24).",
+        note="The image precision of `lead` and `text_only` is chance: all pictures score alike. `lead` copies the "
+        "first sentence, which names subject, landmark and place; the decoder cannot copy (Eq 24). `text_only` reads "
+        "the same words as the full model.",
     ),
     ModelPlan(
         "hmlstm", "i2t_r1", ("rsum",),
