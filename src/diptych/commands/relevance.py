@@ -51,17 +51,21 @@ def train_esim(
     device: Annotated[str, typer.Option()] = "cpu",
     as_json: JsonFlag = False,
 ) -> None:
-    """Train on pairs and write a checkpoint for `relevance_scores: {scorer: esim, checkpoint: FILE}`."""
+    """Train on pairs and write a checkpoint for `relevance_scores: {scorer: esim, checkpoint: FILE}`.
+
+    Control-C stops it at a checkpoint beside that file (.run); the same command goes on from there.
+    """
     from diptych.models.esim.checkpoint import save
     from diptych.models.esim.model import EsimConfig
-    from diptych.models.esim.train import TrainConfig, train
+    from diptych.models.esim.task import EsimTraining
+    from diptych.models.esim.train import train
 
     train_pairs, dev_pairs = _read(pairs), _read(dev)
     config = EsimConfig(embedding, size, hidden, dropout)
-    settings = TrainConfig(learning_rate, batch, epochs=epochs, seed=seed)
+    settings = EsimTraining(learning_rate=learning_rate, batch=batch, epochs=epochs)
     done = train(
-        train_pairs, dev_pairs, config, settings, device,
-        lambda n, loss, m: typer.echo(f"epoch {n + 1}: loss {loss:.3f}, dev accuracy {m.accuracy:.3f}", err=True),
+        train_pairs, dev_pairs, config, settings, seed=seed, device=device, folder=to.with_suffix(".run"),
+        say=lambda text: typer.echo(text, err=True),
     )  # fmt: skip
     to.parent.mkdir(parents=True, exist_ok=True)
     save(done.scorer.model, config, done.alphabet, language, to)
@@ -69,7 +73,7 @@ def train_esim(
         "checkpoint": to.name,
         "sha256": weights.sha256_of(to),
         "config": asdict(config),
-        "settings": asdict(settings),
+        "settings": {**settings.model_dump(), "seed": seed},
         "pairs": {"file": pairs.name, "sha256": weights.sha256_of(pairs), "pairs": len(train_pairs)},
         "dev": [asdict(m) for m in done.epochs],
         "best_epoch": done.best + 1,
@@ -92,13 +96,13 @@ def evaluate(
 ) -> None:
     """Accuracy and area under the ROC curve, beside the cosine of character n-grams."""
     from diptych.models.esim.checkpoint import load_scorer
-    from diptych.models.esim.train import best_threshold, cosines, measure
+    from diptych.models.esim.measuring import best_threshold, cosines, labels_of, measure
 
     told = _read(pairs)
     other = _read(dev) if dev else told
     scorer, _ = load_scorer(checkpoint)
-    esim = measure(scorer.probabilities([p.first for p in told], [p.second for p in told]), told)
-    cosine = measure(cosines(told), told, best_threshold(cosines(other), other))
+    esim = measure(scorer.probabilities([p.first for p in told], [p.second for p in told]), labels_of(told))
+    cosine = measure(cosines(told), labels_of(told), best_threshold(cosines(other), labels_of(other)))
     lines = [
         f"{name}: accuracy {m.accuracy:.3f}, AUC {m.auc:.3f} on {m.pairs} pairs"
         for name, m in (("esim", esim), ("n-gram cosine", cosine))

@@ -70,7 +70,7 @@ class Loader:
             raise UsageError(f"batch_size must be at least 1 and workers at least 0, found {batch_size} and {workers}")
         if not 0 <= rank < world:
             raise UsageError(f"rank must be from 0 to world - 1, found rank {rank} of world {world}")
-        self.records = Records(version, fields, rows=rows, split=split, where=where, missing=missing, verify=verify)
+        self.records = self._open(version, fields, rows=rows, split=split, where=where, missing=missing, verify=verify)
         self.batch_size, self.workers, self.rank, self.world = batch_size, workers, rank, world
         self.drop_last, self.shuffle = drop_last, shuffle
         self._seed, self._epoch, self._consumed = int(seed), 0, 0
@@ -79,6 +79,9 @@ class Loader:
         self._loop = 0
         self._plan: list[list[int]] = []
         self._processes: DataLoader[Any] | None = None
+
+    def _open(self, version: Version, fields: Sequence[str], **settings: Any) -> Records:
+        return Records(version, fields, **settings)
 
     def __repr__(self) -> str:
         return f"<{len(self)} batches of {self.batch_size} from {self.records!r}, epoch {self._epoch}>"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import signal
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from diptych.training.task import Batch, Task
 if TYPE_CHECKING:
     from diptych.version import Version
 
-__all__ = ["CHOICE", "Feed", "Instances", "instance_order"]
+__all__ = ["CHOICE", "Feed", "Given", "Instances", "alike", "instance_order"]
 
 CHOICE = "choice"
 """The sample's entry that says for which item of its list it stands."""
@@ -45,10 +46,65 @@ def instance_order(counts: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *passes]).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Given:
+    """Rows in memory in place of a version's, by split (pairs of texts, which no stage makes); each has a ``key``.
+
+    With ``lengths`` (by split) batches are made of rows of about the same length, so that they have little padding.
+    """
+
+    splits: Mapping[str, Sequence[Sample]]
+    lengths: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def rows(self, split: str | None) -> GivenRows:
+        """The rows of a split; None: of all."""
+        chosen = list(self.splits) if split is None else [split]
+        return GivenRows([row for name in chosen for row in self.splits.get(name, ())], self.lengths.get(split or ""))
+
+
+class GivenRows:
+    """What :class:`Instances` needs of a reader."""
+
+    dropped: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(self, rows: Sequence[Sample], lengths: np.ndarray | None) -> None:
+        self._rows, self.lengths = rows, lengths
+        self.digest = hashlib.sha256("\n".join(str(row["key"]) for row in rows).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._rows[index]
+
+    def key(self, index: int) -> str:
+        """The row's key."""
+        return str(self._rows[index]["key"])
+
+    def value(self, index: int, name: str) -> Any:
+        """One field."""
+        return self._rows[index][name]
+
+    def close(self) -> None:
+        """Nothing to remove."""
+
+
+def alike(order: np.ndarray, lengths: np.ndarray, batch: int, seed: int, epoch: int) -> np.ndarray:
+    """The order with each hundred batches sorted by length, and these batches in a seeded order of their own."""
+    parts = []
+    for at in range(0, len(order), 100 * batch):
+        some = order[at : at + 100 * batch]
+        some = some[np.argsort(lengths[some], kind="stable")]
+        parts += [some[n : n + batch] for n in range(0, len(some), batch)]
+    whole, short = parts[: len(order) // batch], parts[len(order) // batch :]  # a short batch stays the last
+    shuffled = [whole[n] for n in epoch_order(seed + 1, epoch, len(whole))]
+    return np.concatenate([np.zeros(0, np.int64), *shuffled, *short]).astype(np.int64)
+
+
 class Instances:
     """Rows of a reader as instances, those of ``keys`` only when given; a dataset for torch, without torch."""
 
-    def __init__(self, records: Records, each: str, keys: Collection[str] | None) -> None:
+    def __init__(self, records: Records | GivenRows, each: str, keys: Collection[str] | None) -> None:
         self._records = records
         rows = np.arange(len(records))
         if keys is not None:
@@ -114,7 +170,7 @@ class Feed(Loader):
 
     def __init__(
         self,
-        version: Version,
+        version: Version | Given,
         task: Task,
         name: str,
         stream: Stream,
@@ -133,7 +189,7 @@ class Feed(Loader):
         if workers:
             multiprocessing.set_forkserver_preload(["torch", "diptych.training.feed"])
         super().__init__(
-            version,
+            version,  # type: ignore[arg-type] - _open takes both
             stream.fields,
             rows=stream.rows,
             split=split,
@@ -153,12 +209,21 @@ class Feed(Loader):
         )
         self.name, self.split = name, split
         self._least = max(1, stream.least) if shuffle else 1
+        self.lengths: np.ndarray | None = getattr(self.records, "lengths", None)
         self.records = Instances(self.records, stream.each, keys)  # type: ignore[arg-type]
+
+    def _open(self, version: Version | Given, fields: Sequence[str], **settings: Any) -> Any:
+        if isinstance(version, Given):
+            return version.rows(settings["split"])
+        return super()._open(version, fields, **settings)
 
     def _order(self) -> np.ndarray:
         if not self.shuffle:
             return np.arange(len(self.records))
-        return instance_order(self.records.counts, self._seed, self._epoch)
+        order = instance_order(self.records.counts, self._seed, self._epoch)
+        if self.lengths is None:
+            return order
+        return alike(order, self.lengths, self.batch_size * self.world, self._seed, self._epoch)
 
     def _read(self, plan: Iterator[Step]) -> Iterator[tuple[Any, int]]:
         yield from super()._read(self._enough(plan))

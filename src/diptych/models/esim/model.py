@@ -7,10 +7,12 @@ characters with vectors of their own, or the token vectors of a frozen BERT-like
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from diptych.models.common.batches import moved
 from diptych.models.common.masking import length_mask, masked_max, masked_mean, masked_softmax
 from diptych.models.common.recurrent import run_padded
 
@@ -42,6 +44,14 @@ class PairBatch:
     second_lengths: Tensor
     labels: Tensor
     """(B,): 1 where both say the same."""
+    keys: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch there; lengths stay where packing wants them."""
+        return moved(self, device, stays=("first_lengths", "second_lengths"))
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 class Esim(nn.Module):

@@ -1,44 +1,38 @@
-"""Training of ESIM on pairs and its evaluation, beside the cosine of character n-grams on the same pairs."""
+"""Training of ESIM on pairs, by the loop that all models share: checkpoints, resuming, early stopping are its own."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from diptych.exceptions import UsageError
+from diptych.exceptions import Unfinished, UsageError
 from diptych.models.esim.checkpoint import EsimScorer
+from diptych.models.esim.measuring import Measured
 from diptych.models.esim.model import Esim, EsimConfig
 from diptych.models.esim.pairs import TextPair
-from diptych.models.esim.texts import TextReader, alphabet_of
-from diptych.stages.relevance_scorers import Ngrams
+from diptych.models.esim.task import EsimTask, EsimTraining, samples_of
+from diptych.models.esim.texts import alphabet_of
+from diptych.storage.store import open_store
+from diptych.training.assignment import Assignment
+from diptych.training.feed import Given
+from diptych.training.folder import RunFolder
+from diptych.training.loop import fit
+from diptych.training.options import RunOptions, make_fabric
+from diptych.training.schedule import best_epoch
 
-__all__ = ["Measured", "TrainConfig", "Trained", "best_threshold", "cosines", "measure", "train"]
+__all__ = ["Trained", "train"]
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Adam, batch and clip as in the paper (section 4.1); the epoch with the best dev accuracy is kept."""
-
-    learning_rate: float = 4e-4
-    batch: int = 32
-    clip: float = 10.0
-    epochs: int = 30
-    patience: int = 5
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Accuracy at ``threshold`` and area under the ROC curve (0.5 is chance; nan when one label is missing)."""
-
-    pairs: int
-    accuracy: float
-    threshold: float
-    auc: float
+_PATH = "runs/esim/pairs"
 
 
 @dataclass(frozen=True)
@@ -52,95 +46,74 @@ class Trained:
     seconds: float
 
 
+class _Pairs(Assignment):
+    """A run whose rows and task are given, not found in a version."""
+
+    given: tuple[Given, EsimTask]
+
+    def open(self) -> Any:
+        """The pairs."""
+        return self.given[0]
+
+    def task(self) -> EsimTask:
+        """The task at hand."""
+        return self.given[1]
+
+
 def train(
     pairs: Sequence[TextPair],
     dev: Sequence[TextPair],
     config: EsimConfig | None = None,
-    settings: TrainConfig | None = None,
+    settings: EsimTraining | None = None,
+    *,
+    seed: int = 0,
     device: str = "cpu",
-    told: Callable[[int, float, Measured], None] = lambda epoch, loss, dev: None,
+    folder: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Trained:
-    """The model of the best epoch on ``dev``; the same seed gives the same model on one machine."""
-    config, settings, started = config or EsimConfig(), settings or TrainConfig(), time.monotonic()
+    """The model of the best epoch on ``dev``; the same seed gives the same model on one machine.
+
+    ``folder`` keeps the checkpoints of a run that was stopped; the next call with the same pairs and settings goes on
+    there, to the bit, and a finished one removes it. :class:`~diptych.exceptions.Unfinished` when it was told to end.
+    """
+    config, settings, started = config or EsimConfig(), settings or EsimTraining(), time.monotonic()
     if not dev or len({p.same for p in pairs}) < 2:
         raise UsageError(f"training needs pairs of both labels and a dev set, found {len(pairs)} and {len(dev)} pairs")
-    torch.manual_seed(settings.seed)
     alphabet = alphabet_of(t for p in pairs for t in (p.first, p.second)) if config.embedding == "characters" else ""
-    reader = TextReader(config, alphabet, device)
-    model = Esim(config, characters=reader.characters, inputs=reader.inputs).to(device)
-    scorer = EsimScorer(model, reader)
-    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
-    order = np.random.default_rng(settings.seed)
-    found: list[Measured] = []
-    best, kept = 0, {}
-    for epoch in range(settings.epochs):
-        losses = [_step(model, reader, optimiser, rows, settings.clip) for rows in _batches(pairs, settings, order)]
-        found.append(measure(_scores(scorer, dev), dev))
-        told(epoch, float(np.mean(losses)), found[-1])
-        if epoch == 0 or found[-1].accuracy > found[best].accuracy:
-            best, kept = epoch, {k: v.detach().clone() for k, v in model.state_dict().items()}
-        if epoch - best >= settings.patience:
-            break
-    model.load_state_dict(kept)
-    return Trained(scorer, alphabet, tuple(found), best, time.monotonic() - started)
+    lengths = {"train": np.array([len(p.first) + len(p.second) for p in pairs])}
+    rows = Given({"train": samples_of(pairs), "dev": samples_of(dev)}, lengths)
+    task = EsimTask(settings, config, alphabet, device)
+    with ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="diptych-esim-")))
+        _same_run(place, {**asdict(config), **settings.model_dump(), "seed": seed}, pairs, dev)
+        options = RunOptions(device, tensorboard=False)
+        assignment = _Pairs(str(place), "esim", 0, _PATH, "esim", seed, options)
+        object.__setattr__(assignment, "given", (rows, task))
+        if reason := fit(make_fabric(options), assignment, say):
+            raise Unfinished(f"training on pairs is not finished: {reason}; the same command goes on in {place}")
+        run = RunFolder(open_store(str(place), "esim"), _PATH)
+        found = run.read_json("metrics.json")["epochs"]
+        model = task.build()
+        assert isinstance(model, Esim)
+        model.load_state_dict(run.read_tensors("weights.safetensors"))
+    if folder is not None:
+        shutil.rmtree(folder)
+    epochs = tuple(Measured(len(dev), e["dev"]["accuracy"], 0.5, _number(e["dev"]["auc"])) for e in found)
+    best = best_epoch([m.accuracy for m in epochs], task.phases()[0].monitor) or 0
+    return Trained(EsimScorer(model.to(device), task.reader), alphabet, epochs, best, time.monotonic() - started)
 
 
-def _batches(pairs: Sequence[TextPair], settings: TrainConfig, order: np.random.Generator) -> list[list[TextPair]]:
-    """Shuffled, then sorted by length within each hundred batches, so that a batch has little padding."""
-    shuffled = [pairs[n] for n in order.permutation(len(pairs))]
-    size, many = settings.batch, 100 * settings.batch
-    found = []
-    for at in range(0, len(shuffled), many):
-        some = sorted(shuffled[at : at + many], key=lambda p: len(p.first) + len(p.second))
-        found += [some[n : n + size] for n in range(0, len(some), size)]
-    return [found[n] for n in order.permutation(len(found))]
+def _same_run(place: Path, settings: dict[str, Any], pairs: Sequence[TextPair], dev: Sequence[TextPair]) -> None:
+    """Make the folder of a run; :class:`UsageError` when another run was stopped there."""
+    digest = hashlib.sha256(json.dumps([settings, [(p.first, p.second, p.same) for p in (*pairs, *dev)]]).encode())
+    mine, note = digest.hexdigest(), place / "run.sha256"
+    if note.exists() and note.read_text() != mine:
+        raise UsageError(
+            f"{place} holds a run of other pairs or settings that was stopped; remove it, or repeat its command"
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    note.write_text(mine)
 
 
-def _step(
-    model: Esim, reader: TextReader, optimiser: torch.optim.Optimizer, rows: Sequence[TextPair], clip: float
-) -> float:
-    batch = reader.batch([p.first for p in rows], [p.second for p in rows], [p.same for p in rows])
-    model.train()
-    loss = torch.nn.functional.cross_entropy(model(batch), batch.labels)
-    optimiser.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimiser.step()
-    model.eval()
-    return float(loss.detach())
-
-
-def _scores(scorer: EsimScorer, pairs: Sequence[TextPair]) -> np.ndarray:
-    return scorer.probabilities([p.first for p in pairs], [p.second for p in pairs])
-
-
-def cosines(pairs: Sequence[TextPair]) -> np.ndarray:
-    """What the scorer ``ngrams`` gives these pairs."""
-    ngrams = Ngrams((2, 3))
-    return ngrams.scores([(p.first, p.second) for p in pairs])
-
-
-def best_threshold(scores: np.ndarray, pairs: Sequence[TextPair]) -> float:
-    """Where accuracy on these pairs is highest: for scores that are no probabilities."""
-    order = np.argsort(scores, kind="stable")
-    same = np.array([p.same for p in pairs])[order]
-    right = np.concatenate([[same.sum()], same.sum() + np.cumsum(np.where(same, -1, 1))])
-    edges = np.concatenate([[-np.inf], scores[order]])  # a pair is the same when its score is above the edge
-    return float(edges[int(right.argmax())])
-
-
-def measure(scores: np.ndarray, pairs: Sequence[TextPair], threshold: float = 0.5) -> Measured:
-    """Accuracy of ``score > threshold``, and the share of (same, different) pairs of pairs in the right order."""
-    same = np.array([p.same for p in pairs], bool)
-    accuracy = float(((scores > threshold) == same).mean()) if len(same) else float("nan")
-    ranks = _average_ranks(scores)
-    yes, no = int(same.sum()), int((~same).sum())
-    auc = float((ranks[same].sum() - yes * (yes + 1) / 2) / (yes * no)) if yes and no else float("nan")
-    return Measured(len(pairs), accuracy, threshold, auc)
-
-
-def _average_ranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal scores share the mean of theirs."""
-    values, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[place] if len(values) else np.zeros(0)
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

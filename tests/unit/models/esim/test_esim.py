@@ -12,16 +12,19 @@ from typer.testing import CliRunner
 
 from diptych import weights
 from diptych.commands.relevance import app
-from diptych.exceptions import UsageError
+from diptych.exceptions import Unfinished, UsageError
 from diptych.models.esim.checkpoint import EsimScorer, load_scorer, save
 from diptych.models.esim.generated import article_pairs, generate_pairs, scene_pairs
+from diptych.models.esim.measuring import best_threshold, cosines, labels_of, measure
 from diptych.models.esim.model import Esim, EsimConfig
 from diptych.models.esim.pairs import TextPair, read_pairs, write_pairs
+from diptych.models.esim.task import EsimTraining
 from diptych.models.esim.texts import TextReader, alphabet_of
-from diptych.models.esim.train import TrainConfig, best_threshold, cosines, measure, train
+from diptych.models.esim.train import train
 from diptych.sample import Site
 from diptych.stage import Batch
 from diptych.stages.relevance_scores import RelevanceScores, RelevanceScoresConfig
+from diptych.training.stopping import Stopper
 
 SMALL = EsimConfig(size=8, hidden=6, dropout=0.0)
 
@@ -111,11 +114,11 @@ def test_generated_pairs_are_a_function_of_the_seed() -> None:
 def test_measures_against_counting() -> None:
     pairs = [TextPair("a", "b", s) for s in (True, False, True, True, False)]
     scores = np.array([0.9, 0.4, 0.4, 0.2, 0.1])
-    found = measure(scores, pairs, 0.3)
+    found = measure(scores, labels_of(pairs), 0.3)
     wins = sum((x > y) + (x == y) / 2 for x in scores[[0, 2, 3]] for y in scores[[1, 4]])
     assert found.accuracy == pytest.approx(3 / 5) and found.auc == pytest.approx(wins / 6)
-    assert measure(scores, pairs, best_threshold(scores, pairs)).accuracy == pytest.approx(4 / 5)
-    assert np.isnan(measure(scores[:1], pairs[:1]).auc)
+    assert measure(scores, labels_of(pairs), best_threshold(scores, labels_of(pairs))).accuracy == pytest.approx(4 / 5)
+    assert np.isnan(measure(scores[:1], [True]).auc)
 
 
 def test_a_checkpoint_gives_the_same_scores(tmp_path: Path) -> None:
@@ -173,11 +176,22 @@ def test_the_relevance_stage_scores_with_a_checkpoint(tmp_path: Path, monkeypatc
 
 def test_training_learns_and_repeats(tmp_path: Path) -> None:
     rows = [TextPair(f"{a}车", f"{b}的车", a == b) for a in "红蓝绿白" for b in "红蓝绿白"] * 12
-    config, settings = EsimConfig(size=12, hidden=12, dropout=0.0), TrainConfig(0.01, batch=32, epochs=20)
-    one, two = (train(rows, rows[:64], config, settings) for _ in range(2))
+    config, settings = EsimConfig(size=12, hidden=12, dropout=0.0), EsimTraining(learning_rate=0.01, epochs=20)
+    one, two = train(rows, rows[:64], config, settings), train(rows, rows[:64], config, settings)
     assert one.epochs[one.best].accuracy > 0.9 > one.epochs[0].accuracy and one.epochs == two.epochs
     with pytest.raises(UsageError, match="both labels"):
         train([r for r in rows if r.same], rows)
+    stopped, monitor = tmp_path / "run", Stopper(1e-9)
+    with pytest.MonkeyPatch.context() as patch:  # told to end after the first step
+        patch.setattr("diptych.training.loop.Stopper", lambda hours: monitor)
+        with pytest.raises(Unfinished, match="goes on in"):
+            train(rows, rows[:64], config, settings, folder=stopped)
+    with pytest.raises(UsageError, match="other pairs or settings"):
+        train(rows[1:], rows[:64], config, settings, folder=stopped)
+    resumed = train(rows, rows[:64], config, settings, folder=stopped)
+    assert resumed.epochs == one.epochs and not stopped.exists()
+    for name, tensor in one.scorer.model.state_dict().items():
+        assert torch.equal(tensor, resumed.scorer.model.state_dict()[name])
     assert set(alphabet_of(p.first for p in rows)) == set("红蓝绿白车")
     for name, count in (("train", 40), ("dev", 10)):
         write_pairs(rows[:count], tmp_path / name)
@@ -197,13 +211,13 @@ def test_esim_beats_the_cosine_and_ranks_the_sample() -> None:
     torch.set_num_threads(1)  # small steps: threads wait for each other
     try:
         train_pairs, dev, test = generate_pairs(1, 4000, 400), generate_pairs(2, 600, 100), generate_pairs(3, 600, 100)
-        config, settings = EsimConfig(size=64, hidden=48, dropout=0.1), TrainConfig(3e-3, epochs=8)
+        config, settings = EsimConfig(size=64, hidden=48, dropout=0.1), EsimTraining(learning_rate=3e-3, epochs=8)
         done = train(train_pairs, dev, config, settings)
     finally:
         torch.set_num_threads(threads)
     seconds = time.process_time() - before
-    scores = done.scorer.probabilities([p.first for p in test], [p.second for p in test])
-    esim, cosine = measure(scores, test), measure(cosines(test), test, best_threshold(cosines(dev), dev))
+    scores, same = done.scorer.probabilities([p.first for p in test], [p.second for p in test]), labels_of(test)
+    esim, cosine = measure(scores, same), measure(cosines(test), same, best_threshold(cosines(dev), labels_of(dev)))
     site, right, total = Site(1200, seed=7), 0, 0
     for truth in site.truths():
         shown = [(i.path, i.caption.text) for i in truth.images if i.keep and i.caption]
