@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -116,6 +116,8 @@ class _Loop:
             if reason:
                 return reason
         if self._lead:
+            with resting(self._fabric, self._module):
+                self._task.after_training(self._module, self._all("scored", replace(self._task.scored(), each="")))
             self._folder.write_tensors("weights.safetensors", plain_weights(self._module.state_dict()))
         self._fabric.barrier()
         return ""
@@ -235,21 +237,21 @@ class _Loop:
         self._progress = replace(self._progress, sums={name: float(v) for name, v in sums.items()})
         return ""
 
+    def _all(self, name: str, stream: Stream) -> Iterator[Any]:
+        """All training batches of a stream, in order; opened when the first is asked for."""
+        feed = self._open(name, stream, "train")
+        feed.set_epoch(0)
+        for batch in feed:
+            yield batch.to(self._fabric.device)
+
     def _before_epoch(self, phase: Phase) -> None:
         """Ask the task for what it computes from the whole training set; the first process's answer is everybody's."""
         name, stream = next(iter(phase.streams.items()))
-
-        def batches() -> Iterable[Any]:
-            feed = self._open(name, stream, "train")
-            feed.set_epoch(0)
-            for batch in feed:
-                yield batch.to(self._fabric.device)
-
         found: Mapping[str, np.ndarray] | None = None
         if self._lead:
             with resting(self._fabric, self._module):
                 found = self._task.before_epoch(
-                    self._module, batches(), Moment(phase.name, self._progress.epoch, self._memory)
+                    self._module, self._all(name, stream), Moment(phase.name, self._progress.epoch, self._memory)
                 )
         found = self._fabric.broadcast(found)
         if found is not None:

@@ -14,6 +14,7 @@ schedules, checkpoints, resuming, several processes, and the run folder. In the 
 ``before_epoch``      what is computed from the whole training set with the network as it stands (matching)
 ``collate``           samples to a batch, in worker processes: a pure function, draws nothing
 ``loss``              named terms, already weighted; their sum is minimised
+``after_training``    what is set in the network from the whole training set once it is fitted (an SVM's weights)
 ``predict``           one row of output a sample, of the ``scored`` stream's dev and test rows
 ``finish``            all rows of a split to the lines of predictions.jsonl (ranks among all candidates)
 ``looks``             for people: what was looked at in each picture
@@ -195,6 +196,12 @@ class Task(ABC):
     def finish(self, rows: Sequence[Row]) -> Sequence[Line]:
         """The lines of a whole split from its rows: what needs all of them, without arrays."""
         return rows
+
+    def after_training(self, module: Any, batches: Iterable[Any]) -> None:  # noqa: B027 - optional to override
+        """What is set in the network once the last phase is done, from the ``scored`` rows of train.
+
+        In order, in eval mode, without gradients. The batches are read only when they are asked for.
+        """
 
     def look_fields(self) -> tuple[str, ...]:
         """Fields that ``looks`` reads beside those of ``asked``."""

@@ -31,6 +31,9 @@ class GapConfig(TaskConfig):
     sentences: int = Field(50, ge=1, description="longer texts are cut")
     tokens: int = Field(40, ge=1, description="longer sentences are cut")
     hidden_layers: int = Field(1, ge=0, description="5.3 omitted one of the two that 4.2 draws")
+    classifier: Literal["network", "svm"] = Field(
+        "network", description="svm: two linear SVMs on the frozen autoencoder's embeddings (baseline of Table 3)"
+    )
     cosine_scale: float = Field(1.0, gt=0, description="word logits are cosines: at 1 the loss has a floor of 7.4 nats")
     dropout: float = ours(0.3, "rate silent; the Show-and-Tell code the paper starts from keeps 0.7", ge=0, lt=1)
 

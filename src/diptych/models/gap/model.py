@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from diptych.models.gap.batch import PAD, GapBatch
+from diptych.models.gap.svm import LinearHeads
 
 __all__ = ["Decoded", "Gap", "GapSizes"]
 
@@ -66,7 +67,7 @@ class GapEncoder(nn.Module):
             )
             _, (last_1SM, _) = self.sentence(packed)
             owner, place = sentence_places(counts)
-            steps_BSM[owner, place + 1] = self.dropout(last_1SM[0])
+            steps_BSM[owner, place + 1] = self.dropout(last_1SM[0]).to(steps_BSM.dtype)  # autocast: the LSTM may differ
         packed = pack_padded_sequence(steps_BSM, counts + 1, batch_first=True, enforce_sorted=False)
         _, (last_1BH, _) = self.article(packed)
         return self.dropout(self.out(torch.cat([self.dropout(last_1BH[0]), image_BM], 1)))
@@ -154,11 +155,11 @@ class Gap(nn.Module):
     """Encoder with both its uses: first the autoencoder trains it, then the classifier goes on with it."""
 
     def __init__(self, sizes: GapSizes, cosine_scale: float, hidden_layers: int = 1, levels: tuple[int, int] = (5, 5),
-                 vectors_VW: Tensor | None = None) -> None:  # fmt: skip
+                 vectors_VW: Tensor | None = None, svm: bool = False) -> None:  # fmt: skip
         super().__init__()
         self.encoder = GapEncoder(sizes, vectors_VW)
         self.decoder = GapDecoder(sizes, cosine_scale)
-        self.classifier = GapClassifier(sizes, levels, hidden_layers)
+        self.classifier = LinearHeads(sizes.article, levels) if svm else GapClassifier(sizes, levels, hidden_layers)
 
     def reconstruct(self, batch: GapBatch) -> Decoded:
         """The words are scored by the encoder's own word embeddings."""

@@ -51,6 +51,10 @@ class HcsclBatch:
     """[BOS] and the summary's words"""
     outputs_BT: Tensor | None = None
     """the summary's words and [EOS]; PAD behind"""
+    source_BSW: Tensor | None = None
+    """int64, where words are copied: the articles' words in the output vocabulary, others as V, V + 1, ..."""
+    extra_words: tuple[tuple[str, ...], ...] = ()
+    """of each document the words that have such numbers"""
     keys: tuple[str, ...] = ()
     images: tuple[tuple[str, ...], ...] = ()
     """keys of the candidates"""

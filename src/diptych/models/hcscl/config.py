@@ -11,9 +11,15 @@ from diptych.training.config import TaskConfig, ours, reading
 __all__ = ["HcsclConfig", "Variant"]
 
 Variant = Literal[
-    "full", "word_object_only", "sentence_scene_only", "no_sentence_scene_fusion", "no_word_object_fusion"
+    "full",
+    "word_object_only",
+    "sentence_scene_only",
+    "no_sentence_scene_fusion",
+    "no_word_object_fusion",
+    "s2s",
+    "pointer",
 ]
-"""The full model and the four rows of Table 4."""
+"""The full model, the four rows of Table 4, and two baselines of Table 3 that read the text alone."""
 
 
 class HcsclConfig(TaskConfig):

@@ -75,14 +75,18 @@ class Article:
     scene_image: np.ndarray
     candidates: Candidates
     summary: list[str]
+    words: list[list[str]]
+    """of each sentence, lower-case"""
 
 
 def article_of(sample: Mapping[str, Any], config: HcsclConfig, attributes: Mapping[str, int]) -> Article:
     """Sentences cut and split as the configuration says; objects of all candidate images joined."""
-    sentences = []
+    sentences, words = [], []
     for item in items_of(sample, "text"):
-        _, vectors = vectors_of(sample, item)
-        sentences += [vectors[n : n + config.words] for n in range(0, len(vectors), config.words)]
+        found, vectors = vectors_of(sample, item)
+        for n in range(0, len(vectors), config.words):
+            sentences.append(vectors[n : n + config.words])
+            words.append([word.lower() for word in found[n : n + config.words]])
     candidates = candidates_of(sample)
     parts = _objects(sample, candidates, attributes) if config.image else []
     roi = np.zeros((0, config.region), np.float32)
@@ -107,6 +111,7 @@ def article_of(sample: Mapping[str, Any], config: HcsclConfig, attributes: Mappi
         np.array(scene_image, np.int64),
         candidates,
         summary_of(sample)[: config.summary_words],
+        words[: config.sentences],
     )
 
 
@@ -159,6 +164,8 @@ def make_batch(samples: Sequence[Mapping[str, Any]], config: HcsclConfig, words:
     iou, attribute = np.zeros((b, q, q), np.float32), np.zeros((b, q), np.int64)
     image_of, scene_of = np.full((b, q), -1), np.full((b, q), -1)
     scene_image, fed, said = np.full((b, z), -1), np.full((b, t), PAD), np.full((b, t), PAD)
+    source = np.full((b, s, w), PAD)
+    extra = tuple(tuple(dict.fromkeys(w for x in a.words for w in x if w not in words)) for a in made)
     for row, a in enumerate(made):
         for n, sentence in enumerate(a.sentences):
             vectors[row, n, : len(sentence)], counts[row, n] = sentence, len(sentence)
@@ -168,6 +175,12 @@ def make_batch(samples: Sequence[Mapping[str, Any]], config: HcsclConfig, words:
         scene_image[row, : len(a.scene_image)] = a.scene_image
         ids = [words.get(word, UNK) for word in a.summary]
         fed[row, : len(ids) + 1], said[row, : len(ids) + 1] = [BOS, *ids], [*ids, EOS]
+        if config.variant == "pointer":
+            own = {w: len(words) + n for n, w in enumerate(extra[row])}
+            said[row, : len(ids)] = [words.get(word, own.get(word, UNK)) for word in a.summary]
+            for n, sentence in enumerate(a.words):
+                source[row, n, : len(sentence)] = [words.get(word, own.get(word, UNK)) for word in sentence]
+    copied = config.variant == "pointer"
     arrays = (vectors, counts, roi, boxes, attribute, image_of, iou, scene_of, scene_image)
     return HcsclBatch(
         *map(torch.from_numpy, arrays),
@@ -175,6 +188,8 @@ def make_batch(samples: Sequence[Mapping[str, Any]], config: HcsclConfig, words:
         choice_B=torch.tensor([a.candidates.choice for a in made]),
         inputs_BT=torch.from_numpy(fed),
         outputs_BT=torch.from_numpy(said),
+        source_BSW=torch.from_numpy(source) if copied else None,
+        extra_words=extra if copied else (),
         keys=tuple(sample["key"] for sample in samples),
         images=tuple(a.candidates.images for a in made),
         summaries=tuple(sample["documents.summary"] or "" for sample in samples),

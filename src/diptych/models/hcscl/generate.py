@@ -31,7 +31,7 @@ class Summary:
 def summarize(model: Hcscl, batch: HcsclBatch, *, beam: int, min_tokens: int, max_tokens: int) -> list[Summary]:
     """``beam`` 1 is greedy, without a least length; at most ``max_tokens`` words."""
     encoded = model.encode(batch)
-    memory = model.memory(encoded)
+    memory = model.memory(batch, encoded)
     device = memory.h1.device
     start = (*model.summarizer.start(memory), torch.arange(len(batch), device=device))
 

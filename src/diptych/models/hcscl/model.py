@@ -54,6 +54,11 @@ class HcsclSizes:
     selector_state: Literal["eos", "mean"]
 
 
+TEXT_ALONE = ("s2s", "pointer")
+"""Baselines of Table 3: a BiLSTM over the words, flat attention, no pictures."""
+UNFUSED_WORDS = ("sentence_scene_only", "no_word_object_fusion", *TEXT_ALONE)
+
+
 class Encoded(NamedTuple):
     """All levels of a batch."""
 
@@ -75,7 +80,7 @@ class Hcscl(nn.Module):
     def __init__(self, sizes: HcsclSizes, output_vectors_Vw: Tensor | None = None) -> None:
         super().__init__()
         self.sizes = sizes
-        d, scenes = sizes.width, sizes.variant != "word_object_only"
+        d, scenes = sizes.width, sizes.variant not in ("word_object_only", *TEXT_ALONE)
         self.words = nn.LSTM(sizes.contextual, d // 2, batch_first=True, bidirectional=True)
         self.location = nn.Linear(4, sizes.location, bias=False)
         self.attribute = nn.Embedding(sizes.attributes, sizes.attribute)
@@ -86,15 +91,18 @@ class Hcscl(nn.Module):
             settings = (d, sizes.heads, sizes.inner, sizes.dropout, sizes.score)
             return nn.ModuleList(CrossModalityLayer(*settings) for _ in range(sizes.layers))
 
-        if sizes.variant not in ("sentence_scene_only", "no_word_object_fusion"):
+        if sizes.variant not in UNFUSED_WORDS:
             self.word_encoder, self.object_encoder = encoder(), encoder()
         if scenes:
             self.sentences = nn.LSTM(d, d, batch_first=True)
             self.graph = ImageGraph(d, sizes.readout_max)
             if sizes.variant != "no_sentence_scene_fusion":
                 self.sentence_encoder, self.scene_encoder = encoder(), encoder()
-        attend = {"word_object_only": "words", "sentence_scene_only": "sentences"}.get(sizes.variant, "both")
-        self.summarizer = Summarizer(d, sizes.output_word, sizes.vocabulary, attend, sizes.dropout, output_vectors_Vw)
+        attend = {"word_object_only": "words", "sentence_scene_only": "sentences", **dict.fromkeys(TEXT_ALONE, "words")}
+        self.summarizer = Summarizer(
+            d, sizes.output_word, sizes.vocabulary, attend.get(sizes.variant, "both"), sizes.dropout,
+            output_vectors_Vw, copies=sizes.variant == "pointer",
+        )  # fmt: skip
         if sizes.selector:
             gate = {"word_object_only": 1.0, "sentence_scene_only": 0.0}.get(sizes.variant)
             self.selector = Selector(d, gate)
@@ -106,9 +114,9 @@ class Hcscl(nn.Module):
         v0, object_mask = self.encode_objects(batch), batch.image_of_BQ >= 0
         sentence_mask = word_mask.any(2)
         h1, v1 = h0, v0
-        if sizes.variant not in ("sentence_scene_only", "no_word_object_fusion"):
+        if sizes.variant not in UNFUSED_WORDS:
             h1, v1 = self.fuse_words(h0, word_mask, v0, object_mask)
-        if sizes.variant == "word_object_only":
+        if sizes.variant in ("word_object_only", *TEXT_ALONE):
             counts = word_mask.sum(2, keepdim=True).clamp_min(1)
             return Encoded(h1, word_mask, h1.sum(2) / counts, sentence_mask, v1, v1[:, :0])
         h2 = self.encode_sentences(h1, batch.word_counts_BS)
@@ -167,14 +175,15 @@ class Hcscl(nn.Module):
             v = scene_layer(v, scene_mask, h_keys, sentence_mask)
         return h * sentence_mask[..., None], v * scene_mask[..., None]
 
-    def memory(self, encoded: Encoded) -> Memory:
+    def memory(self, batch: HcsclBatch, encoded: Encoded) -> Memory:
         """What the summarizer reads."""
-        return Memory(encoded.h1, encoded.word_mask_BSW, encoded.h3, encoded.sentence_mask_BS)
+        extra = max((len(words) for words in batch.extra_words), default=0)
+        return Memory(encoded.h1, encoded.word_mask_BSW, encoded.h3, encoded.sentence_mask_BS, batch.source_BSW, extra)
 
     def summary_logits(self, batch: HcsclBatch, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Teacher-forced logits (B, T, V) and decoder states h' (B, T, d)."""
         assert batch.inputs_BT is not None
-        memory = self.memory(encoded)
+        memory = self.memory(batch, encoded)
         state = self.summarizer.start(memory)
         logits, states = [], []
         for word_B in batch.inputs_BT.unbind(1):

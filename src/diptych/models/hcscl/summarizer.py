@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from diptych.models.common.masking import length_mask, masked_softmax
-from diptych.models.hcscl.batch import EOS, PAD
+from diptych.models.hcscl.batch import EOS, PAD, UNK
 
 __all__ = ["Memory", "Selector", "State", "Summarizer"]
 
@@ -28,19 +28,26 @@ class Memory(NamedTuple):
     word_mask_BSW: Tensor
     h3: Tensor
     sentence_mask_BS: Tensor
+    source_BSW: Tensor | None = None
+    """ids of the words, to copy them"""
+    extra: int = 0
+    """how many ids there are behind the vocabulary"""
 
     def rows(self, rows_M: Tensor) -> Memory:
         """The same for those documents, in that order."""
-        return Memory(*(part[rows_M] for part in self))
+        source = None if self.source_BSW is None else self.source_BSW[rows_M]
+        h1, words, h3, sentences = (part[rows_M] for part in self[:4])
+        return Memory(h1, words, h3, sentences, source, self.extra)
 
 
 class Summarizer(nn.Module):
     """Says the summary; a word's weight is multiplied by its sentence's inside one softmax over all words."""
 
     def __init__(self, width: int, word: int, vocabulary: int, attend: str, dropout: float,
-                 vectors_Vw: Tensor | None) -> None:  # fmt: skip
+                 vectors_Vw: Tensor | None, copies: bool = False) -> None:  # fmt: skip
         super().__init__()
         self.attend = attend
+        self.generate = nn.Linear(2 * width + word, 1) if copies else None
         self.embedding = nn.Embedding(vocabulary, word, padding_idx=PAD)
         if vectors_Vw is not None:
             with torch.no_grad():
@@ -60,22 +67,29 @@ class Summarizer(nn.Module):
     def step(self, word_B: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """Logits (B, V) and the next state; attention asks with h'_{t-1}, the output uses h'_t and c_t."""
         before, cell, context = state
-        context_next = self.context(before, memory)
-        inputs = self.dropout(torch.cat([self.embedding(word_B), context], 1))
-        h, cell = self.cell(inputs, (before, cell))
+        context_next, weights = self.context(before, memory)
+        known = torch.where(word_B < self.embedding.num_embeddings, word_B, UNK)
+        word = self.embedding(known)
+        h, cell = self.cell(self.dropout(torch.cat([word, context], 1)), (before, cell))
         combined = F.relu(self.combine(self.dropout(torch.cat([h, context_next], 1))))
-        return self.predict(combined), (h, cell, context_next)
+        logits = self.predict(combined)
+        if self.generate is not None:
+            assert memory.source_BSW is not None
+            share = self.generate(torch.cat([h, context_next, word], 1))
+            logits = _pointed(logits, share, weights, memory.source_BSW.flatten(1), memory.extra)
+        return logits, (h, cell, context_next)
 
-    def context(self, h_Bd: Tensor, memory: Memory) -> Tensor:
-        """c_t (B, d) of Eq 21-23."""
+    def context(self, h_Bd: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """c_t (B, d) of Eq 21-23, and the weights: of all words, or of the sentences where these alone are read."""
         if self.attend == "sentences":
-            return (self.sentence_weights(h_Bd, memory)[:, None] @ memory.h3)[:, 0]
+            weights = self.sentence_weights(h_Bd, memory)
+            return (weights[:, None] @ memory.h3)[:, 0], weights
         scores_BSW = (memory.h1 @ h_Bd[:, None, :, None])[..., 0]
         if self.attend == "both":
             scores_BSW = self.sentence_weights(h_Bd, memory)[..., None] * scores_BSW
         # padding is masked after the product: a weight of 0 would still count as exp(0)
         weights = masked_softmax(scores_BSW.flatten(1), memory.word_mask_BSW.flatten(1))
-        return (weights[:, None] @ memory.h1.flatten(1, 2))[:, 0]
+        return (weights[:, None] @ memory.h1.flatten(1, 2))[:, 0], weights
 
     def sentence_weights(self, h_Bd: Tensor, memory: Memory) -> Tensor:
         """beta^sent (B, S) of Eq 21."""
@@ -89,6 +103,14 @@ class Summarizer(nn.Module):
             return (states_BTd * said).sum(1) / said.sum(1).clamp_min(1)
         place = (outputs_BT == EOS).int().argmax(1)
         return states_BTd[torch.arange(len(place), device=place.device), place]
+
+
+def _pointed(logits_BV: Tensor, share_B1: Tensor, weights_BN: Tensor, source_BN: Tensor, extra: int) -> Tensor:
+    """Logarithms (B, V + extra) of the pointer-generator's mixture (See et al. 2017, Eq 8-9), in float32."""
+    weights_BN, share_B1 = weights_BN.float(), share_B1.float().sigmoid()
+    share_B1 = torch.where(weights_BN.sum(1, keepdim=True) > 0, share_B1, 1.0)  # without a word nothing can be copied
+    mixed = F.pad(logits_BV.float().softmax(1) * share_B1, (0, extra))
+    return mixed.scatter_add(1, source_BN, weights_BN * (1 - share_B1)).clamp_min(1e-12).log()
 
 
 def _last_state(rnn: nn.LSTM, inputs_BNd: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

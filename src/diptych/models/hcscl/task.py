@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["HcsclTask"]
 
 
+_TEXT_ALONE: Mapping[str, Plain] = {"image": False, "selector": False, "image_loss": 0.0}
+
+
 class HcsclTask(Task):
     """Multimodal summarization with multimodal output."""
 
@@ -64,6 +67,10 @@ class HcsclTask(Task):
         "lead": lead,
         "text_rank": text_rank,
         "random": random_sentence,
+        "s2s": Variant({**_TEXT_ALONE, "variant": "s2s"}, "BiLSTM, attention over words, LSTM; no pictures (Table 3)"),
+        "pointer_generator": Variant(
+            {**_TEXT_ALONE, "variant": "pointer"}, "the same, and words can be copied; no coverage (Table 3)"
+        ),
         "text_only": Variant({"image": False}, "no objects: every image scores alike"),
     }
     paper = PAPER
@@ -193,11 +200,11 @@ class HcsclTask(Task):
         rows = []
         for n, summary in enumerate(found):
             choice, images = int(batch.choice_B[n]), batch.images[n]
-            best = _best(summary)
+            best, extra = _best(summary), batch.extra_words[n] if batch.extra_words else ()
             rows.append(
                 {
                     "id": batch.keys[n],
-                    "predicted": " ".join(known[t] for t in summary.tokens),
+                    "predicted": " ".join([*known, *extra][t] for t in summary.tokens),
                     "gold": batch.summaries[n],
                     "image": images[best] if best is not None else None,
                     "images": list(images),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from diptych.exceptions import UsageError
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
 from diptych.models.gap.data import make_batch, sentences_of
+from diptych.models.gap.svm import DECAYS, best_svm
 from diptych.models.gap.task import SPECIAL, GapTask, most_frequent, random_levels
 from diptych.training.config import departures, make_config
 from diptych.training.task import Moment, State
@@ -118,3 +120,54 @@ def test_baselines() -> None:
 def test_a_run_lists_what_the_paper_does_not_print() -> None:
     assert {d.field for d in departures(GapConfig()) if d.printed is None} >= {"text_hidden", "dropout"}
     assert {d.field for d in departures(GapConfig(cosine_scale=20.0))} >= {"cosine_scale"}
+
+
+def test_an_svm_on_the_autoencoders_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    task = make_task(classifier="svm")
+    assert [p.name for p in task.phases()] == ["autoencoder"]
+    with pytest.raises(UsageError, match="autoencoder_epochs is 0"):
+        make_task(classifier="svm", autoencoder_epochs=0).phases()
+    torch.manual_seed(0)
+    module = task.build().eval()
+    samples = [sample(n, cmi=CMI_LEVELS[n % 3], sc=None if n == 5 else SC_LEVELS[4 * (n % 2)]) for n in range(24)]
+    for one in samples:  # a level shows in the picture
+        level = CMI_LEVELS.index(one["pair_votes.cmi"])
+        one["inception.pooled"][:] = np.eye(10)[level] * 30 + np.eye(10)[5 + (one["pair_votes.sc"] == 1)] * 30
+    with torch.no_grad():
+        task.after_training(module, [task.collate(samples[:12], "scored"), task.collate(samples[12:], "scored")])  # type: ignore[arg-type]
+        lines = task.predict(module, task.collate(samples, "scored"))  # type: ignore[arg-type]
+    assert task.evaluate(lines)["accuracy_cmi"] == task.evaluate(lines)["accuracy_sc"] == 1.0
+    again = task.build()
+    again.load_state_dict(module.state_dict())  # the machines are in the run's weights
+    assert task.predict(again.eval(), task.collate(samples, "scored")) == lines  # type: ignore[arg-type]
+
+
+def test_the_svm_equals_scikit_learns_in_a_grid_search() -> None:
+    svm = pytest.importorskip("sklearn.svm")
+    draw = np.random.default_rng(3)
+    y = draw.integers(0, 3, 30)
+    x = draw.normal(size=(30, 4)) + np.eye(3, 4)[y] * 1.5
+    weights, biases, decay = best_svm(x, y, 5)
+    other = svm.LinearSVC(C=1 / (decay * 30), multi_class="crammer_singer", random_state=0, max_iter=2000).fit(x, y)
+    assert decay in DECAYS and (np.argmax(x @ weights.T + biases, 1) == other.predict(x)).all()
+    assert best_svm(x, np.full(30, 2), 5)[1].argmax() == 2
+    two = np.where(x[:, 0] > 0, 4, 1)
+    weights, biases, _ = best_svm(x, two, 5)
+    assert (np.argmax(x @ weights.T + biases, 1) == two).mean() > 0.9
+
+
+@pytest.mark.parametrize("classifier", ["network", "svm"])
+def test_both_phases_in_bfloat16(classifier: str) -> None:
+    task = make_task(classifier=classifier)
+    torch.manual_seed(0)
+    module, samples = task.build(), [sample(n) for n in range(3)]
+    for phase in task.phases():
+        batches = {phase.name: task.collate(samples, phase.name)}
+        plain = sum(task.loss(module, batches, Moment(phase.name)).values())  # type: ignore[arg-type]
+        with torch.autocast("cpu", torch.bfloat16):
+            half = sum(task.loss(module, batches, Moment(phase.name)).values())  # type: ignore[arg-type]
+        half.backward()  # type: ignore[union-attr]
+        torch.testing.assert_close(half.float(), plain, rtol=0.05, atol=0.05)  # type: ignore[union-attr]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert len(task.predict(module.eval(), task.collate(samples, "scored"))) == 3  # type: ignore[arg-type]

@@ -165,9 +165,9 @@ def test_the_word_weight_multiplies_the_sentence_weight_before_one_softmax() -> 
     model = make_model().eval()
     batch = make_batch(records(2), more=1)
     encoded = model.encode(batch)
-    memory = model.memory(encoded)
+    memory = model.memory(batch, encoded)
     h = torch.randn(2, 16)
-    found = model.summarizer.context(h, memory)
+    found, _ = model.summarizer.context(h, memory)
     for row in range(2):
         sentences = [i for i in range(memory.h3.shape[1]) if memory.sentence_mask_BS[row, i]]
         beta = torch.softmax(memory.h3[row, sentences] @ h[row], 0)

@@ -20,6 +20,9 @@ SENTENCES = ("A red bus stands", "The dog runs home now", "Nobody saw it")
 SUMMARY = "A red bus runs"
 
 
+TEXT_ALONE = ("text_only", "s2s", "pointer_generator")
+
+
 def item(field: str, text: str) -> dict[str, Any]:
     return {"field": field, "paragraph": 0, "text": text, "start": 0, "end": len(text), "tokens": text.split()}
 
@@ -104,22 +107,22 @@ def test_words_are_the_article_sentences_and_targets_the_summary() -> None:
     assert short.collate([one], "documents").outputs_BT.tolist() == [[ids[0], UNK, EOS]]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", ["full", *HcsclTask.ablations, "text_only"])
+@pytest.mark.parametrize("name", ["full", *HcsclTask.ablations, "text_only", "s2s", "pointer_generator"])
 def test_every_variant_makes_a_step_and_summarizes(name: str) -> None:
     variant = HcsclTask.ablations.get(name) or HcsclTask.baselines.get(name)
     task = make_task(**(dict(variant.settings) if variant and not callable(variant) else {}), beam=2, min_words=1)
-    assert ("regions.features" in fields_of(task.config)) == (name != "text_only")
+    assert ("regions.features" in fields_of(task.config)) == (name not in TEXT_ALONE)
     torch.manual_seed(0)
     module = task.build()
     samples = [sample(0), sample(1, choice=None), sample(2, images=(), choice=None)]
     terms = task.loss(module, {"documents": task.collate(samples, "documents")}, Moment("train"))  # type: ignore[arg-type]
     sum(terms.values()).backward()  # type: ignore[union-attr]
-    assert set(terms) == ({"text"} if name == "text_output_only" else {"text", "image"})
+    assert set(terms) == ({"text"} if name in ("text_output_only", "s2s", "pointer_generator") else {"text", "image"})
     assert all(torch.isfinite(term) for term in terms.values())
     lines = task.predict(module.eval(), task.collate(samples, "scored"))  # type: ignore[arg-type]
     assert [len(line["images"]) for line in lines] == [3, 3, 0]
     metrics = task.evaluate(lines)
-    if name == "text_output_only":
+    if name in ("text_output_only", "s2s", "pointer_generator"):
         assert np.isnan(metrics["image_precision"])
     elif name == "text_only":
         assert metrics["image_precision"] == pytest.approx(1 / 3) == metrics["image_chance"]  # all tied
@@ -156,3 +159,31 @@ def test_decoder_embeddings_start_from_the_encoders_input_table() -> None:
     task = HcsclTask(config, State({"output_vectors": table[:2]}, {"words": ["ab", "a"], "attributes": []}))
     np.testing.assert_array_equal(task.build().summarizer.embedding.weight[4:].detach(), table[:2])  # type: ignore[union-attr,index]
     assert set(HcsclTask.ablations) <= set(HcsclTask.paper.rows)
+
+
+def test_the_pointer_generator_copies_words_it_does_not_know() -> None:
+    task = make_task(**dict(HcsclTask.baselines["pointer_generator"].settings), min_words=1)  # type: ignore[union-attr]
+    task = HcsclTask(task.config, State({}, {"words": ["a", "bus", "runs", "the"], "attributes": []}))
+    one = sample(0)
+    batch = task.collate([one, sample(1)], "documents")
+    assert batch.extra_words[0][:2] == ("red", "stands")  # in the order of the article
+    V = len(task.words)
+    assert batch.outputs_BT is not None and batch.source_BSW is not None and batch.inputs_BT is not None
+    assert batch.outputs_BT[0].tolist() == [task.words["a"], V, task.words["bus"], task.words["runs"], EOS]
+    assert batch.inputs_BT[0].tolist() == [BOS, task.words["a"], UNK, task.words["bus"], task.words["runs"]]
+    assert batch.source_BSW[0, 0].tolist()[:4] == [task.words["a"], V, task.words["bus"], V + 1]
+    torch.manual_seed(1)
+    module = task.build()
+    logits, _ = module.summary_logits(batch, module.encode(batch))  # type: ignore[operator]
+    torch.testing.assert_close(logits.exp().sum(2), torch.ones(logits.shape[:2]), atol=1e-5, rtol=0)
+    optimiser = torch.optim.Adam(module.parameters(), 1e-2)
+    for _ in range(80):
+        loss = sum(task.loss(module, {"documents": batch}, Moment("train")).values())  # type: ignore[arg-type]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[union-attr]
+        optimiser.step()
+    lines = task.predict(module.eval(), task.collate([one, sample(2, images=(), choice=None)], "scored"))  # type: ignore[arg-type]
+    assert lines[0]["predicted"] == "a red bus runs"
+    empty = {**one, "sentences.items": [item("summary", SUMMARY)]}
+    terms = task.loss(module, {"documents": task.collate([empty, one], "documents")}, Moment("train"))  # type: ignore[arg-type]
+    assert torch.isfinite(terms["text"])
