@@ -1,10 +1,15 @@
-"""A training step: its time, the reader's share of it, and peak memory.
+"""A training step at the papers' sizes: its time, what reading costs beside it, peak memory.
 
-``python benchmarks/training.py --model toy:ToyTask --dataset world@1 --root DATA [--preset paper] [--device cuda]``
+``python benchmarks/training.py`` measures all five models, each in a process of its own, on two versions that it makes
+first (``--folder``; see ``paper_sizes``): random features and random words of the papers' shapes, few documents.
+``--model mkp`` measures one; ``--model M --dataset D@V --root DATA [--preset sample]`` one on a version of yours.
 
-*Reader*: steps as the loop takes them, batches read from the version by worker processes. *Tensors*: the same steps on
-batches of the same version that stand in memory. Their ratio is what reading costs (1.00: nothing). Losses, gradients,
-clipping and the optimiser's step count; dev passes and checkpoints do not.
+Steps alternate: one on a batch that the reader's worker process has read from the version, one on a batch that stands
+in memory. *Ratio* is the time of the second over that of the first, median of the pairs (1.00: reading costs nothing);
+a machine that others use slows both. *CPU* is the processor time of all threads of the process that trains; *reading*
+that of a row read and collated in the same process, and *without a worker* what the ratio would then be. Losses,
+gradients, clipping and the optimiser's step count; dev passes and checkpoints do not. Vocabularies are as large as the
+papers'.
 """
 
 from __future__ import annotations
@@ -13,11 +18,17 @@ import argparse
 import itertools
 import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from paper_sizes.documents import make_version
 
 from diptych.models.registry import find_task
 from diptych.storage.store import open_store
@@ -26,9 +37,25 @@ from diptych.training.loop import make_optimiser
 from diptych.training.needs import check_needs
 from diptych.training.options import RunOptions, make_fabric
 from diptych.training.phase import Phase
-from diptych.training.task import Moment
+from diptych.training.task import Moment, State
 from diptych.training.train import Order, settings_of
 from diptych.version import Version
+
+DATASETS = {"hcscl": "news", "gap": "news", "mkp": "posts", "ananet": "posts", "hmlstm": "posts"}
+DOCUMENTS = {"news": 36, "posts": 130}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"hcscl": {"output_vectors": "random"}}
+"""What the paper preset needs weights for, which no step's time depends on."""
+WORDS = {"hcscl": 21_128, "mkp": 45_000, "gap": 12_591}
+CLASSES = {"mkp": 4_261}
+
+
+@dataclass(frozen=True)
+class Took:
+    """One step: seconds on the clock, waiting for the batch included; processor seconds of all threads; rows."""
+
+    wall: float
+    cpu: float
+    rows: int
 
 
 class Stepper:
@@ -43,7 +70,25 @@ class Stepper:
         self.moment = Moment(phase.name)
         module.train()
 
-    def __call__(self, batches: dict[str, Any]) -> int:
+    def remember(self, batches: list[Any]) -> None:
+        """What the task computes before an epoch (HM-LSTM's matching), here of these batches."""
+        import torch
+
+        self.module.eval()
+        for epoch in range(self.phase.epochs):
+            moment = Moment(self.phase.name, epoch)
+            with torch.no_grad():
+                found = self.task.before_epoch(self.module, (b.to(self.device) for b in batches), moment)
+            if found is not None:
+                self.moment = Moment(self.phase.name, epoch, found)
+                break
+        self.module.train()
+
+    def __call__(self, source: Iterator[dict[str, Any]]) -> Took:
+        import torch
+
+        begin, cpu = time.perf_counter(), time.process_time()
+        batches = next(source)
         with self.fabric.autocast():
             terms = self.task.loss(self.module, {n: b.to(self.device) for n, b in batches.items()}, self.moment)
         self.optimiser.zero_grad()
@@ -53,84 +98,123 @@ class Stepper:
                 self.module, self.optimiser, max_norm=self.task.config.clip, error_if_nonfinite=False
             )
         self.optimiser.step()
-        return len(next(iter(batches.values())))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        rows = len(next(iter(batches.values())))
+        return Took(time.perf_counter() - begin, time.process_time() - cpu, rows)
 
 
-def timed(step: Stepper, batches: Iterator[dict[str, Any]], steps: int) -> tuple[float, float]:
-    """Samples a second over all steps, and the median seconds of a step, waiting for its batch included."""
+def together(feeds: Mapping[str, Feed]) -> Iterator[dict[str, Any]]:
+    """One batch of each stream, for ever."""
+    around = {name: feed.forever() for name, feed in feeds.items()}
+    while True:
+        yield {name: next(feed) for name, feed in around.items()}
+
+
+def reading(version: Version, task: Any, phase: Phase, steps: int) -> float:
+    """Processor seconds to read and collate a step's batches in this process, a row of the first stream."""
+    feeds = {name: Feed(version, task, name, stream) for name, stream in phase.streams.items()}
+    source = together(feeds)
+    next(source)
+    begin = time.process_time()
+    rows = sum(len(next(iter(next(source).values()))) for _ in range(steps))
+    seconds = time.process_time() - begin
+    for feed in feeds.values():
+        feed.close()
+    return seconds / rows
+
+
+def filled(state: State, model: str) -> State:
+    """A state whose vocabularies are as large as the paper's; what is added never occurs."""
+    values, arrays = dict(state.values), dict(state.arrays)
+    for key, sizes in (("words", WORDS), ("classes", CLASSES)):
+        known: Any = values.get(key, ())
+        values[key] = [*known, *(f"{key} {n}" for n in range(len(known), sizes.get(model, 0)))]
+    more = len(values["words"]) - len(state.values["words"])  # type: ignore[arg-type]
+    if "has_vector" in arrays:
+        arrays["has_vector"] = np.concatenate([arrays["has_vector"], np.zeros(more, np.bool_)])
+    elif "vectors" in arrays and more:
+        chance = np.random.default_rng(0).normal(size=(more, arrays["vectors"].shape[1])).astype(np.float32)
+        arrays["vectors"] = np.concatenate([arrays["vectors"], chance])
+    return State(arrays, values)
+
+
+def measure(version: Version, given: argparse.Namespace, settings: Mapping[str, Any]) -> None:
+    """Print what one model's phases take."""
     import torch
 
-    rows, seconds = 0, []
-    begin = last = time.perf_counter()
-    for given in itertools.islice(batches, steps):
-        rows += step(given)
-        if step.device.type == "cuda":
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        seconds.append(now - last)
-        last = now
-    return rows / (last - begin), statistics.median(seconds)
-
-
-def together(feeds: dict[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
-    while True:
-        yield {name: next(feed) for name, feed in feeds.items()}
+    kind = find_task(given.model)
+    config = settings_of(kind, Order(given.model, given.preset, settings))
+    check_needs(version, kind, config)
+    fabric = make_fabric(RunOptions(given.device, precision=given.precision))
+    torch.manual_seed(0)
+    state = kind.prepare(version, config)
+    task = kind(config, filled(state, given.model) if given.preset == "paper" else state)
+    module = task.build().to(fabric.device)
+    parameters = sum(p.numel() for p in module.parameters())
+    threads = f", {torch.get_num_threads()} threads" if given.device == "cpu" else ""
+    print(f"{kind.name} {given.preset}: {parameters:,} parameters, {given.device} {given.precision}{threads}")
+    for phase in task.phases():
+        each = reading(version, task, phase, min(4, given.steps))
+        feeds = {n: Feed(version, task, n, s, workers=given.workers) for n, s in phase.streams.items()}
+        whole = {n: replace(s, least=s.batch_size) for n, s in phase.streams.items()}
+        kept_feeds = {n: Feed(version, task, n, s) for n, s in whole.items()}
+        step, read = Stepper(fabric, task, module, phase), together(feeds)
+        held = list(itertools.islice(together(kept_feeds), min(2, given.steps)))
+        step.remember([next(iter(b.values())) for b in held])
+        kept = itertools.cycle(held)
+        step(kept)
+        next(read)  # the workers have started
+        pairs = [(step(read), step(kept)) for _ in range(given.steps)]
+        cpu = statistics.median(k.cpu / k.rows for _, k in pairs)
+        wall = statistics.median(k.wall for _, k in pairs)
+        ratio = statistics.median((k.wall / k.rows) / (r.wall / r.rows) for r, k in pairs)
+        size = max(k.rows for _, k in pairs)
+        print(
+            f"  phase {phase.name}: batch {size}, {1000 * wall:.1f} ms a step on the clock, "
+            f"{1000 * cpu * size:.1f} ms CPU ({1 / cpu:.1f} samples a CPU second)\n"
+            f"    reading {1000 * each:.2f} ms CPU a sample, {each / cpu:.1%} of the step's: without a worker "
+            f"{1 / (1 + each / cpu):.3f}; ratio with {given.workers} a stream {ratio:.3f} over {given.steps} pairs"
+        )
+        for feed in (*feeds.values(), *kept_feeds.values()):
+            feed.close()
+    if fabric.device.type == "cuda":
+        print(f"  peak memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device")
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of the process")
 
 
 def main() -> None:
-    import torch
-
+    """One model, or all of them one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--dataset", required=True, help="D@V")
+    parser.add_argument("--model", help="one of the five, or module:Class; all five when left out")
+    parser.add_argument("--dataset", help="D@V under --root; a version of the papers' sizes when left out")
     parser.add_argument("--root", default="data")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/diptych-paper-sizes"), help="where these are made")
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--set", action="append", default=[], metavar="K=V")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=3, help="each way is timed so often in turn; the median counts")
+    parser.add_argument("--steps", type=int, default=4, help="pairs of steps")
     given = parser.parse_args()
-
-    dataset, _, number = given.dataset.partition("@")
-    store = open_store(given.root, dataset, must_exist=True)
-    version = Version(store, store.log.manifest(int(number) if number.isdecimal() else number or "latest"))
-    kind = find_task(given.model)
+    if given.model is None:
+        for name, count in DOCUMENTS.items():
+            make_version(given.folder, name, count)
+        for model in DATASETS:
+            subprocess.run([sys.executable, __file__, "--model", model, *sys.argv[1:]], check=True)
+        return
     settings = {k: yaml.safe_load(v) for k, _, v in (text.partition("=") for text in given.set)}
-    config = settings_of(kind, Order(given.model, given.preset, settings))
-    check_needs(version, kind, config)
-    fabric = make_fabric(RunOptions(given.device, precision=given.precision))
-    torch.manual_seed(0)
-    task = kind(config, kind.prepare(version, config))
-    module = task.build().to(fabric.device)
-    parameters = sum(p.numel() for p in module.parameters())
-    print(f"{kind.name} {given.preset} on {given.dataset}, {given.device} {given.precision}, {parameters:,} parameters")
-    for phase in task.phases():
-        feeds = {
-            name: Feed(version, task, name, stream, workers=given.workers) for name, stream in phase.streams.items()
-        }
-        step = Stepper(fabric, task, module, phase)
-        reading = together({name: feed.forever() for name, feed in feeds.items()})
-        held = list(itertools.islice(reading, min(8, given.steps)))
-        for batches in held[:3]:
-            step(batches)
-        found = [
-            (timed(step, reading, given.steps), timed(step, itertools.cycle(held), given.steps))
-            for _ in range(given.rounds)
-        ]
-        read, kept = (statistics.median(f[n][0] for f in found) for n in (0, 1))
-        seconds = statistics.median(f[1][1] for f in found)
-        rows = len(next(iter(held[0].values())))
-        print(
-            f"phase {phase.name}: batch {rows}, {1000 * seconds:.1f} ms a step; {read:.1f} samples/s with the reader "
-            f"({given.workers} workers), {kept:.1f} on tensors: ratio {read / kept:.3f}"
-        )
-        for feed in feeds.values():
-            feed.close()
-    if fabric.device.type == "cuda":
-        print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB on the device")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of this process")
+    if given.dataset is None:
+        if given.model not in DATASETS:
+            parser.error(f"--model {given.model} needs --dataset D@V")
+        name = DATASETS[given.model]
+        version = make_version(given.folder, name, DOCUMENTS[name])
+        settings = {**SETTINGS.get(given.model, {}), **settings}
+    else:
+        dataset, _, number = given.dataset.partition("@")
+        store = open_store(given.root, dataset, must_exist=True)
+        version = Version(store, store.log.manifest(int(number) if number.isdecimal() else number or "latest"))
+    measure(version, given, settings)
 
 
 if __name__ == "__main__":
