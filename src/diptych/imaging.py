@@ -16,7 +16,17 @@ from PIL import Image
 
 from diptych.exceptions import DiptychError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Code", "ImageFacts", "ImageRefused", "decode", "decode_array", "probe"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "Code",
+    "ImageFacts",
+    "ImageRefused",
+    "decode",
+    "decode_array",
+    "plain_jpeg",
+    "probe",
+]
 
 Code = Literal["not_an_image", "undecodable", "too_large", "animated"]
 
@@ -60,6 +70,19 @@ def probe(data: bytes) -> ImageFacts:
     """Facts from the header, without decoding a pixel; :class:`ImageRefused` when there is none."""
     with _open(data) as image:
         return _facts(image)
+
+
+def plain_jpeg(data: bytes) -> ImageFacts | None:
+    """Facts of a whole, upright JPEG file in grey or YCbCr within bounds, which any decoder shows alike; else None."""
+    try:
+        with _open(data) as image:
+            facts = _facts(image)
+            ycc = image.mode == "L" or (image.mode == "RGB" and image.info.get("adobe_transform", 1) == 1)
+            plain = image.format == "JPEG" and ycc and _orientation(image) == 1
+    except ImageRefused:
+        return None
+    whole = data.rstrip(b"\0").endswith(b"\xff\xd9")
+    return facts if plain and whole and facts.width * facts.height <= MAX_PIXELS else None
 
 
 def decode(

@@ -19,8 +19,10 @@ from diptych.engine.context import BuildOptions
 from diptych.engine.devices import check_devices, device_names
 from diptych.engine.workbench import _process, _Ready
 from diptych.exceptions import WeightsError
+from diptych.imaging import decode_array
 from diptych.models.common.precision import HALF_TOLERANCE, to_device
 from diptych.stage import Batch, Output, Stage
+from diptych.stages.decoders import DECODER_LEVELS, decode_on
 from diptych.stages.schema import load_stage
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -124,6 +126,18 @@ def test_half_precision(name: str, tensor: str, precision: Any, device: str, fil
         for a, b in zip(half.values[tensor], exact.values[tensor], strict=True)
     ]
     assert 0 < max(off) <= HALF_TOLERANCE[precision]
+
+
+def test_pictures_decoded_on_the_device(device: str, files: list[bytes]) -> None:
+    pictures = decode_on(device, files)
+    for data, image in zip(files, pictures, strict=True):
+        if image is not None:
+            assert np.abs(np.asarray(image, np.int16) - decode_array(data)).mean() <= DECODER_LEVELS
+    assert sum(image is not None for image in pictures) >= len(files) // 2, "most are JPEG files"
+    plain, other = (rows(ready("backbone", device, decoder=d), files) for d in ("pillow", "device"))
+    for a, b in zip(plain.values["pooled"], other.values["pooled"], strict=True):
+        one, two = a.astype("f8"), b.astype("f8")
+        assert one @ two / np.linalg.norm(one) / np.linalg.norm(two) >= 0.99
 
 
 @pytest.mark.gpu

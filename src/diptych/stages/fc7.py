@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,37 +16,33 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from diptych import weights
-from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused
-from diptych.models.common.precision import Precision, inference, placed, to_device
-from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
+from diptych.stage import Batch, Output, StageConfig, Tensor
 from diptych.stages.annotated import annotated
-from diptych.stages.pixels_input import accepted, decoded, half, normalised
+from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
+from diptych.stages.pixels_input import accepted, half, normalised
 from diptych.stages.pool import mapped
 
 __all__ = ["Fc7", "Fc7Config"]
 
 _TOGETHER = 32
-"""Crops in one forward pass."""
+"""Crops in one forward pass, or four a picture where that is more."""
 
 
-class Fc7Config(StageConfig):
+class Fc7Config(NetworkConfig):
     """Which network, and which boxes."""
 
     model: Literal["vgg19", "vgg16"] = Field("vgg19", description="of torchvision.models")
-    weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
     side: int = Field(224, ge=32, le=1024, description="each crop is warped to this square")
     boxes: Literal["proposals", "annotated", "both"] = Field(
         "proposals", description="boxes of a stage, those in pairs.extra (crowds left out), or both"
     )
     source: Literal["proposals", "regions"] = Field("proposals", description="the stage whose boxes are taken")
-    precision: Precision = Field("float32", description="half precision is faster on a GPU and changes values a little")
     count: int = Field(19, ge=0, le=1000, description="the first boxes of that stage")
     max_annotated: int = Field(100, ge=0, le=1000, description="the first annotated boxes")
 
 
-class Fc7(Stage):
+class Fc7(NetworkStage):
     """fc7 of each pair's picture and of its boxes, after the ReLU."""
 
     name, version = "fc7", 1
@@ -70,12 +65,7 @@ class Fc7(Stage):
     """8 kB a row: 164 kB for a picture with 19 boxes, 164 GB a million pictures."""
     Config = Fc7Config
     config: Fc7Config
-    packages = ("torch", "torchvision", "pillow")
-    accelerator: ClassVar[bool] = True
-    overlaps: ClassVar[bool] = True
     batch_size = 8
-    tolerance = 2e-3
-    """Of the tensor's largest value: one step of float16 and the order of summation."""
 
     def __init__(self, config: StageConfig | None = None) -> None:
         super().__init__(config)
@@ -83,27 +73,16 @@ class Fc7(Stage):
         drawn = () if self.config.boxes == "proposals" else ("pairs.extra",)
         self.inputs = ("images.bytes", *stage, *drawn)  # type: ignore[misc]  # these settings say what is read
 
-    def weight_names(self) -> tuple[str, ...]:
-        """The registered name, or ``random:<seed>``."""
-        return (self.config.weights or self.config.model,)
-
     def setup(self, device: str) -> None:
         """Load the network."""
-        for package in ("torch", "torchvision"):
-            if find_spec(package) is None:
-                raise MissingExtra(package, "vision")
+        check_torch()
         from diptych.models.common.classifiers import vgg
 
-        name = self.weight_names()[0]
-        source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
-        self._device = device
-        self._network = placed(
-            vgg(self.config.model, source, fc7=True), device, self.config.precision, compiled=self.compiled
-        )
+        self.load(device, lambda source: vgg(self.config.model, source, fc7=True))
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode and cut out in a pool of threads."""
-        pictures = decoded(batch["images.bytes"], lambda image: image)
+        pictures = self.pictures(batch["images.bytes"], lambda image: image)
 
         def cut(row: int) -> _Crops | ImageRefused | str:
             image = pictures[row]
@@ -122,8 +101,9 @@ class Fc7(Stage):
                 good[row] = found
         crops = [pixels for found in good.values() for pixels in found.pixels]
         features = np.empty((len(crops), 4096), np.float32)
-        for start in range(0, len(crops), _TOGETHER):
-            some = crops[start : start + _TOGETHER]
+        most = max(_TOGETHER, 4 * len(batch))
+        for start in range(0, len(crops), most):
+            some = crops[start : start + most]
             features[start : start + len(some)] = self._forward(np.stack(mapped(normalised, some)))
         done = 0
         for row, found in good.items():
@@ -166,14 +146,7 @@ class Fc7(Stage):
 
     def _forward(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (N, 4096)."""
-        precision = self.config.precision
-        with inference(self._device, precision):
-            made = to_device(pixels, self._device, channels_last=precision != "float32")
-            return self._network(made)[1].float().cpu().numpy()
-
-    def close(self) -> None:
-        """Forget the network."""
-        vars(self).pop("_network", None)
+        return numbers(self.forward(pixels)[1])
 
 
 @dataclass(frozen=True)

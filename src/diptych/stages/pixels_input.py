@@ -15,6 +15,7 @@ from PIL import Image
 
 from diptych.imaging import ImageRefused
 from diptych.stage import Output
+from diptych.stages.decoders import decode_on
 from diptych.stages.pool import decoded_once, mapped
 
 __all__ = ["accepted", "centred", "decoded", "half", "normalised", "stretched"]
@@ -63,18 +64,29 @@ def half(values: np.ndarray) -> np.ndarray:
     return np.clip(values, -65504, 65504).astype(np.float16)
 
 
-def decoded(data: Sequence[bytes | None], prepare: Callable[[Image.Image], Prepared]) -> list[Prepared | ImageRefused]:
-    """Each row's picture through ``prepare``, in a pool of threads; of stages side by side the first one decodes."""
+def decoded(
+    data: Sequence[bytes | None],
+    prepare: Callable[[Image.Image], Prepared],
+    *,
+    on: str | None = None,
+    decode: Callable[[bytes], Image.Image] = decoded_once,
+) -> list[Prepared | ImageRefused]:
+    """Each row's picture through ``prepare``, in a pool of threads; of stages side by side the first one decodes.
 
-    def one(file: bytes | None) -> Prepared | ImageRefused:
+    ``on`` is a device that decodes the JPEG files among them.
+    """
+    there = [None] * len(data) if on is None else decode_on(on, data)
+
+    def one(row: int) -> Prepared | ImageRefused:
+        file, image = data[row], there[row]
         try:
             if file is None:
                 raise ImageRefused("not_an_image", "no bytes")
-            return prepare(decoded_once(file))
+            return prepare(decode(file) if image is None else image)
         except ImageRefused as error:
             return error
 
-    return mapped(one, data)
+    return mapped(one, range(len(data)))
 
 
 def accepted(out: Output, rows: Sequence[Prepared | ImageRefused]) -> dict[int, Prepared]:

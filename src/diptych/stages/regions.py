@@ -8,7 +8,6 @@ attribute head. A picture in which nothing is found is ok and has empty lists.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,16 +16,15 @@ from PIL import Image
 from pydantic import Field, field_validator, model_validator
 
 from diptych import weights
-from diptych.exceptions import MissingExtra
 from diptych.models.common.detector_list import DETECTORS, Sizes
-from diptych.models.common.precision import Precision
-from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
+from diptych.stage import Batch, Output, Stage, Tensor
+from diptych.stages.network import NetworkConfig, check_torch, weights_source
 from diptych.stages.pixels_input import accepted, decoded, half, stretched
 
 __all__ = ["Regions", "RegionsConfig"]
 
 
-class RegionsConfig(StageConfig):
+class RegionsConfig(NetworkConfig):
     """Which detector, at which size, and which of its boxes are kept."""
 
     model: str = Field(
@@ -36,7 +34,6 @@ class RegionsConfig(StageConfig):
     backend: Literal["builtin", "detectron2"] = Field(
         "builtin", description="detectron2: the same network run by detectron2 itself, where it is installed"
     )
-    weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
     mode: Literal["threshold", "fixed", "between"] = Field(
         "threshold", description="all above the score, a fixed number, or those above the score within bounds"
     )
@@ -49,9 +46,6 @@ class RegionsConfig(StageConfig):
     proposals: int | None = Field(None, ge=1, le=6000, description="boxes of the first step; None: the model's own")
     min_side: int | None = Field(None, ge=32, le=4000, description="shorter side of the input; None: the model's own")
     max_side: int | None = Field(None, ge=32, le=4000, description="its longer side at most; None: the model's own")
-    precision: Precision = Field(
-        "float32", description="half precision is faster on a GPU; values and kept boxes change a little"
-    )
     pre_resize: int | None = Field(None, ge=32, le=4000, description="first resize to this square, aspect not kept")
 
     @field_validator("model")
@@ -111,9 +105,7 @@ class Regions(Stage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        for package in ("torch", "torchvision"):
-            if find_spec(package) is None:
-                raise MissingExtra(package, "vision")
+        check_torch()
         from diptych.models.common.detectors import Detector, load_detector
         from diptych.models.common.selection import Selection
 
@@ -122,7 +114,7 @@ class Regions(Stage):
         sizes = Sizes(
             config.min_side or own.min_side, config.max_side or own.max_side, config.proposals or own.proposals
         )
-        source = weights.random_seed(name) if weights.is_random(name) else weights.path(name)
+        source = weights_source(name)
         how = Selection(
             config.mode, config.score_threshold, config.count, config.min_boxes, config.max_boxes,
             config.nms_threshold, config.once,
@@ -138,7 +130,8 @@ class Regions(Stage):
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode, resize and normalise in a pool of threads."""
-        return decoded(batch["images.bytes"], self._prepared)
+        on = self._detector.device if self.config.decoder == "device" else None
+        return decoded(batch["images.bytes"], self._prepared, on=on)
 
     def process(self, batch: Batch) -> Output:
         """Pictures of one padded size share a forward pass."""

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from diptych.imaging import ImageRefused, decode, decode_array, probe
+from diptych.stages.decoders import DECODER_LEVELS, decode_on
 
 
 def photo(width: int = 64, height: int = 48) -> Image.Image:
@@ -149,3 +150,22 @@ def test_scaled_decoding_keeps_the_view_and_the_bound() -> None:
     assert min(small.size) >= 128 and small.width < 800
     reference = np.asarray(big.resize((64, 48), Image.Resampling.BOX), np.int16)
     assert np.abs(np.asarray(small.resize((64, 48), Image.Resampling.BOX), np.int16) - reference).mean() < 4
+
+
+def test_the_device_decodes_whole_upright_jpeg_files_and_leaves_the_rest_to_pillow() -> None:
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).resize((83, 61))
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    good = [saved(smooth, "JPEG"), saved(smooth.convert("L"), "JPEG"), saved(smooth, "JPEG", progressive=True)]
+    left = [
+        saved(smooth, "JPEG", exif=turned), saved(smooth.convert("CMYK"), "JPEG"), saved(smooth, "PNG"),
+        good[0][:900], b"", None,
+    ]  # fmt: skip
+    found = decode_on("cpu", [*good, *left])
+    assert [image is None for image in found] == [False] * 3 + [True] * 6
+    for data, image in zip(good, found, strict=False):
+        assert image is not None and image.size == (83, 61)
+        assert np.abs(np.asarray(image, np.int16) - decode_array(data)).mean() <= DECODER_LEVELS
+    broken = good[0][:400] + b"\xff\xd9"  # ends as a whole file does: whoever decodes it, nothing raises
+    assert len(decode_on("cpu", [good[0], broken])) == 2 and decode_on("cpu", []) == []

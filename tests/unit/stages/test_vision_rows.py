@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pixels": {"side": 16},
     "backbone": {"model": "resnet18", "weights": "random:0", "side": 32},
     "grid": {"side": 32, "weights": "random:0"},
-    "inception": {"side": 75, "weights": "random:0"},
+    "inception": {"side": 75, "weights": "random:0", "decoder": "device"},  # on whatever rows, the same statuses
     "regions": {
         "model": "fasterrcnn_resnet50_fpn", "weights": "random:0", "proposals": 8, "min_side": 32, "max_side": 64,
         "mode": "fixed", "count": 2,
@@ -115,6 +117,20 @@ def test_nan_fails_the_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
     if shape := {"backbone": (1, 1, 512), "fc7": (1, 4096)}.get(stage.name):
         monkeypatch.setattr(stage, "_forward", lambda pixels: np.full(shape, np.nan, np.float32))
         assert [s.code for s in run(stage, [pictures()["good"][0]]).states] == ["not_finite"]
+
+
+def test_the_documented_bytes_are_those_of_the_schemas() -> None:
+    """Each line of the table: its stages, and a number of the picture's kilobytes for each."""
+    text = (Path(__file__).parents[3] / "docs" / "regions.md").read_text()
+    table = text.split("## Bytes")[1].split("\n## ")[0]
+    lines = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    shown = {}
+    for names, picture, million in lines:
+        kilobytes, gigabytes = (re.findall(r"([\d.]+) [kG]B", cell) for cell in (picture, million))
+        assert kilobytes and [round(float(n)) for n in kilobytes] == [round(float(n)) for n in gigabytes]
+        shown |= dict(zip(re.findall(r"`(\w+)`", names), map(float, kilobytes), strict=False))
+    for name, (_, gigabytes) in GIGABYTES.items():
+        assert shown[name] == pytest.approx(gigabytes, rel=0.05), name
 
 
 @pytest.mark.parametrize("name", list(GIGABYTES))

@@ -1,0 +1,102 @@
+"""What the stages share that send pictures through one network: settings, loading, decoding, one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from diptych import weights
+from diptych.exceptions import MissingExtra
+from diptych.imaging import ImageRefused
+from diptych.models.common.precision import Precision, inference, placed, to_device
+from diptych.stage import Stage, StageConfig
+from diptych.stages.decoders import Decoder
+from diptych.stages.pixels_input import decoded
+from diptych.stages.pool import decoded_once
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["NetworkConfig", "NetworkStage", "check_torch", "numbers", "weights_source"]
+
+Prepared = TypeVar("Prepared")
+
+
+class NetworkConfig(StageConfig):
+    """Which weights, at which precision, on pictures that which decoder gave."""
+
+    weights: str = Field("", description="a name in the weights registry, or random:<seed>; empty: the model's own")
+    precision: Precision = Field("float32", description="half precision is faster on a GPU and changes values a little")
+    decoder: Decoder = Field(
+        "pillow", description="device: JPEG files are decoded where the network runs, which changes values a little"
+    )
+
+
+def check_torch() -> None:
+    """Raise :class:`MissingExtra` when torch or torchvision is not installed."""
+    for package in ("torch", "torchvision"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "vision")
+
+
+def weights_source(name: str) -> Path | int:
+    """The file of registered weights, or the seed of random ones."""
+    return weights.random_seed(name) if weights.is_random(name) else weights.path(name)
+
+
+class NetworkStage(Stage):
+    """A stage with one network of torch; subclasses say how it is made and what its output becomes."""
+
+    packages = ("torch", "torchvision", "pillow")
+    accelerator: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 32
+    tolerance: ClassVar[float] = 2e-3
+    """Of the tensor's largest value: one step of float16 and the order of summation."""
+
+    @property
+    def network_config(self) -> NetworkConfig:
+        """The settings that these stages share."""
+        assert isinstance(self.config, NetworkConfig)
+        return self.config
+
+    def weight_names(self) -> tuple[str, ...]:
+        """The registered name, or ``random:<seed>``."""
+        return (self.network_config.weights or vars(self.config).get("model", ""),)
+
+    def load(self, device: str, make: Callable[[Path | int], nn.Module]) -> None:
+        """Make the network from its weights and put it on the device."""
+        self._device = device
+        network = make(weights_source(self.weight_names()[0]))
+        self._network = placed(network, device, self.network_config.precision, compiled=self.compiled)
+
+    def pictures(
+        self,
+        data: Sequence[bytes | None],
+        prepare: Callable[[Image.Image], Prepared],
+        decode: Callable[[bytes], Image.Image] = decoded_once,
+    ) -> list[Prepared | ImageRefused]:
+        """Each row's picture through ``prepare``, in a pool of threads."""
+        on = self._device if self.network_config.decoder == "device" else None
+        return decoded(data, prepare, on=on, decode=decode)
+
+    def forward(self, pixels: np.ndarray, *, channels_last: bool = False) -> Any:
+        """What the network makes of float32 (N, 3, H, W), on the device; half precision wants channels last."""
+        precision = self.network_config.precision
+        with inference(self._device, precision):
+            return self._network(to_device(pixels, self._device, channels_last=channels_last or precision != "float32"))
+
+    def close(self) -> None:
+        """Forget the network."""
+        vars(self).pop("_network", None)
+
+
+def numbers(values: Tensor) -> np.ndarray:
+    """float32 on the host."""
+    return values.float().cpu().numpy()
