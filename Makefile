@@ -41,7 +41,7 @@ demo: $(STAMP) ## crawl the sample site, build it, change it, build again, fit a
 
 .PHONY: test
 test: $(STAMP) ## run the tests in JOBS=2 processes (MARKERS='slow' chooses others, ARGS='-k name' is handed to pytest)
-	$(call timed,test,$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "$(MARKERS)" $(ARGS))
+	$(call timed,test,$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "$(MARKERS)" $(ARGS))
 
 .PHONY: lint
 lint: $(STAMP) ## check style, format and types

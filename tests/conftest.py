@@ -55,20 +55,15 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, saying what it lacks; the flows run last, in one process.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, saying what it lacks; the flows run last.
 
     Once Prefect's services have run in a process, its threads' exit callbacks make every child that is forked from it
     end with exit code 1 (an assertion in ``prefect/_internal/concurrency/services.py``, 3.8.8).
     """
     flows = ROOT / "tests" / "flows"
     items.sort(key=lambda item: flows in item.path.parents)
-    grouped = config.pluginmanager.hasplugin("xdist")
     for item in items:
-        if grouped:  # a file's tests share their fixtures
-            group = "flows" if flows in item.path.parents else str(item.path.relative_to(ROOT))
-            item.add_marker(pytest.mark.xdist_group(group))
         if any(item.get_closest_marker(name) for name in HEAVY) and (reason := _missing(item)):
             item.add_marker(pytest.mark.skip(reason=reason))
 
