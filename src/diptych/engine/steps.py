@@ -1,7 +1,8 @@
 """The steps of a build, each a plain function over plain values: a Prefect task, a Ray task or a loop calls them.
 
 ``run_group`` computes stages over one group of shards, ``run_fit_group`` a fit's partials, ``merge_fit``
-its result. What was finished before is named by :class:`~diptych.engine.context.Done`.
+its result. What was finished before is named by :class:`~diptych.engine.context.Done`. One file, because the
+three share how a node's inputs, parents and places are found.
 """
 
 from __future__ import annotations
