@@ -45,7 +45,7 @@ from diptych.stages.perceptual import phash
 RECIPE = """
 name: bench
 contact: bench@example.org
-sources: [{{kind: urls, name: u, path: {path}, fetch: {{allow_private: true, per_host: 32}}}}]
+sources: [{{kind: urls, name: u, path: {path}, fetch: {{allow_private: true, per_host: 64}}}}]
 stages: {{clean: {{}}}}
 """
 NGINX = """
