@@ -6,6 +6,7 @@ What a step and a reader cost depends on shapes and numbers of bytes, not on val
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -62,9 +63,9 @@ class _Plain(Stage):
     inputs = ("images.bytes",)
     batch_size = 64
 
+    @abstractmethod
     def values(self, key: str) -> Mapping[str, Any]:
         """The row's columns and tensors."""
-        raise NotImplementedError
 
     def process(self, batch: Batch) -> Output:
         """As the key decides."""
