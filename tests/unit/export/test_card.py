@@ -94,7 +94,6 @@ def test_licence_of_the_source_is_the_default(tmp_path: Path) -> None:
 def test_the_folder_appears_whole_or_not_at_all(
     made: SmallVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = len(read_exports(made.store))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="not an empty folder"):
@@ -117,8 +116,8 @@ def test_the_folder_appears_whole_or_not_at_all(
     files = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert {f["path"] for f in listed["files"]} == files.keys() - {"export.json"}
     assert all(f["sha256"] == hashlib.sha256(files[f["path"]].read_bytes()).hexdigest() for f in listed["files"])
-    (newest,) = read_exports(made.store)[known:]
-    assert newest.place == str(tmp_path / "out") and newest.records == 9
+    (newest,) = [e for e in read_exports(made.store) if e.place == str(tmp_path / "out")]  # other tests export, too
+    assert newest.records == 9
     text_only = record_id("test", "text-only")
     assert newest.id in [e.id for e in exports_holding(made.store, [Forgotten.hash(text_only)])]
     refused = record_id("test", "refused")
