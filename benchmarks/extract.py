@@ -191,7 +191,7 @@ def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
     """The network alone, on inputs that lie on the device."""
     import torch
 
-    size = stage.batch_size
+    size = stage.batch_size if device != "cpu" else stage.processor_batch_size or stage.batch_size  # as a build does
     if stage.name == "pause":
         return timed(lambda: time.sleep(stage.config.seconds * len(prepared)), len(prepared))
     if stage.name == "regions":

@@ -16,6 +16,7 @@ from diptych.engine.space import check_space
 from diptych.exceptions import Conflict, NotFound
 from diptych.parameters import BuildParameters
 from diptych.recipe import load_recipe, parse_recipe
+from diptych.sample_build import sample_build
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import open_store
 from flows.approval import ask_to_publish
@@ -37,6 +38,8 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     """Build, and commit a version if anything changed."""
     use_environment()
     file, root = load_recipe(parameters.recipe), root_of(parameters.root)
+    if parameters.sample:
+        file = sample_build(file)
     text, folder = file.text, str(file.folder)
     graph_of(text)
     if parameters.crawl:

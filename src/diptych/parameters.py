@@ -45,6 +45,7 @@ class BuildParameters(BaseModel):
 
     recipe: str = Field(min_length=1, description=RECIPE)
     root: str = Field(default="", description=ROOT)
+    sample: bool = Field(default=False, description="a recipe of a paper: build it on generated data in its formats")
     crawl: bool = Field(default=True, description="ask the sources for what is new before building")
     device: str = Field(default="cpu", description=DEVICES, pattern=DEVICES_PATTERN)
     workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")

@@ -122,6 +122,8 @@ def test_wrong_recipe_fails_in_the_first_seconds(place: Path) -> None:
     (place / "bad.yaml").write_text(RECIPE.replace("min_side", "min_sied"))
     with pytest.raises(RecipeError, match=r"stages.clean.min_sied"):
         build_dataset(BuildParameters(recipe=str(place / "bad.yaml"), root=str(place / "flow")))
+    with pytest.raises(RecipeError, match="no sample: block"):
+        build_dataset(BuildParameters(recipe=str(place / "news.yaml"), root=str(place / "flow"), sample=True))
     with pytest.raises(ValidationError):
         BuildParameters(recipe="x", device="gpu please")
     with pytest.raises(ValidationError):

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from diptych.exceptions import MissingExtra
+from diptych.recipe import about
 from diptych.report.cards import Card, CardMaker, Row, label_of
 from diptych.report.choice import Choice, Example
 from diptych.report.leaks import split_proof
@@ -178,7 +179,8 @@ def _title(manifest: Manifest) -> str:
 
 def _notices(manifest: Manifest, crossing: int) -> list[str]:
     """What must be said before anything else."""
-    notices = []
+    sample = about(manifest.recipe).sample
+    notices = [sample] if sample else []
     users: dict[str, list[str]] = {w.name: [] for w in manifest.weights if w.random}
     for stage in manifest.stages:
         for weights in stage.weights:

@@ -57,6 +57,7 @@ class NetworkStage(Stage):
     accelerator: ClassVar[bool] = True
     overlaps: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
+    processor_batch_size: ClassVar[int | None] = 2
     tolerance: ClassVar[float] = 2e-3
     """Of the tensor's largest value: one step of float16 and the order of summation."""
 

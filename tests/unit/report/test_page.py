@@ -17,6 +17,7 @@ from small_version import Record, SmallVersion, Used, picture, story, usual
 from diptych.records import Document
 from diptych.report import write_report
 from diptych.report.values import bytes_text, json_for_script, number, safe_link, value_text
+from diptych.version import Version
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"quoted\" 'single' & \u2028 ]]> {{ 7*7 }}"
 
@@ -135,6 +136,15 @@ def test_the_first_line_says_what_must_be_said(tmp_path: Path) -> None:
     assert "Random weights: random:7, used by backbone" in first and "3.4 % of all rows failed" in first
     calm = page(SmallVersion(tmp_path / "calm", usual()), tmp_path)
     assert 'class="notice"' not in calm and "No random weights" in calm
+
+
+def test_a_sample_build_says_so_before_anything_else(tmp_path: Path) -> None:
+    small = SmallVersion(tmp_path, usual())
+    recipe = "name: small\nsample_of: hcscl\nstand_ins: [a <drawn> detector for Faster R-CNN]\n"
+    small.version = Version(small.store, small.version.manifest.model_copy(update={"recipe": recipe}))
+    html = page(small, tmp_path)
+    first = html[html.index("<body>") :][:600]
+    assert "Sample build of hcscl: generated data" in first and "a &lt;drawn&gt; detector" in first
 
 
 def test_boxes_edges_and_ocr_lines_are_drawn(small: SmallVersion, tmp_path: Path) -> None:
