@@ -1,6 +1,6 @@
 """What Prefect costs: the same build of 64 shards by the plain library call and as a flow, in pairs.
 
-    python benchmarks/orchestration.py [--documents 128] [--pairs 3] [--tasks-at-once 1]
+    python benchmarks/orchestration.py [--documents 1024] [--pairs 3] [--tasks-at-once 1]
 
 Both compute every row of the same documents into a folder of their own. Start-up (imports, the server's start, the
 flow run's own beginning and end with its heartbeat, a second or two a flow) is measured apart: the compared time begins
@@ -64,7 +64,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, default=128)
+    parser.add_argument("--documents", type=int, default=1024)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--tasks-at-once", type=int, default=1, help="the library call runs one step at a time")
     options = parser.parse_args()
