@@ -159,15 +159,19 @@ class About:
     paper: Paper | None
     sample: str
     """The first line of whatever shows a sample build; empty for a build of real data."""
+    title: str
 
 
 def about(text: str) -> About:
     """What to show of the recipe in a manifest; no setting in it is checked."""
-    raw = yaml.safe_load(text)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raw = None
     known = raw if isinstance(raw, dict) else {}
     paper, of, used = known.get("paper"), known.get("sample_of"), known.get("stand_ins") or ()
     line = f"Sample build of {of}: generated data, not the paper's" + "".join(f"; {item}" for item in used) + "."
-    return About(paper if paper in get_args(Paper) else None, line if of else "")
+    return About(paper if paper in get_args(Paper) else None, line if of else "", str(known.get("title") or ""))
 
 
 @dataclass(frozen=True)

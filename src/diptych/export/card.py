@@ -16,15 +16,17 @@ import yaml
 
 from diptych import weights as registry
 from diptych.exceptions import WeightsError
-from diptych.export.licences import hub_name, recipe_sources, recipe_values
+from diptych.export.licences import hub_name, recipe_sources
 from diptych.export.rows import ExportRecord, iter_records
 from diptych.export.values import split_name
+from diptych.recipe import about
+from diptych.report.notices import notices
 from diptych.report.stats import Statistics, statistics
 from diptych.sources.urls import host_of
 from diptych.storage.manifest import Manifest
 from diptych.version import Version
 
-__all__ = ["Contents", "card", "contents_of", "escape", "first_lines"]
+__all__ = ["Contents", "card", "contents_of", "escape"]
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 UNKNOWN = "not stated"
@@ -83,12 +85,11 @@ def contents_of(version: Version) -> Contents:
 def card(version: Version, contents: Contents) -> str:
     """The whole README."""
     manifest = version.manifest
-    recipe = recipe_values(manifest.recipe)
     counted = statistics(version)
-    title = str(recipe.get("title") or manifest.dataset)
+    title = about(manifest.recipe).title or manifest.dataset
     parts = [
         "---\n" + _front_matter(manifest, contents, title) + "---\n",
-        f"> **{escape(' '.join(first_lines(manifest)))}**" if first_lines(manifest) else "",
+        f"> **{escape(' '.join(first))}**" if (first := notices(manifest)) else "",
         f"# {escape(title)}",
         f"{escape(manifest.dataset)}, version {manifest.version}, committed {manifest.created_at[:10]}: "
         f"{contents.records:,} records, {contents.images:,} pictures, {contents.captions:,} captions.",
@@ -103,27 +104,6 @@ def card(version: Version, contents: Contents) -> str:
         _files_part(contents),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
-
-
-def first_lines(manifest: Manifest) -> list[str]:
-    """What must be said before anything else: generated data, untrained weights, accepted failures."""
-    recipe = recipe_values(manifest.recipe)
-    found = []
-    if recipe.get("sample_of"):
-        stand_ins = [str(s) for s in recipe.get("stand_ins") or ()]
-        used = f"; {'; '.join(stand_ins)}" if stand_ins else ""
-        found.append(f"Sample build of {recipe['sample_of']}: generated data, not the paper's{used}.")
-    users: dict[str, list[str]] = {w.name: [] for w in manifest.weights if w.random}
-    for stage in manifest.stages:
-        for entry in stage.weights:
-            if entry.random:
-                users.setdefault(entry.name, []).append(stage.name)
-    for name, stages in users.items():
-        used = f" (stages {', '.join(stages)})" if stages else ""
-        found.append(f"Random weights {name}{used}: never trained, their values mean nothing.")
-    if manifest.accepted_failures:  # 0.0: failures would have been accepted, but nothing failed
-        found.append(f"Accepted failures: {manifest.accepted_failures:.2%} of all rows failed; committed all the same.")
-    return found
 
 
 def escape(text: str) -> str:

@@ -14,14 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diptych.exceptions import MissingExtra
 from diptych.recipe import about
 from diptych.report.cards import Card, CardMaker, Row, label_of
 from diptych.report.choice import Choice, Example
 from diptych.report.leaks import split_proof
 from diptych.report.measures import Measures
+from diptych.report.notices import notices
 from diptych.report.shards import iter_shards, open_shard
 from diptych.report.stats import Reason, Statistics, figure
 from diptych.report.tally import Tally
@@ -74,8 +73,8 @@ def write_report(version: Version, path: Path, *, gallery: int = 60, truth: Path
     html = environment.get_template("report.html.j2").render(
         m=version.manifest,
         s=statistics,
-        title=_title(version.manifest),
-        notices=_notices(version.manifest, proof.crossing + (proof.picture_crossing or 0) if proof else 0),
+        title=about(version.manifest.recipe).title,
+        notices=notices(version.manifest) + _crossing(proof.crossing + (proof.picture_crossing or 0) if proof else 0),
         proof=proof,
         truth=score(version, read_truth(truth)) if truth else None,
         plots=measures.main,
@@ -169,32 +168,9 @@ def _example_groups(shown: Sequence[Shown], statistics: Statistics) -> list[tupl
     return [(counts[g], groups[g]) for g in ordered]
 
 
-def _title(manifest: Manifest) -> str:
-    try:
-        recipe = yaml.safe_load(manifest.recipe)
-    except yaml.YAMLError:
-        return ""
-    return str(recipe.get("title") or "") if isinstance(recipe, dict) else ""
-
-
-def _notices(manifest: Manifest, crossing: int) -> list[str]:
-    """What must be said before anything else."""
-    sample = about(manifest.recipe).sample
-    notices = [sample] if sample else []
-    users: dict[str, list[str]] = {w.name: [] for w in manifest.weights if w.random}
-    for stage in manifest.stages:
-        for weights in stage.weights:
-            if weights.random:
-                users.setdefault(weights.name, []).append(stage.name)
-    for name, stages in users.items():
-        used = f" by {', '.join(stages)}" if stages else ""
-        notices.append(f"Random weights: {name}, used{used}, was never trained. Its values mean nothing.")
-    if manifest.accepted_failures:  # 0.0: failures would have been accepted, but nothing failed
-        share = f"{100 * manifest.accepted_failures:.2g} %"
-        notices.append(f"Accepted failures: {share} of all rows failed, and the version was committed all the same.")
-    if crossing:
-        notices.append(f"Splits: {crossing:,} groups of near duplicates stand in more than one split.")
-    return notices
+def _crossing(groups: int) -> list[str]:
+    """What must be said when a group stands in more than one split."""
+    return [f"Splits: {groups:,} groups of near duplicates stand in more than one split."] if groups else []
 
 
 def _losses(s: Statistics) -> list[tuple[str, int, list[Reason]]]:

@@ -53,6 +53,11 @@ def run(root: Path, documents: int = 40, shards: int = 4, **options: Any) -> Bui
     )
 
 
+def digests(root: Path) -> tuple[str, str]:
+    entry = next(s for s in open_version(root / "toy").manifest.stages if s.name == "mean")
+    return entry.exact, entry.floats
+
+
 def test_fewer_rows_at_once_where_the_processor_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path / "usual", shards=1)
     usual = set(toy_vision.SIZES)
@@ -62,11 +67,6 @@ def test_fewer_rows_at_once_where_the_processor_computes(tmp_path: Path, monkeyp
     run(tmp_path / "few", shards=1)
     assert max(usual) == toy_vision.Mean.batch_size and set(toy_vision.SIZES) == {2}
     assert digests(tmp_path / "usual") == digests(tmp_path / "few")
-
-
-def digests(root: Path) -> tuple[str, str]:
-    entry = next(s for s in open_version(root / "toy").manifest.stages if s.name == "mean")
-    return entry.exact, entry.floats
 
 
 def settle(size: BatchSize, seconds_a_row: Any, batches: int = 60) -> list[int]:

@@ -34,7 +34,7 @@ def parts_of(text: str) -> tuple[dict[str, Any], list[str]]:
 def test_first_lines_front_matter_and_tables(made: SmallVersion, tmp_path: Path) -> None:
     write_export(made.version, tmp_path / "out")
     front, body = parts_of((tmp_path / "out" / "README.md").read_text())
-    assert body[0].startswith("> **Random weights random:7") and "Accepted failures: 1.23%" in body[0]
+    assert body[0].startswith("> **Random weights: random:7") and "Accepted failures: 1.2 %" in body[0]
     assert front["license"] == "other" and front["language"] == ["en", "zh"] and front["size_categories"] == ["n<1K"]
     (config,) = front["configs"]
     assert config["config_name"] == "records" and [d["split"] for d in config["data_files"]] == [
