@@ -19,6 +19,7 @@ from diptych.recipe import load_recipe, parse_recipe
 from diptych.sample_build import sample_build
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import open_store
+from flows.accelerators import ensure_limit
 from flows.approval import ask_to_publish
 from flows.environment import root_of
 from flows.notify import notify
@@ -92,7 +93,10 @@ def run_build(
     machines = machines or Machines()
     root = root if "://" in root else str(Path(root).resolve())  # tasks may run in another folder
     store = open_store(root, parse_recipe(recipe).name)
-    nodes = len(graph_of(recipe).nodes)
+    graph = graph_of(recipe)
+    nodes = len(graph.nodes)
+    if machines.tags(options.device) and any(n.stage.accelerator for n in graph.stages if n.stage):
+        ensure_limit()
     with SignOfLife(store, build_id, "build"), make_runner(machines) as runner:
         for attempt in range(ATTEMPTS):
             most = min(tasks_a_step(nodes, attempt, ATTEMPTS), machines.useful_tasks)

@@ -17,8 +17,6 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
     DeploymentScheduleCreate,
-    GlobalConcurrencyLimitCreate,
-    GlobalConcurrencyLimitUpdate,
     WorkPoolCreate,
 )
 from prefect.client.schemas.objects import StateType
@@ -26,15 +24,15 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.deployment_triggers import DeploymentTriggerTypes
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import Flow
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 from pydantic import TypeAdapter, ValidationError
 
 from diptych.exceptions import UsageError
+from flows.accelerators import set_limit
 from flows.forms import refresh_forms
-from tasks.policies import ACCELERATOR
 
 __all__ = ["HEARTBEAT_S", "Schedules", "prefect_file", "register"]
 
@@ -68,7 +66,7 @@ def register(root: str, schedules: Schedules | None = None, accelerators: int = 
     with get_client(sync_client=True) as client:
         for name in POOLS:
             _pool(client, name)
-        _limit(client, accelerators)
+        set_limit(client, accelerators)
         _zombies(client)
     names = [_deploy(entry, schedules or Schedules()) for entry in _entries()]
     refresh_forms(root)
@@ -90,16 +88,6 @@ def _pool(client: SyncPrefectClient, name: str) -> None:
         client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
     except ObjectAlreadyExists:
         return
-
-
-def _limit(client: SyncPrefectClient, accelerators: int) -> None:
-    name = f"tag:{ACCELERATOR}"
-    try:
-        client.read_global_concurrency_limit_by_name(name)
-    except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=accelerators))
-    else:
-        client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=accelerators))
 
 
 def _zombies(client: SyncPrefectClient) -> None:

@@ -19,6 +19,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from diptych.exceptions import MissingExtra, UsageError
 from diptych.parameters import BuildParameters
 from diptych.storage.parts import MAX_CHUNKS
+from tasks.policies import tags_for
 
 __all__ = ["LOST", "Machines", "make_runner", "resources"]
 
@@ -39,6 +40,10 @@ class Machines:
     def useful_tasks(self) -> int:
         """Into how many tasks a stage is worth dividing: each costs some 40 ms of processors, threads here need few."""
         return 4 * self.tasks_at_once if self.runner == "threads" else MAX_CHUNKS
+
+    def tags(self, device: str) -> list[str]:
+        """Tags of an accelerator stage's tasks: the server's limit is one machine's, a Ray cluster counts its own."""
+        return tags_for(device) if self.runner == "threads" else []
 
     @classmethod
     def of(cls, form: BuildParameters) -> Machines:

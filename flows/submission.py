@@ -14,7 +14,6 @@ from diptych.engine.drive import Step, bundles
 from flows.runners import Machines, resources
 from tasks.annotate import annotate
 from tasks.extract import extract
-from tasks.policies import tags_for
 
 __all__ = ["Tasks"]
 
@@ -41,7 +40,7 @@ class Tasks:
             named = (extract if accelerator else annotate).with_options(
                 task_run_name=f"{' + '.join(bundle.names)} {_range(bundle.groups)}",
                 timeout_seconds=3600 * self.hours,
-                tags=self._tags() if accelerator else None,
+                tags=self.machines.tags(context.options.device) if accelerator else None,
             )
             given = {
                 "kind": bundle.kind, "context": plain, "names": bundle.names, "groups": bundle.groups,
@@ -50,10 +49,6 @@ class Tasks:
             with resources(self.machines, accelerator, context.options.device):
                 futures.append(self.runner.submit(named, given))
         return futures
-
-    def _tags(self) -> list[str]:
-        """The accelerator's limit on the server is one machine's; a Ray cluster counts its own accelerators."""
-        return tags_for(self.context.options.device) if self.machines.runner == "threads" else []
 
 
 def _range(groups: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from diptych.training.options import RunOptions
 from diptych.training.series import runs_of_series, series_text
 from diptych.training.train import Order, settings_of, start_run
 from diptych.version import Version
+from flows.accelerators import ensure_limit
 from flows.environment import root_of
 from flows.notify import notify
 from tasks.compute import use_environment
@@ -55,7 +56,10 @@ def train_model(parameters: TrainParameters) -> dict[str, Any]:
         max_hours=parameters.max_hours,
     )
     begun = {run.about()["seed"]: run for run in runs_of_series(version.store, kind.name, order.series)}
-    fit = train_run.with_options(tags=tags_for(parameters.device))
+    tags = tags_for(parameters.device)
+    if tags:
+        ensure_limit()
+    fit = train_run.with_options(tags=tags)
     done, results = [], []
     for seed in parameters.seeds:
         folder = begun.get(seed) or start_run(version, replace(order, seed=seed))

@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterTags
+from prefect.exceptions import ObjectNotFound
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import toy_policies
 
+from diptych.engine import steps
 from diptych.engine.build import Silent, make_context, run_here
 from diptych.engine.context import BuildOptions
 from diptych.engine.crawling import crawl_recipe
+from diptych.engine.devices import places
 from diptych.engine.drive import drive
 from diptych.engine.intake import take_snapshot
 from diptych.exceptions import Conflict, NothingCommitted
@@ -28,10 +32,12 @@ from diptych.parameters import BuildParameters, CrawlParameters
 from diptych.recipe import parse_recipe
 from diptych.sample import Site, write
 from diptych.storage.store import open_store
+from flows.accelerators import LIMIT, set_limit
 from flows.build_dataset import build_dataset
 from flows.crawl_pages import crawl_pages
 from tasks import crawl, publish
 from tasks.annotate import annotate
+from tasks.compute import compute_step
 from tasks.extract import extract
 from tasks.policies import tags_for
 from tasks.publish import publish as publish_task
@@ -170,6 +176,50 @@ def test_only_accelerators_wait_for_their_limit_and_nothing_is_pickled() -> None
         assert type(task.cache_policy).__name__ == "_None"
     assert publish_task.retries == 0 and annotate.retries == 1 and crawl.crawl_sources.retries == 2
     assert all(t.timeout_seconds for t in (annotate, extract, publish_task, crawl.crawl_sources, crawl.cut))
+
+
+def test_one_task_at_a_time_is_on_the_accelerator_also_where_nobody_made_the_limit(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inside, seen, guard, met = [0], [], threading.Lock(), threading.Event()
+    hold = [1.0]  # seconds that a task waits for another beside it
+
+    def counted(*given: Any) -> Any:
+        with guard:
+            inside[0] += 1
+            seen.append(inside[0])
+            if inside[0] > 1:
+                met.set()
+        met.wait(hold[0])
+        try:
+            return compute_step(*given)
+        finally:
+            with guard:
+                inside[0] -= 1
+
+    monkeypatch.setattr("tasks.extract.compute_step", counted)
+    monkeypatch.setattr(steps, "places", lambda device, compiled: places("cpu", compiled=compiled))  # there is no GPU
+    with get_client(sync_client=True) as client:
+        with pytest.raises(ObjectNotFound):
+            client.read_global_concurrency_limit_by_name(LIMIT)
+        for name, most, said in (("alone", 1, 1), ("again", 1, 0), ("both", 2, 0)):
+            if most == 2:  # now two may, and they are seen: so none met before
+                set_limit(client, 2)
+                hold[0] = 60
+            seen.clear()
+            caplog.clear()
+            file = recipe(place, name, '  narrow: {use: "toy_policies:Narrow"}\n')
+            file.write_text(file.read_text().replace("shards: 1", "shards: 2"))
+            done = build_dataset(BuildParameters(recipe=str(file), root=str(place / "data"), device="cuda"))
+            assert done["version"] == 1
+            assert len(seen) == 2 and max(seen) == most and inside == [0]
+            assert sum(f"no limit {LIMIT}: it was made" in r.getMessage() for r in caplog.records) == said
+            assert client.read_global_concurrency_limit_by_name(LIMIT).limit == most
+        wanted = TaskRunFilter(tags=TaskRunFilterTags(all_=["accelerator"]))
+        tagged = client.read_task_runs(task_run_filter=wanted)
+    assert len(tagged) == 6 and {(r.task_key.partition("-")[0], r.state_name) for r in tagged} == {
+        ("extract", "Completed")
+    }
 
 
 @pytest.fixture
