@@ -55,7 +55,7 @@ def files() -> list[bytes]:
     from diptych.models.detector.examples import sample_examples
 
     try:
-        weights.pull("sample")
+        weights.pull("efficientnet_lite0")
     except WeightsError as error:
         pytest.skip(f"no sample weights: {error}")
     return [e.read() for e in sample_examples(4, seed=9).items[:8]]

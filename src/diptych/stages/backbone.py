@@ -11,7 +11,7 @@ from pydantic import Field
 
 from diptych.imaging import decode
 from diptych.stage import Batch, Output, Tensor
-from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
+from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, half_numbers, numbers
 from diptych.stages.pixels_input import accepted, half
 
 __all__ = ["Backbone", "BackboneConfig"]
@@ -78,18 +78,20 @@ class Backbone(NetworkStage):
         out = batch.output()
         good = accepted(out, batch.ready())
         if good:
-            for row, cells in zip(good, self._forward(np.stack(list(good.values()))), strict=True):
-                pooled = cells.mean(axis=0, dtype=np.float32)
+            means, grids = self._forward(np.stack(list(good.values())))
+            for n, row in enumerate(good):
+                pooled = means[n]
                 if not np.isfinite(pooled).all():
                     out.fail(row, "not_finite", "the network gave NaN for this picture")
                     continue
                 values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": half(pooled)}
-                if self.config.grid:
-                    values["grid"] = half(cells)
+                if grids is not None:
+                    values["grid"] = grids[n]
                 out.set(row, **values)
         return out
 
-    def _forward(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 (N, cells, channels)."""
-        maps = self.forward(pixels, channels_last=True).permute(0, 2, 3, 1)
-        return numbers(maps.reshape(len(pixels), -1, maps.shape[-1]))
+    def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """float32 (N, channels), and float16 (N, cells, channels) when the grid is kept."""
+        maps = self.forward(pixels).float()
+        cells = maps.flatten(2).transpose(1, 2)
+        return numbers(cells.mean(1)), half_numbers(cells) if self.config.grid else None

@@ -10,8 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from diptych.stage import Batch, Output, Tensor
-from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
-from diptych.stages.pixels_input import accepted, half, normalised, stretched
+from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, half_numbers, numbers
+from diptych.stages.pixels_input import accepted, normalised, stretched
 
 __all__ = ["Grid", "GridConfig"]
 
@@ -57,17 +57,18 @@ class Grid(NetworkStage):
         good = accepted(out, batch.ready())
         if not good:
             return out
-        grids, fc7 = self._forward(np.stack(list(good.values())))
+        grids, norms, fc7 = self._forward(np.stack(list(good.values())))
         for n, row in enumerate(good):
-            values = {"grid": half(grids[n])} | ({"fc7": half(fc7[n])} if fc7 is not None else {})
+            values = {"grid": grids[n]} | ({"fc7": fc7[n]} if fc7 is not None else {})
             if not all(np.isfinite(v).all() for v in values.values()):
                 out.fail(row, "not_finite", "the network gave NaN for this picture")
                 continue
-            norm = float(np.sqrt(np.square(grids[n], dtype=np.float64).sum()))
-            out.set(row, norm=float(np.float32(norm)), **values)
+            out.set(row, norm=float(norms[n]), **values)
         return out
 
-    def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """float32 (N, cells, 512) and (N, 4096)."""
+    def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """float16 (N, cells, 512), their norms before rounding (N,), float16 (N, 4096)."""
         grids, fc7 = self.forward(pixels)
-        return numbers(grids.flatten(2).transpose(1, 2)), None if fc7 is None else numbers(fc7)
+        norms = grids.flatten(1).double().square().sum(1).sqrt()
+        cells = grids.flatten(2).transpose(1, 2)
+        return half_numbers(cells), numbers(norms), None if fc7 is None else half_numbers(fc7)

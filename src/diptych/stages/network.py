@@ -14,7 +14,7 @@ from pydantic import Field
 from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused
-from diptych.models.common.precision import Precision, inference, placed, to_device
+from diptych.models.common.precision import Precision, has_channels_last, inference, placed, to_device
 from diptych.stage import Stage, StageConfig
 from diptych.stages.decoders import Decoder
 from diptych.stages.pixels_input import decoded
@@ -23,7 +23,7 @@ from diptych.stages.pool import decoded_once
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["NetworkConfig", "NetworkStage", "check_torch", "numbers", "weights_source"]
+__all__ = ["NetworkConfig", "NetworkStage", "check_torch", "half_numbers", "numbers", "weights_source"]
 
 Prepared = TypeVar("Prepared")
 
@@ -76,6 +76,7 @@ class NetworkStage(Stage):
         self._device = device
         network = make(weights_source(self.weight_names()[0]))
         self._network = placed(network, device, self.network_config.precision, compiled=self.compiled)
+        self._channels_last = has_channels_last(network)
 
     def pictures(
         self,
@@ -87,11 +88,10 @@ class NetworkStage(Stage):
         on = self._device if self.network_config.decoder == "device" else None
         return decoded(data, prepare, on=on, decode=decode)
 
-    def forward(self, pixels: np.ndarray, *, channels_last: bool = False) -> Any:
-        """What the network makes of float32 (N, 3, H, W), on the device; half precision wants channels last."""
-        precision = self.network_config.precision
-        with inference(self._device, precision):
-            return self._network(to_device(pixels, self._device, channels_last=channels_last or precision != "float32"))
+    def forward(self, pixels: np.ndarray) -> Any:
+        """What the network makes of float32 (N, 3, H, W), on the device."""
+        with inference(self._device, self.network_config.precision):
+            return self._network(to_device(pixels, self._device, channels_last=self._channels_last))
 
     def close(self) -> None:
         """Forget the network."""
@@ -101,3 +101,8 @@ class NetworkStage(Stage):
 def numbers(values: Tensor) -> np.ndarray:
     """float32 on the host."""
     return values.float().cpu().numpy()
+
+
+def half_numbers(values: Tensor) -> np.ndarray:
+    """float16 on the host, converted where the values are; as ``pixels_input.half`` does it."""
+    return values.float().clamp(-65504, 65504).half().contiguous().cpu().numpy()

@@ -18,6 +18,7 @@ from diptych.models.common.classifiers import draw, inception, vgg
 from diptych.stage import Batch, Output, Stage, Status
 from diptych.stages.grid import Grid, GridConfig
 from diptych.stages.inception import Inception, InceptionConfig
+from diptych.stages.network import half_numbers
 from diptych.stages.pixels import Pixels, PixelsConfig
 from diptych.stages.pixels_input import centred, half, normalised, stretched
 
@@ -169,7 +170,7 @@ def test_nan_fails_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     grid, pooled = Grid(GridConfig(side=32, weights="random:0")), Inception(InceptionConfig(weights="random:0"))
     values = np.zeros((2, 1, 512), np.float32)
     values[1, 0, 3] = np.nan
-    monkeypatch.setattr(grid, "_forward", lambda pixels: (values, None))
+    monkeypatch.setattr(grid, "_forward", lambda pixels: (values.astype(np.float16), values[:, 0, 0], None))
     monkeypatch.setattr(pooled, "_forward", lambda pixels: np.array([[0.0] * 2048, [np.nan] * 2048], np.float32))
     for stage in (grid, pooled):
         states = run(stage, [png(noise(9, 9)), png(noise(9, 8))]).states
@@ -177,4 +178,6 @@ def test_nan_fails_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_keeps_what_is_too_large_finite() -> None:
-    assert half(np.array([1e6, -1e6, 0.5], np.float32)).tolist() == [65504, -65504, 0.5]
+    values = np.array([1e6, -1e6, 0.5, np.inf, np.nan, 1e-9], np.float32)
+    assert half(values)[:3].tolist() == [65504, -65504, 0.5]
+    assert half_numbers(torch.from_numpy(values)).tobytes() == half(values).tobytes()  # wherever it is done

@@ -18,7 +18,16 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["HALF_TOLERANCE", "Precision", "compile_network", "inference", "placed", "to_device"]
+__all__ = [
+    "HALF_TOLERANCE",
+    "Precision",
+    "compile_network",
+    "has_channels_last",
+    "has_depthwise",
+    "inference",
+    "placed",
+    "to_device",
+]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 HALF_TOLERANCE: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.1, "float16": 0.02}
@@ -27,16 +36,34 @@ HALF_TOLERANCE: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.1, "floa
 
 def placed(network: nn.Module, device: str, precision: Precision, *, compiled: bool = False) -> nn.Module:
     """The network on its device, compiled when asked for; for half precision with channels last, which tensor cores
-    want.
+    want. Depthwise convolutions want them first on a GPU: for channels last cuDNN compiles a kernel for every layer
+    and size of batch, which takes seconds each time.
     """
     import torch
 
     moved = network.to(device)
-    if precision != "float32":
+    if has_depthwise(network) and torch.device(device).type == "cuda":
+        moved = moved.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    elif precision != "float32":
         moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compiled:
         compile_network(moved)
     return moved
+
+
+def has_depthwise(network: nn.Module) -> bool:
+    """Whether a convolution of the network filters each channel by itself."""
+    from torch import nn
+
+    return any(isinstance(m, nn.Conv2d) and 1 < m.groups == m.in_channels for m in network.modules())
+
+
+def has_channels_last(network: nn.Module) -> bool:
+    """Whether the network's weights lie with their channels last, as its inputs then should."""
+    import torch
+
+    filters = [p for p in network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    return bool(filters) and filters[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def compile_network(network: nn.Module) -> None:

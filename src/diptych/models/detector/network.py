@@ -70,7 +70,9 @@ class Backbone(nn.Module):
 
     def bottom(self, x_nchw: Tensor) -> list[Tensor]:
         """The backbone's own maps, which training never changes; channels last is 1.6 times as fast on a CPU."""
-        return self.trunk.maps(x_nchw.contiguous(memory_format=torch.channels_last), _BLOCKS)
+        # faster on a processor; what a GPU wants: `precision.placed`
+        layout = torch.preserve_format if x_nchw.is_cuda else torch.channels_last
+        return self.trunk.maps(x_nchw.to(memory_format=layout), _BLOCKS)
 
     def top(self, maps: list[Tensor]) -> dict[str, Tensor]:
         """The pyramid over them."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from diptych.models.common.recurrent import recur
 from diptych.models.gap.batch import PAD, GapBatch
 from diptych.models.gap.svm import LinearHeads
 
@@ -65,11 +66,11 @@ class GapEncoder(nn.Module):
             packed = pack_padded_sequence(
                 self.words(batch.tokens_ST), batch.sentence_lengths_S, batch_first=True, enforce_sorted=False
             )
-            _, (last_1SM, _) = self.sentence(packed)
+            _, (last_1SM, _) = recur(self.sentence, packed)
             owner, place = sentence_places(counts)
-            steps_BSM[owner, place + 1] = self.dropout(last_1SM[0]).to(steps_BSM.dtype)  # autocast: the LSTM may differ
+            steps_BSM[owner, place + 1] = self.dropout(last_1SM[0]).to(steps_BSM.dtype)  # half under autocast
         packed = pack_padded_sequence(steps_BSM, counts + 1, batch_first=True, enforce_sorted=False)
-        _, (last_1BH, _) = self.article(packed)
+        _, (last_1BH, _) = recur(self.article, packed)
         return self.dropout(self.out(torch.cat([self.dropout(last_1BH[0]), image_BM], 1)))
 
 
@@ -125,10 +126,10 @@ class GapDecoder(nn.Module):
             return article_BA.new_zeros(0, self.sizes.word)
         pairs, sentences, tokens = places_P3.unbind(1)
         length = int(sentences.max()) + 1
-        sentences_BSM, _ = self.article(article_BA[:, None].expand(-1, length, -1))
+        sentences_BSM, _ = recur(self.article, article_BA[:, None].expand(-1, length, -1))
         wanted, row_P = torch.unique(pairs * length + sentences, return_inverse=True)  # sentences somebody asks for
         sentences_NM = self.dropout(sentences_BSM.flatten(0, 1)[wanted])
-        tokens_NTW, _ = self.sentence(sentences_NM[:, None].expand(-1, int(tokens.max()) + 1, -1))
+        tokens_NTW, _ = recur(self.sentence, sentences_NM[:, None].expand(-1, int(tokens.max()) + 1, -1))
         return self.dropout(tokens_NTW)[row_P, tokens]
 
 

@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from diptych.models.common.masking import length_mask, masked_softmax
+from diptych.models.common.recurrent import last_state, recur
 from diptych.models.hcscl.batch import EOS, PAD, UNK
 
 __all__ = ["Memory", "Selector", "State", "Summarizer"]
@@ -61,7 +61,7 @@ class Summarizer(nn.Module):
     def start(self, memory: Memory) -> State:
         """h'_0: the LSTM of Eq 20 has read the sentences; c_0 = 0."""
         counts = memory.sentence_mask_BS.sum(1).cpu()
-        h, cell = _last_state(self.read, memory.h3, counts)
+        h, cell = last_state(self.read, memory.h3, counts)
         return h, cell, torch.zeros_like(h)
 
     def step(self, word_B: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
@@ -70,7 +70,7 @@ class Summarizer(nn.Module):
         context_next, weights = self.context(before, memory)
         known = torch.where(word_B < self.embedding.num_embeddings, word_B, UNK)
         word = self.embedding(known)
-        h, cell = self.cell(self.dropout(torch.cat([word, context], 1)), (before, cell))
+        h, cell = recur(self.cell, self.dropout(torch.cat([word, context], 1)), (before, cell))
         combined = F.relu(self.combine(self.dropout(torch.cat([h, context_next], 1))))
         logits = self.predict(combined)
         if self.generate is not None:
@@ -111,18 +111,6 @@ def _pointed(logits_BV: Tensor, share_B1: Tensor, weights_BN: Tensor, source_BN:
     share_B1 = torch.where(weights_BN.sum(1, keepdim=True) > 0, share_B1, 1.0)  # without a word nothing can be copied
     mixed = F.pad(logits_BV.float().softmax(1) * share_B1, (0, extra))
     return mixed.scatter_add(1, source_BN, weights_BN * (1 - share_B1)).clamp_min(1e-12).log()
-
-
-def _last_state(rnn: nn.LSTM, inputs_BNd: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Last hidden and cell state of each row; zeros for a row of length 0."""
-    full = torch.nonzero(lengths_B)[:, 0]
-    h = inputs_BNd.new_zeros(len(inputs_BNd), rnn.hidden_size)
-    if not len(full):
-        return h, h.clone()
-    place = full.to(inputs_BNd.device)
-    packed = pack_padded_sequence(inputs_BNd[place], lengths_B[full], batch_first=True, enforce_sorted=False)
-    _, (last, cell) = rnn(packed)
-    return h.index_copy(0, place, last[0]), h.index_copy(0, place, cell[0])
 
 
 class Selector(nn.Module):

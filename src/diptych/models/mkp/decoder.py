@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.models.common.masking import masked_softmax
+from diptych.models.common.recurrent import recur
 from diptych.models.mkp.batch import EOS, PAD
 
 __all__ = ["Copies", "Decoder", "Memory", "class_copies"]
@@ -83,7 +84,7 @@ class Decoder(nn.Module):
     def step(self, fed_Be: Tensor, state_Bd: Tensor, context_Bd: Tensor, memory: Memory) -> tuple[Tensor, ...]:
         """p(y_j) over vocabulary and copy ids (B, X), s_j, c_j; Eq 8 reads c_{j-1}, since c_j needs s_j."""
         inputs = torch.cat([fed_Be, context_Bd], 1) if self.context_in_gru == "previous" else fed_Be
-        s = self.cell(self.dropout(inputs), state_Bd)
+        s = recur(self.cell, self.dropout(inputs), state_Bd)
         scores_BN = self.attend(torch.tanh(self.attend_state(s)[:, None] + memory.keys_BNd))[..., 0]
         alpha_BN = masked_softmax(scores_BN, memory.mask_BN)  # Eq 10
         c = (alpha_BN[:, None] @ memory.H_T)[:, 0]  # Eq 9

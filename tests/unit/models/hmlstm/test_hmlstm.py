@@ -291,7 +291,11 @@ def test_lines_are_those_of_a_naive_count() -> None:
     for n, line in enumerate(lines):
         own = np.flatnonzero(owner == n)
         best = max(scores[n, c] for c in own)
-        assert line["i2t_distinct"] == 1 + sum(scores[n, c] >= best for c in range(12) if c not in own)
+        others = [scores[n, c] for c in range(12) if c not in own]
+        least, most = (
+            1 + sum(s >= best + e for s in others) for e in (1e-6, -1e-6)
+        )  # a product's last digit may differ
+        assert least <= line["i2t_distinct"] <= most
         assert line["gold"] == [batch.captions[c] for c in own] and len(line["predicted"]) == 5
         assert line["i2t"] <= line["i2t_distinct"] and len(line["t2i"]) == 2
         for row in line["phrases"]:
