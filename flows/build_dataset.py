@@ -12,6 +12,7 @@ from diptych.engine.commit import would_commit
 from diptych.engine.context import BuildOptions, Force, graph_of, new_build_id
 from diptych.engine.drive import drive, tasks_a_step
 from diptych.engine.intake import check_shrink
+from diptych.engine.rebuild import refreshing
 from diptych.engine.space import check_space
 from diptych.exceptions import Conflict, NotFound
 from diptych.parameters import BuildParameters
@@ -25,7 +26,7 @@ from flows.environment import root_of
 from flows.notify import notify
 from flows.published import published
 from flows.runners import Machines, make_runner
-from flows.shown import Shown
+from flows.shown import Shown, show_compared
 from flows.submission import Tasks
 from tasks.compute import use_environment
 from tasks.crawl import crawl_sources, cut
@@ -42,7 +43,8 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     if parameters.sample:
         file = sample_build(file)
     text, folder = file.text, str(file.folder)
-    graph_of(text)
+    graph = graph_of(text)
+    force = refreshing(graph, parameters.refresh) if parameters.refresh else None
     if parameters.crawl:
         crawl_sources(text, root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
     options = BuildOptions(
@@ -58,10 +60,12 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
         root,
         options,
         lambda: cut(text, root, folder),
+        force,
         approve_days=days,
         task_hours=parameters.task_hours,
         machines=Machines.of(parameters),
     )
+    compared = dict(show_compared(report)) if force else {}
     published(report, root)
     get_run_logger().info("dataset %s: %s", file.recipe.name, report.committed.reason)
     return {
@@ -70,6 +74,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
         "reason": report.committed.reason,
         "computed": report.computed,
         "stages": {p.name: p.computed for p in report.progress.values() if p.kind == "stage"},
+        "compared": compared,
     }
 
 

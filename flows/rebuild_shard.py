@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 
-from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect import flow
 
 from diptych.engine.context import BuildOptions
 from diptych.engine.rebuild import plan_rebuild
@@ -15,12 +13,10 @@ from flows.build_dataset import run_build
 from flows.environment import root_of
 from flows.notify import notify
 from flows.published import published
+from flows.shown import show_compared
 from tasks.compute import use_environment
 
 __all__ = ["rebuild_shard"]
-
-LISTED = 200
-"""Rows that differ, in the table of the UI."""
 
 
 @flow(name="rebuild-shard", log_prints=False, on_failure=[notify], on_crashed=[notify])
@@ -48,17 +44,6 @@ def rebuild_shard(parameters: RebuildParameters) -> dict[str, object]:
         plan.version,
         task_hours=parameters.task_hours,
     )
-    outcome, rows = Counter[str](), []
-    for progress in report.progress.values():
-        for key, what, columns in progress.compared:
-            outcome[what] += 1
-            if what != "equal" and len(rows) < LISTED:
-                rows.append({"stage": progress.name, "row": key, "outcome": what, "columns": columns})
-    counts = ", ".join(f"{n} {what}" for what, n in outcome.items()) or "no row was named"
-    said = f"{parameters.dataset}: {counts}; {report.committed.reason}"
-    create_table_artifact(
-        table=rows or [{"outcome": w, "rows": n} for w, n in outcome.items()], key="rebuilt-rows", description=said
-    )
-    get_run_logger().info("%s", said)
+    outcome = show_compared(report)
     published(report, root)
     return {"dataset": parameters.dataset, "version": report.committed.version, **outcome}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -10,15 +11,18 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.futures import PrefectFuture
 
+from diptych.engine.build import BuildReport
 from diptych.engine.context import BuildContext, Progress, graph_of
 from diptych.engine.diagnosis import failed_rows
 from diptych.storage.parts import groups
 from diptych.storage.snapshot import read_snapshot
 
-__all__ = ["Shown"]
+__all__ = ["Shown", "show_compared"]
 
 EVERY_S = 2.0
 """Seconds between two updates of the bar: each is a request."""
+LISTED = 200
+"""Rows that differ after they were computed again, in their table."""
 NAMED = 20
 """Failed rows of a stage that the log names."""
 ROWS = ("ok", "rejected", "skipped", "failed_transient", "failed_permanent")
@@ -94,6 +98,23 @@ class Shown:
                 min(99.0, 100.0 * self._steps / self._total),
                 description=f"{self._context.dataset}: {self._steps} of about {self._total} steps; last: {what}",
             )
+
+
+def show_compared(report: BuildReport) -> Counter[str]:
+    """The table of rows that were computed again although they were there, those that differ by name; counts."""
+    outcome, rows = Counter[str](), []
+    for progress in report.progress.values():
+        for key, what, columns in progress.compared:
+            outcome[what] += 1
+            if what != "equal" and len(rows) < LISTED:
+                rows.append({"stage": progress.name, "row": key, "outcome": what, "columns": columns})
+    counts = ", ".join(f"{n} {what}" for what, n in outcome.items()) or "no row was named"
+    said = f"{report.dataset}: {counts}; {report.committed.reason}"
+    create_table_artifact(
+        table=rows or [{"outcome": w, "rows": n} for w, n in outcome.items()], key="rebuilt-rows", description=said
+    )
+    get_run_logger().info("%s", said)
+    return outcome
 
 
 def _row(p: Progress) -> dict[str, str | int | float]:

@@ -17,12 +17,14 @@ DATASET = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 NAME = r"^[a-z0-9][A-Za-z0-9_.-]{0,63}$"
 NAME_OR_NONE = r"^([a-z0-9][A-Za-z0-9_.+-]{0,63})?$"
+PACKAGE_OR_NONE = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"
 DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
 DEVICES = "where accelerator stages run: cpu, cuda, several as cuda:0,cuda:1, or cuda:* for all"
 RECIPE = "path of the recipe, or the name of one in datasets/"
 ROOT = "folder (or s3://bucket/folder) that holds the datasets; empty: the worker's own (DIPTYCH_ROOT, else data)"
 RETRY_FAILED = "ask again, or compute again, for everything that failed before"
 ALLOW_SHRINK = "go on although many records would leave"
+REFRESH = "a package: compute again every row of the stages that its release can change, and compare"
 TASK_HOURS = "a stage ends after so long on one group of shards; finished shards are kept"
 
 
@@ -50,6 +52,7 @@ class BuildParameters(BaseModel):
     device: str = Field(default="cpu", description=DEVICES, pattern=DEVICES_PATTERN)
     workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
     retry_failed: bool = Field(default=False, description=RETRY_FAILED)
+    refresh: str = Field(default="", pattern=PACKAGE_OR_NONE, description=REFRESH)
     accept_failures: bool = Field(default=False, description="commit although too many rows failed")
     allow_shrink: bool = Field(default=False, description=ALLOW_SHRINK)
     approve: bool = Field(default=False, description="wait for a person's approval before a version is published")

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from diptych.engine.build import build
 from diptych.engine.crawling import crawl_recipe
-from diptych.exceptions import NothingCommitted, RecipeError
+from diptych.exceptions import NothingCommitted, RecipeError, UsageError
 from diptych.parameters import BuildParameters, RebuildParameters
 from diptych.sample import Site, write
 from diptych.storage.store import open_store
@@ -82,6 +82,16 @@ def test_build_table_artifact(place: Path) -> None:
 def test_rebuild_flow_compares_row_by_row(place: Path) -> None:
     done = rebuild_shard(RebuildParameters(dataset="news", root=str(place / "flow"), shard=1))
     assert done["version"] is None and set(done) <= {"dataset", "version", "equal"}
+
+
+def test_a_refreshed_package_recomputes_its_stages_and_nothing_else(place: Path) -> None:
+    parameters = BuildParameters(recipe=str(place / "news.yaml"), root=str(place / "flow"), refresh="pillow")
+    done = build_dataset(parameters)
+    computed: Any = done["stages"]
+    assert done["version"] is None and computed["clean"] > 20 and computed["sentences"] == 0
+    assert done["compared"] == {"equal": computed["clean"]}
+    with pytest.raises(UsageError, match="nosuch: no stage names it; the recipe's stages name .*pillow"):
+        build_dataset(parameters.model_copy(update={"refresh": "nosuch"}))
 
 
 @pytest.mark.parametrize("publish", [True, False])
