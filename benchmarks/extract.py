@@ -34,6 +34,7 @@ from diptych.engine.build import Silent, build
 from diptych.engine.context import BuildOptions, Progress
 from diptych.engine.steps import close
 from diptych.fit import Fit
+from diptych.models.common.alone import is_processor, side_by_side
 from diptych.naming import record_id
 from diptych.records import Document
 from diptych.sample import Site
@@ -194,7 +195,7 @@ def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
 
     from diptych.models.common.precision import inference
 
-    size = stage.batch_size if device != "cpu" else stage.processor_batch_size or stage.batch_size  # as a build does
+    size = 1 if is_processor(device) else stage.batch_size
     if stage.name == "pause":
         return timed(lambda: time.sleep(stage.config.seconds * len(prepared)), len(prepared))
     if stage.name == "regions":
@@ -213,10 +214,16 @@ def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
         placed = [t.to(memory_format=layout) for t in stacked]
         calls = [lambda t=t: stage._network(t) for t in placed]
 
-    def loop() -> None:
+    def once(call: Callable[[], object]) -> None:
         with inference(device, stage.config.precision):
+            call()
+
+    def loop() -> None:
+        if is_processor(device):
+            side_by_side(once, calls)
+        else:
             for call in calls:
-                call()
+                once(call)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
 

@@ -231,12 +231,13 @@ class Stage(ABC):
     accelerator: ClassVar[bool] = False
     batch_size: ClassVar[int] = 32
     """Rows at once to begin with; an accelerator gets more while that pays."""
-    processor_batch_size: ClassVar[int | None] = None
-    """Rows at once where the processor computes; None: ``batch_size``. Its caches hold few pictures' activations."""
     overlaps: ClassVar[bool] = False
     """Whether two threads may be in ``process`` at once: one makes rows while the accelerator computes the other."""
     tolerance: ClassVar[float] = 0.0
-    """Largest relative difference of floats between devices and batch sizes."""
+    """Largest relative difference of floats between devices, and between batch sizes of an accelerator.
+
+    On a processor a row's floats depend on nothing but the row (``models/common/alone.py``).
+    """
 
     def __init__(self, config: StageConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()

@@ -2,8 +2,8 @@
 
 A stage begins with its own ``batch_size``. On an accelerator the size is doubled as long as rows are computed faster
 for it, the device and the host have room for twice as much, and no batch has failed for want of memory; after the
-first doubling that does not pay it goes back and stays. On a CPU it is never grown: larger batches are no faster there.
-Rows do not depend on it beyond a stage's tolerance, so it is in no key.
+first doubling that does not pay it goes back and stays. On a CPU it is never grown: networks see each row alone there.
+Rows do not depend on it beyond a stage's tolerance, on a CPU not at all, so it is in no key.
 """
 
 from __future__ import annotations

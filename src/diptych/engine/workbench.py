@@ -141,8 +141,7 @@ class Workbench:
             stage = type(node.stage)(node.stage.config)
             stage.compiled = place.compiled
             far = place.accelerator and stage.accelerator
-            rows = stage.batch_size if far else stage.processor_batch_size or stage.batch_size
-            size = BatchSize(rows, grows=far, room=lambda: room_on(place.device))
+            size = BatchSize(stage.batch_size, grows=far, room=lambda: room_on(place.device))
             self._ready[name] = _Ready(stage, size, Semaphore(2 if far and stage.overlaps else 1))
         return self._ready[name]
 

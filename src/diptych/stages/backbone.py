@@ -92,6 +92,10 @@ class Backbone(NetworkStage):
 
     def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """float32 (N, channels), and float16 (N, cells, channels) when the grid is kept."""
-        maps = self.forward(pixels).float()
-        cells = maps.flatten(2).transpose(1, 2)
-        return numbers(cells.mean(1)), half_numbers(cells) if self.config.grid else None
+
+        def finish(maps: Any) -> Any:
+            cells = maps.float().flatten(2).transpose(1, 2)
+            return cells.mean(1), cells if self.config.grid else None
+
+        means, cells = self.forward(pixels, finish)
+        return numbers(means), None if cells is None else half_numbers(cells)

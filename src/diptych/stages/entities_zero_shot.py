@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from diptych.exceptions import StageError
 from diptych.imaging import ImageRefused, decode
+from diptych.models.common.alone import is_processor, side_by_side
 from diptych.models.common.model_folder import (
     load_folder,
     quiet_transformers,
@@ -164,12 +165,15 @@ class EntityZeroShot(Stage):
         """float32 (pictures, names); each row adds up to 1."""
         import torch
 
+        def seen(some: Sequence[Any]) -> np.ndarray:
+            with torch.inference_mode():
+                batch = torch.from_numpy(np.stack(some)).float().to(self._device)
+                images_BE = _unit(_features(self._model.get_image_features(pixel_values=batch)))
+                return (self._scale * images_BE @ self._texts_NE.T).softmax(1).cpu().numpy()
+
         if not pixels:
             return np.zeros((0, len(self._names)), np.float32)
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(pixels)).float().to(self._device)
-            images_BE = _unit(_features(self._model.get_image_features(pixel_values=batch)))
-            return (self._scale * images_BE @ self._texts_NE.T).softmax(1).cpu().numpy()
+        return np.concatenate(side_by_side(seen, [[p] for p in pixels])) if is_processor(self._device) else seen(pixels)
 
     def close(self) -> None:
         """Forget the encoder."""

@@ -66,7 +66,6 @@ class Fc7(NetworkStage):
     Config = Fc7Config
     config: Fc7Config
     batch_size = 8
-    processor_batch_size = 1
 
     def __init__(self, config: StageConfig | None = None) -> None:
         super().__init__(config)

@@ -68,7 +68,10 @@ class Grid(NetworkStage):
 
     def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """float16 (N, cells, 512), their norms before rounding (N,), float16 (N, 4096)."""
-        grids, fc7 = self.forward(pixels)
-        norms = grids.flatten(1).double().square().sum(1).sqrt()
-        cells = grids.flatten(2).transpose(1, 2)
+
+        def finish(made: Any) -> Any:
+            grids, fc7 = made
+            return grids.flatten(2).transpose(1, 2), grids.flatten(1).double().square().sum(1).sqrt(), fc7
+
+        cells, norms, fc7 = self.forward(pixels, finish)
         return half_numbers(cells), numbers(norms), None if fc7 is None else half_numbers(fc7)

@@ -14,6 +14,7 @@ from pydantic import Field
 from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused
+from diptych.models.common.alone import is_processor, side_by_side
 from diptych.models.common.precision import Precision, has_channels_last, inference, placed, to_device
 from diptych.stage import Stage, StageConfig
 from diptych.stages.decoders import Decoder
@@ -57,7 +58,6 @@ class NetworkStage(Stage):
     accelerator: ClassVar[bool] = True
     overlaps: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
-    processor_batch_size: ClassVar[int | None] = 2
     tolerance: ClassVar[float] = 2e-3
     """Of the tensor's largest value: one step of float16 and the order of summation."""
 
@@ -88,14 +88,32 @@ class NetworkStage(Stage):
         on = self._device if self.network_config.decoder == "device" else None
         return decoded(data, prepare, on=on, decode=decode)
 
-    def forward(self, pixels: np.ndarray) -> Any:
-        """What the network makes of float32 (N, 3, H, W), on the device."""
-        with inference(self._device, self.network_config.precision):
-            return self._network(to_device(pixels, self._device, channels_last=self._channels_last))
+    def forward(self, pixels: np.ndarray, finish: Callable[[Any], Any] = lambda made: made) -> Any:
+        """What the network makes of float32 (N, 3, H, W) and ``finish`` of that: a tensor, or a tuple of them and None.
+
+        On a processor each picture is seen alone.
+        """
+
+        def seen(some: np.ndarray) -> Any:
+            with inference(self._device, self.network_config.precision):
+                return finish(self._network(to_device(some, self._device, channels_last=self._channels_last)))
+
+        if not is_processor(self._device):
+            return seen(pixels)
+        return _joined(side_by_side(seen, np.split(pixels, len(pixels)), most=1 if self.compiled else None))
 
     def close(self) -> None:
         """Forget the network."""
         vars(self).pop("_network", None)
+
+
+def _joined(each: Sequence[Any]) -> Any:
+    """One output of the outputs of single rows."""
+    import torch
+
+    if isinstance(each[0], tuple):
+        return tuple(None if part[0] is None else torch.cat(part) for part in zip(*each, strict=True))
+    return torch.cat(list(each))
 
 
 def numbers(values: Tensor) -> np.ndarray:

@@ -90,7 +90,6 @@ class Regions(Stage):
     accelerator: ClassVar[bool] = True
     overlaps: ClassVar[bool] = True
     batch_size = 16
-    processor_batch_size = 2
     tolerance = 2e-3
     """Of the features' largest value, and of box coordinates and scores."""
 

@@ -58,17 +58,6 @@ def digests(root: Path) -> tuple[str, str]:
     return entry.exact, entry.floats
 
 
-def test_fewer_rows_at_once_where_the_processor_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(tmp_path / "usual", shards=1)
-    usual = set(toy_vision.SIZES)
-    toy_vision.SIZES.clear()
-    monkeypatch.setattr(toy_vision.Mean, "processor_batch_size", 2)
-    close()
-    run(tmp_path / "few", shards=1)
-    assert max(usual) == toy_vision.Mean.batch_size and set(toy_vision.SIZES) == {2}
-    assert digests(tmp_path / "usual") == digests(tmp_path / "few")
-
-
 def settle(size: BatchSize, seconds_a_row: Any, batches: int = 60) -> list[int]:
     """Sizes asked for until it settles, with this cost."""
     seen = []

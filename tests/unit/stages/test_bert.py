@@ -174,3 +174,11 @@ def test_the_registered_encoder_knows_what_is_alike() -> None:
     assert unit[0] @ unit[1] > 0.5 > 0.2 > unit[0] @ unit[2]
     bank = encoder.encode(["He sat on the bank of the river", "He paid money into the bank"])
     assert np.abs(bank[0].words[4] - bank[1].words[5]).max() > 0.1  # one word, two contexts
+
+
+def test_vectors_are_the_same_to_the_last_bit_in_any_company(encoder: TextEncoder) -> None:
+    texts = [text * repeat for repeat in (1, 3) for text in SENTENCES]
+    together = encoder.encode(texts)
+    for text, made in zip(texts, together, strict=True):
+        (single,) = encoder.encode([text])
+        assert made.words.tobytes() == single.words.tobytes() and made.sentence.tobytes() == single.sentence.tobytes()

@@ -1,8 +1,9 @@
 """What a detector is here, and how it finds regions: one driver for every network.
 
 A network turns a picture into its input and inputs of one size into scored proposals (:class:`Network`). The driver
-batches pictures only with others of the same padded size, because padding changes what lies beside it; selects
-regions as the papers do; and gives boxes back in the picture's own pixels, each with the feature it was classified by.
+sees each picture alone on a processor, elsewhere only with others of the same padded size, because padding changes
+what lies beside it; selects regions as the papers do; and gives boxes back in the picture's own pixels, each with the
+feature it was classified by.
 
 A detector is named in ``detector_list.py``. Its weights are a torch state dict, a model-zoo pickle of arrays or
 safetensors (:mod:`~diptych.models.common.detector_file`).
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diptych.models.common.alone import is_processor, side_by_side
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.precision import Precision, compile_network, inference, placed, to_device
 from diptych.models.common.selection import Selection, select
@@ -121,6 +123,7 @@ class Detector:
         compiled: bool = False,
     ) -> None:
         self.module = placed(loaded.network, device, precision)
+        self._compiled = compiled
         if compiled:  # the part whose work does not depend on the number of boxes
             compile_network(next(m for name, m in self.module.named_modules() if name.endswith("backbone")))
         self.network: Network = self.module  # type: ignore[assignment]  # an nn.Module with the two methods
@@ -135,19 +138,23 @@ class Detector:
 
     def find(self, ready: Sequence[Input], originals: Sequence[tuple[int, ...]]) -> list[Found]:
         """The same for pictures of (height, width) that ``network.prepare`` made; no batch mixes padded sizes."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for n, made in enumerate(ready):
-            groups.setdefault(tuple(made.pixels.shape), []).append(n)
-        found: dict[int, Found] = {}
-        most = max(AT_ONCE, len(ready) // 4)
-        chunks = [rows[n : n + most] for rows in groups.values() for n in range(0, len(rows), most)]
-        for rows in chunks:
+
+        def look(rows: Sequence[int]) -> list[Found]:
             with inference(self.device, self.precision):
                 images = to_device(torch.stack([ready[n].pixels for n in rows]), self.device)
                 scored = self.network.score(images, [ready[n].size for n in rows])
             with torch.inference_mode():
-                for n, said in zip(rows, scored, strict=True):
-                    found[n] = self._regions(said, ready[n].size, originals[n])
+                return [self._regions(s, ready[n].size, originals[n]) for n, s in zip(rows, scored, strict=True)]
+
+        if is_processor(self.device):
+            rows = [[n] for n in range(len(ready))]
+            return [found for [found] in side_by_side(look, rows, most=1 if self._compiled else None)]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for n, made in enumerate(ready):
+            groups.setdefault(tuple(made.pixels.shape), []).append(n)
+        most = max(AT_ONCE, len(ready) // 4)
+        chunks = [rows[n : n + most] for rows in groups.values() for n in range(0, len(rows), most)]
+        found = {n: regions for rows in chunks for n, regions in zip(rows, look(rows), strict=True)}
         return [found[n] for n in range(len(ready))]
 
     def _regions(self, said: Scored, size: tuple[int, int], original: Sequence[int]) -> Found:

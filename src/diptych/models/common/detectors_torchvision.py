@@ -23,6 +23,7 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 from torchvision.ops.poolers import LevelMapper
 
+from diptych.models.common.alone import alone
 from diptych.models.common.classifiers import draw
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
@@ -52,11 +53,15 @@ class TorchvisionNetwork(nn.Module):
         return math.floor(short * min(transform.min_size[-1] / short, transform.max_size / long)) >= 1
 
     def prepare(self, picture: np.ndarray) -> Input:
-        """Resized, normalised and padded as torchvision does."""
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+        """Resized, normalised and padded as torchvision does; torch's resizing depends on the number of threads."""
         transform: Any = self.network.transform
-        made = transform([pixels.to(torch.float32).div(255)])[0]
-        return Input(made.tensors[0], made.image_sizes[0])
+
+        def made() -> Input:
+            pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+            found = transform([pixels.to(torch.float32).div(255)])[0]
+            return Input(found.tensors[0], found.image_sizes[0])
+
+        return alone(made)
 
     def score(self, images_nchw: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Scored]:
         """Boxes of each proposal for each class, decoded in float32."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from diptych import weights
 from diptych.exceptions import UsageError
+from diptych.models.common.alone import is_processor, side_by_side
 from diptych.models.common.model_folder import load_folder, registered_folder, require_transformers
 from diptych.stages.splitting import encodable, tokens
 
@@ -149,26 +150,34 @@ class TextEncoder:
             yield _Window(number, start, [*self._before, *text.ids[start : start + self._body], *self._after])
 
     def _forward(self, windows: Sequence[list[int]]) -> list[np.ndarray]:
-        """The last layer of each window, in the order given; windows of about the same length share a batch."""
-        import torch
+        """The last layer of each window, in the order given.
 
+        On a processor each window is seen alone, elsewhere with others of about its length.
+        """
+        if is_processor(self._device):
+            return [made for [made] in side_by_side(lambda window: self._states([window]), windows)]
         found: list[np.ndarray] = [np.zeros((0, self.size), np.float32)] * len(windows)
         for rows in _batches([len(w) for w in windows]):
-            longest = max(len(windows[n]) for n in rows)
-            ids, mask = np.zeros((2, len(rows), longest), np.int64)
-            ids += self._model.config.pad_token_id or 0
-            for place, n in enumerate(rows):
-                ids[place, : len(windows[n])] = windows[n]
-                mask[place, : len(windows[n])] = 1
-            with torch.inference_mode():
-                states = self._model(
-                    input_ids=torch.from_numpy(ids).to(self._device),
-                    attention_mask=torch.from_numpy(mask).to(self._device),
-                ).last_hidden_state
-            values = states.float().cpu().numpy()
-            for place, n in enumerate(rows):
-                found[n] = values[place, : len(windows[n])]
+            for n, made in zip(rows, self._states([windows[n] for n in rows]), strict=True):
+                found[n] = made
         return found
+
+    def _states(self, windows: Sequence[list[int]]) -> list[np.ndarray]:
+        """The last layer of each of the windows in one batch, float32 (pieces, size)."""
+        import torch
+
+        ids, mask = np.zeros((2, len(windows), max(map(len, windows))), np.int64)
+        ids += self._model.config.pad_token_id or 0
+        for row, window in enumerate(windows):
+            ids[row, : len(window)] = window
+            mask[row, : len(window)] = 1
+        with torch.inference_mode():
+            states = self._model(
+                input_ids=torch.from_numpy(ids).to(self._device),
+                attention_mask=torch.from_numpy(mask).to(self._device),
+            ).last_hidden_state
+        values = states.float().cpu().numpy()
+        return [values[row, : len(window)] for row, window in enumerate(windows)]
 
 
 def word_spans(text: str) -> list[Span]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from diptych.exceptions import UsageError
-from diptych.models.esim.model import Esim, EsimConfig
+from diptych.models.common.alone import is_processor, side_by_side
+from diptych.models.esim.model import Esim, EsimConfig, PairBatch
 from diptych.models.esim.texts import TextReader
 from diptych.stages.relevance_scorers import TextPairs, says_something
 
@@ -28,14 +29,20 @@ class EsimScorer:
         self.model, self.reader = model.eval(), reader
 
     def probabilities(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
-        """Of each pair, float64 (pairs,); pairs of about the same length share a batch."""
-        found = np.zeros(len(first))
+        """Of each pair, float64 (pairs,); on a processor each is seen alone, else with others of about its length."""
+
+        def seen(batch: PairBatch) -> np.ndarray:
+            with torch.inference_mode():
+                return self.model(batch).double().softmax(1)[:, 1].cpu().numpy()
+
+        processor = is_processor(self.reader.device)
         order = sorted(range(len(first)), key=lambda n: (len(first[n]), len(second[n]), n))
-        with torch.inference_mode():
-            for at in range(0, len(order), _BATCH):
-                rows = order[at : at + _BATCH]
-                batch = self.reader.batch([first[n] for n in rows], [second[n] for n in rows])
-                found[rows] = self.model(batch).double().softmax(1)[:, 1].cpu().numpy()
+        found = np.zeros(len(first))
+        for at in range(0, len(order), _BATCH):
+            rows = order[at : at + _BATCH]
+            groups = [[n] for n in rows] if processor else [rows]
+            batches = [self.reader.batch([first[n] for n in g], [second[n] for n in g]) for g in groups]
+            found[rows] = np.concatenate(side_by_side(seen, batches) if processor else [seen(b) for b in batches])
         return found
 
     def scores(self, pairs: TextPairs) -> np.ndarray:

@@ -34,7 +34,7 @@ class TextReader:
     """Makes batches; with an encoder, each distinct text is encoded once and its vectors are kept."""
 
     def __init__(self, config: EsimConfig, alphabet: str, device: str = "cpu") -> None:
-        self._longest, self._device = config.longest, device
+        self._longest, self.device = config.longest, device
         self._ids = {c: n for n, c in enumerate(alphabet, UNKNOWN + 1)}
         self._encoder: TextEncoder | None = None
         if config.embedding != "characters":
@@ -55,7 +55,7 @@ class TextReader:
         """Pairs as tensors; without ``same`` every label is 0."""
         self._encode([*first, *second])
         labels = torch.tensor([int(s) for s in same] if same is not None else [0] * len(first))
-        return PairBatch(*self._padded(first), *self._padded(second), labels.to(self._device))
+        return PairBatch(*self._padded(first), *self._padded(second), labels.to(self.device))
 
     def _padded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows = [self._row(text) for text in texts]
@@ -67,7 +67,7 @@ class TextReader:
             padded = np.zeros((*shape, self._encoder.size), np.float32)
         for place, row in enumerate(rows):
             padded[place, : len(row)] = row
-        return torch.from_numpy(padded).to(self._device), torch.tensor(lengths)
+        return torch.from_numpy(padded).to(self.device), torch.tensor(lengths)
 
     def _row(self, text: str) -> np.ndarray:
         if self._encoder is None:

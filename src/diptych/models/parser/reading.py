@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diptych.exceptions import MissingExtra
+from diptych.models.common.alone import alone
 from diptych.models.parser.packed import read_header, unpack
 from diptych.models.parser.tree import Tree, read_brackets
 
@@ -57,8 +57,9 @@ class Parser:
         full = [n for n, words in enumerate(sentences) if words]
         found: list[Tree | None] = [None] * len(sentences)
         if full:
-            with _one_thread():
-                document = self._pipeline([[_escaped(word) for word in sentences[n]] for n in full])
+            given = [[_escaped(word) for word in sentences[n]] for n in full]
+            # matrices this small are slower on several threads, ten times so on a busy machine
+            document = alone(lambda: self._pipeline(given))
             for n, parsed in zip(full, document.sentences, strict=True):
                 tree = parsed.constituency
                 found[n] = None if tree is None else read_brackets(str(tree))
@@ -73,19 +74,6 @@ class Parser:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small are slower on several threads, ten times so on a busy machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _escaped(word: str) -> str:

@@ -128,6 +128,7 @@ def test_a_checkpoint_gives_the_same_scores(tmp_path: Path) -> None:
     pairs = [("一辆红车", "蓝的"), ("", "车"), ("\ud800", "😀"), ("车" * 500, "a\0b")]
     assert languages == ("zh",) and again.scores(pairs).tolist() == made.scores(pairs).tolist()
     assert again.scores(pairs)[1:3].tolist() == [0, 0]
+    assert [made.scores([pair])[0] for pair in pairs] == made.scores(pairs).tolist(), "alone or among others"
     for content in (b"", b"PK\x03\x04", b"\x08\0\0\0\0\0\0\0{}      "):
         file.write_bytes(content)
         with pytest.raises(UsageError, match="no ESIM checkpoint"):
