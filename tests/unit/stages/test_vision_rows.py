@@ -114,8 +114,9 @@ def test_a_row_with_a_status_each(stage: Stage) -> None:
 
 def test_nan_fails_the_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regions, grid and inception have tests of their own; pixels and proposals have no network."""
-    if shape := {"backbone": (1, 1, 512), "fc7": (1, 4096)}.get(stage.name):
-        monkeypatch.setattr(stage, "_forward", lambda pixels: np.full(shape, np.nan, np.float32))
+    if shape := {"backbone": (1, 512), "fc7": (1, 4096)}.get(stage.name):
+        made = np.full(shape, np.nan, np.float32)
+        monkeypatch.setattr(stage, "_forward", lambda pixels: (made, None) if stage.name == "backbone" else made)
         assert [s.code for s in run(stage, [pictures()["good"][0]]).states] == ["not_finite"]
 
 
