@@ -104,7 +104,7 @@ def run_build(
         ensure_limit()
     with SignOfLife(store, build_id, "build"), make_runner(machines) as runner:
         for attempt in range(ATTEMPTS):
-            most = min(tasks_a_step(nodes, attempt, ATTEMPTS), machines.useful_tasks)
+            most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads)
             context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)
             check_parent(context, planned_on)
             check_shrink(store, context)

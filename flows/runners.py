@@ -16,9 +16,9 @@ from typing import Any, Literal, cast
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from diptych.engine.drive import TASKS_AT_ONCE
 from diptych.exceptions import MissingExtra, UsageError
 from diptych.parameters import BuildParameters
-from diptych.storage.parts import MAX_CHUNKS
 from tasks.policies import tags_for
 
 __all__ = ["LOST", "Machines", "make_runner", "resources"]
@@ -34,12 +34,12 @@ class Machines:
     runner: Literal["threads", "ray"] = "threads"
     ray_address: str = ""
     gpu_share: float = 1.0
-    tasks_at_once: int = 2
+    tasks_at_once: int = TASKS_AT_ONCE
 
     @property
-    def useful_tasks(self) -> int:
-        """Into how many tasks a stage is worth dividing: each costs some 40 ms of processors, threads here need few."""
-        return 4 * self.tasks_at_once if self.runner == "threads" else MAX_CHUNKS
+    def threads(self) -> int | None:
+        """Tasks at once on this machine; None where a cluster decides."""
+        return self.tasks_at_once if self.runner == "threads" else None
 
     def tags(self, device: str) -> list[str]:
         """Tags of an accelerator stage's tasks: the server's limit is one machine's, a Ray cluster counts its own."""

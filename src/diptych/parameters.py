@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from diptych.engine.devices import DEVICES_PATTERN
+from diptych.engine.drive import TASKS_AT_ONCE
 
 __all__ = ["BuildParameters", "CrawlParameters", "RebuildParameters", "TrainParameters"]
 
@@ -69,7 +70,9 @@ class BuildParameters(BaseModel):
     gpu_share: float = Field(
         default=1, gt=0, le=8, description="under Ray on cuda: how much of a GPU an accelerator stage's task takes"
     )
-    tasks_at_once: int = Field(default=2, ge=1, le=64, description="tasks at a time where the runner is threads")
+    tasks_at_once: int = Field(
+        default=TASKS_AT_ONCE, ge=1, le=64, description="tasks at a time where the runner is threads"
+    )
 
 
 class RebuildParameters(BaseModel):

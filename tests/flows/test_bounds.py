@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from diptych.engine import drive as driving
 from diptych.engine.build import ATTEMPTS
 from diptych.engine.context import BuildContext, Done, Progress, graph_of
-from diptych.engine.drive import MAX_TASKS, Step, bundles, tasks_a_step
+from diptych.engine.drive import MAX_TASKS, TASKS_AT_ONCE, Step, bundles, task_runs, tasks_a_step
 from diptych.recipe import parse_recipe
 from diptych.storage.parts import groups
 from flows.runners import Machines, make_runner
@@ -29,8 +29,9 @@ SAMPLE = Path(__file__).resolve().parents[2] / "datasets" / "sample.yaml"
 
 def test_every_attempt_of_a_build_together_stays_below_the_bound() -> None:
     for nodes in range(1, 97):
-        tasks = nodes * sum(tasks_a_step(nodes, attempt, ATTEMPTS) for attempt in range(ATTEMPTS))
-        assert tasks + 1 + 2 * ATTEMPTS <= MAX_TASKS, nodes
+        for threads in (None, 1, 2, 3, 8, 64):
+            tasks = nodes * sum(tasks_a_step(nodes, attempt, ATTEMPTS, threads) for attempt in range(ATTEMPTS))
+            assert tasks + 1 + 2 * ATTEMPTS + 1 <= MAX_TASKS, (nodes, threads)
 
 
 @pytest.mark.parametrize("most", [1, 3, 8, 32])
@@ -59,20 +60,24 @@ def test_a_dry_run_over_a_hundred_thousand_shards(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("tasks.extract.compute_step", nothing)
     monkeypatch.setattr(driving, "merge_fit", fitted)
     recipe = SAMPLE.read_text()
-    nodes = len(graph_of(recipe).nodes)
+    graph = graph_of(recipe)
+    nodes = len(graph.nodes)
     context = BuildContext(str(tmp_path), parse_recipe(recipe).name, "dry", recipe, "-", SHARDS, 0, None)
 
     submitted: list[Any] = []
+    ways = ((0, None), (1, None), (0, TASKS_AT_ONCE))  # a cluster; there again after a lost race; threads
+    ends: list[int] = []
 
     @flow(name="dry-run")
     def dry_run() -> str:
-        for attempt in range(2):  # the second is what a lost race costs
-            most = tasks_a_step(nodes, attempt, ATTEMPTS)
+        for attempt, threads in ways:
+            most = tasks_a_step(nodes, attempt, ATTEMPTS, threads)
             with make_runner(Machines(tasks_at_once=8)) as runner:
                 submit = runner.submit
                 monkeypatch.setattr(runner, "submit", lambda *a, s=submit: submitted.append(a) or s(*a))
                 tasks = Tasks(runner, Machines(), context, most, hours=1)
                 driving.drive(context, lambda s, d, t=tasks: [p for f in t.submit(s, d) for p in f.result()])
+            ends.append(len(submitted))
         return str(flow_run.get_id())
 
     only = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[dry_run()]))  # type: ignore[arg-type]
@@ -80,6 +85,10 @@ def test_a_dry_run_over_a_hundred_thousand_shards(tmp_path: Path, monkeypatch: p
     with get_client(sync_client=True) as client:
         while count < len(submitted) and time.monotonic() < until:  # the server writes them a little later
             time.sleep(0.5)
-            pages = [client.read_task_runs(task_run_filter=only, offset=start) for start in (0, 200, 400, 600)]
+            pages = [client.read_task_runs(task_run_filter=only, offset=start) for start in (0, 200, 400, 600, 800)]
             count = sum(len(page) for page in pages)
-    assert 300 < count == len(submitted) <= MAX_TASKS
+    assert count == len(submitted)
+    cluster, lost, threads = ends[0], ends[1] - ends[0], ends[2] - ends[1]
+    assert 300 < cluster + lost <= MAX_TASKS
+    assert cluster + 3 == task_runs(graph, SHARDS, ATTEMPTS)
+    assert threads + 3 == task_runs(graph, SHARDS, ATTEMPTS, TASKS_AT_ONCE) and 32 * threads == 8 * cluster

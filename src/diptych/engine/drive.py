@@ -11,16 +11,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diptych.engine.context import BuildContext, Done, Progress, graph_of
-from diptych.engine.graph import Node
+from diptych.engine.graph import Graph, Node
 from diptych.engine.steps import merge_fit, node_key, pinned_result
 from diptych.exceptions import NothingCommitted
 from diptych.recipe import parse_recipe
 from diptych.storage.parts import MAX_CHUNKS, groups
 
-__all__ = ["MAX_TASKS", "Bundle", "Finished", "Step", "bundles", "check_failures", "drive", "merged", "tasks_a_step"]
+__all__ = [
+    "MAX_TASKS",
+    "TASKS_AT_ONCE",
+    "Bundle",
+    "Finished",
+    "Step",
+    "bundles",
+    "check_failures",
+    "drive",
+    "merged",
+    "task_runs",
+    "tasks_a_step",
+]
 
 MAX_TASKS = 500
 """Task runs of one build at most, whatever its size: groups grow, tasks do not."""
+TASKS_AT_ONCE = 2
+"""Tasks at a time where threads of one machine run them, unless the form says otherwise."""
+TASKS_A_THREAD = 4
+"""Tasks of a stage for each of those: it costs some 40 ms of processors to have one more."""
 RESERVED = 20
 """Of them, those that are no step: crawl, snapshots, publishing."""
 
@@ -53,14 +69,29 @@ class Bundle:
     groups: tuple[int, ...]
 
 
-def tasks_a_step(nodes: int, attempt: int, attempts: int) -> int:
-    """Into how many tasks one stage's groups go, so that all ``attempts`` to commit stay below ``MAX_TASKS``.
+def tasks_a_step(nodes: int, attempt: int, attempts: int, threads: int | None = None) -> int:
+    """Into how many tasks at most one stage's groups go, so that all ``attempts`` to commit stay below ``MAX_TASKS``.
 
-    The first attempt gets all that leaves later ones a task a node: they find nearly every row finished.
+    The first attempt gets all that leaves later ones a task a node: they find nearly every row finished. ``threads``
+    run at once on one machine and need fewer; None: the tasks go to the machines of a cluster.
     """
     budget, later = MAX_TASKS - RESERVED, attempts - 1
-    first = max(1, min(MAX_CHUNKS, budget // nodes - later))
-    return first if attempt == 0 else max(1, min(MAX_CHUNKS, (budget - first * nodes) // (later * nodes)))
+    useful = MAX_CHUNKS if threads is None else min(MAX_CHUNKS, TASKS_A_THREAD * threads)
+    first = max(1, min(useful, budget // nodes - later))
+    return first if attempt == 0 else max(1, min(useful, (budget - first * nodes) // (later * nodes)))
+
+
+def task_runs(graph: Graph, shards: int, attempts: int, threads: int | None = None) -> int:
+    """Task runs of a first build that commits at once: its steps, and crawl, snapshot and publishing."""
+    length = len(groups(shards))
+    size = -(-length // tasks_a_step(len(graph.nodes), 0, attempts, threads))
+    left, done, steps = list(graph.nodes), set[str](), 0
+    while left:
+        ready = [node for node in left if graph.waits_for(node) <= done]
+        left = [node for node in left if node not in ready]
+        done |= {node.name for node in ready}
+        steps += len(_together(ready))
+    return steps * -(-length // size) + 3
 
 
 def bundles(steps: Sequence[Step], most: int) -> list[Bundle]:

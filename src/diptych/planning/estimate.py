@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diptych.engine.build import ATTEMPTS
-from diptych.engine.drive import tasks_a_step
+from diptych.engine.drive import TASKS_AT_ONCE, task_runs
 from diptych.engine.graph import Graph
 from diptych.planning.rates import Rate
 from diptych.planning.shape import Shape
@@ -99,6 +99,9 @@ class Estimate:
     crawl_hosts: int
     """Hosts among which the requests must be spread to be done in the time, at one request a delay."""
     task_runs: int
+    """In Prefect, of a build that commits at once, with the default number of threads of one machine."""
+    task_runs_ray: int
+    """The same on a Ray cluster."""
     manifest_bytes: int
     unknown: tuple[str, ...]
     """Stages whose rate nobody has measured; they count nothing above."""
@@ -157,7 +160,8 @@ def estimate(
         accelerator_hours=sum(s.hours or 0 for s in stages if s.accelerator),
         crawl_hours=requests / CRAWL_RATE / 3600,
         crawl_hosts=max(1, -(-int(requests * machine.host_delay) // int(wait * 3600))),
-        task_runs=len(graph.nodes) * min(len(groups(shards)), tasks_a_step(len(graph.nodes), 0, ATTEMPTS)) + 3,
+        task_runs=task_runs(graph, shards, ATTEMPTS, TASKS_AT_ONCE),
+        task_runs_ray=task_runs(graph, shards, ATTEMPTS),
         manifest_bytes=len(stages) * ENTRY_BYTES + part_lists,
         unknown=tuple(s.name for s in stages if s.hours is None),
         limits=tuple(sorted(limits, key=lambda found: -found.share)),

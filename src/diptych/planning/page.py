@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from diptych.engine.context import graph_of
+from diptych.engine.drive import TASKS_AT_ONCE
 from diptych.planning.estimate import Estimate, estimate
 from diptych.planning.rates import packaged_shape, rates_of
 
@@ -65,7 +66,8 @@ def size_rows(found: Estimate) -> list[tuple[str, str]]:
         ("computing, hours of one core", f"{found.core_hours:,.1f}"),
         ("of them, stages for an accelerator", f"{found.accelerator_hours:,.1f}"),
         (f"machines of {found.machine.cores} cores to compute in {wait}", f"{machines(found):,}"),
-        ("task runs in Prefect", f"{found.task_runs}"),
+        (f"task runs in Prefect, {TASKS_AT_ONCE} threads of one machine", f"{found.task_runs}"),
+        ("task runs in Prefect, a Ray cluster", f"{found.task_runs_ray}"),
         ("manifest: log entry and part lists", amount(found.manifest_bytes, "bytes")),
     ]
 
@@ -126,8 +128,9 @@ def scale_page() -> str:
 _CHANGES = """\
 ## What holds at every size
 
-- **Prefect**: at most 500 task runs a build, because groups of shards grow and tasks do not
-  (`tests/flows/test_bounds.py` counts them on a server for 131,072 shards).
+- **Prefect**: at most 500 task runs a build, also where other commits came first, because groups of shards grow and
+  tasks do not: a stage has at most 32 tasks on a cluster, 4 for each of `tasks_at_once` threads on one machine
+  (`tests/flows/test_bounds.py` counts both on a server for 131,072 shards).
 - **The manifest**: 32 part lists a stage; a version that changes one shard writes one of them and names the others.
   `python benchmarks/manifest.py` writes, reads, compares and collects 131,072 shards within stated time and memory.
 - **A machine that dies**: its tasks run again on another and find every finished shard; the digests are the same

@@ -51,7 +51,8 @@ def test_sizes_grow_as_they_must() -> None:
     assert large.core_hours == pytest.approx(100 * small.core_hours, rel=1e-3)
     assert large.requests == large.documents + large.images
     assert large.bytes > large.blob_bytes > 0
-    assert small.task_runs == large.task_runs <= 500
+    assert (small.task_runs, small.task_runs_ray) == (large.task_runs, large.task_runs_ray)
+    assert 32 * (large.task_runs - 3) == 8 * (large.task_runs_ray - 3) and large.task_runs_ray <= 500
     rows = {s.name: s.rows for s in large.stages}
     assert rows["clean_text"] == large.documents and rows["ocr"] == large.images
     ocr = next(s for s in large.stages if s.name == "ocr")
