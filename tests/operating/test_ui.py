@@ -67,7 +67,7 @@ def test_train_and_rebuild_from_the_forms(served: Served, pictures: Path) -> Non
         assert find_runs(str(served.root), "news", "gap")[0].about()["status"] == "finished"
         assert "s a step" in served.logs(run["id"])  # after 20 steps: what the rest will cost
         text = shows(ui, served, run["id"], "training-results", "ours: full")
-        assert "paper: SVM" in text and "no earlier run of gap" in text
+        assert "paper: svm" in text and "no earlier run of gap" in text
         shows(ui, served, run["id"], "training-curves", "Curves of gap")
 
         before = open_store(served.root, "news").log.manifest("latest")
