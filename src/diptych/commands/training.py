@@ -227,7 +227,8 @@ def list_command(
     root: RootOption = "data",
     as_json: JsonFlag = False,
 ) -> None:
-    """List runs with their state and what they measured."""
+    """List runs with their state and what they measured, the paper's columns first."""
+    from diptych.training.comparison import leading
     from diptych.training.folder import find_runs
     from diptych.training.train import row_name
 
@@ -235,6 +236,7 @@ def list_command(
     for run in find_runs(root, dataset, model):
         about = run.about()
         results = run.read_json("results.json") if run.exists("results.json") else {}
+        metrics = results.get("metrics", {}).get(results.get("split"), {})
         found.append(
             {
                 "run": f"{run.model}/{run.run}",
@@ -243,7 +245,7 @@ def list_command(
                 "preset": about.get("preset", ""),
                 "seed": about.get("seed"),
                 "status": about.get("status", "finished"),
-                "metrics": results.get("metrics", {}).get(results.get("split"), {}),
+                "metrics": leading(metrics, str(about.get("task", ""))),
             }
         )
     rows = []

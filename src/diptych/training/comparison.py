@@ -12,11 +12,12 @@ import numpy as np
 
 from diptych.exceptions import MissingExtra, UsageError
 from diptych.metrics.bootstrap import PairedBootstrap, paired_bootstrap
+from diptych.models.registry import find_task
 from diptych.training.folder import RunFolder
 from diptych.training.results import Spread, plain_table, spread
 from diptych.training.task import Line, Task
 
-__all__ = ["Group", "bootstrap_runs", "comparison_text", "draw", "group_runs"]
+__all__ = ["Group", "bootstrap_runs", "comparison_text", "draw", "group_runs", "leading"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ def group_runs(runs: Sequence[RunFolder]) -> tuple[Group, ...]:
             )
         )  # fmt: skip
     return tuple(groups)
+
+
+def leading(metrics: Mapping[str, float | None], task: str) -> dict[str, float | None]:
+    """Metrics in the order of the paper's table, others after them; as they are when the task cannot be found."""
+    try:
+        paper = find_task(task).paper
+    except (UsageError, ImportError):
+        paper = None
+    columns = paper.columns if paper is not None else {}
+    return {name: metrics[name] for name in dict.fromkeys([*(c for c in columns if c in metrics), *metrics])}
 
 
 def comparison_text(groups: Sequence[Group], metrics: Sequence[str] = ()) -> str:

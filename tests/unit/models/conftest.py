@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path[:0] = [str(Path(__file__).parent)]
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import torch
 
 from diptych.exceptions import Corrupt, NotFound, UsageError
 from diptych.metrics.bootstrap import intervals, paired_bootstrap
+from diptych.models.registry import find_task
 from diptych.storage.store import open_store
 from diptych.training.checkpoint import (
     Checkpoint,
@@ -23,6 +24,7 @@ from diptych.training.checkpoint import (
     set_random,
     write_checkpoint,
 )
+from diptych.training.comparison import leading
 from diptych.training.config import TaskConfig, departures, make_config, ours, reading
 from diptych.training.folder import RunFolder, find_run
 from diptych.training.phase import Monitor, Schedule
@@ -218,3 +220,11 @@ def test_a_better_system_is_found_better() -> None:
     found = paired_bootstrap(400, mean(a), mean(b), samples=200)
     assert found.p < 0.01 and found.low > 0
     assert paired_bootstrap(400, mean(b), mean(a), samples=200).p == found.p
+
+
+def test_the_papers_columns_lead() -> None:
+    metrics = {"bleu_1": 0.1, "image_precision": 0.2, "rouge_1": 0.3, "zeal": None}
+    found = list(leading(metrics, "hcscl"))
+    paper = find_task("hcscl").paper
+    assert paper is not None and found[:3] == [c for c in paper.columns if c in metrics] and found[3] == "zeal"
+    assert leading(metrics, "toy_task:Gone") == leading(metrics, "") == metrics

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resuming import assert_goes_on_to_the_bit
 
 from diptych.models.ananet.config import CLASSES, AnANetConfig
 from diptych.models.ananet.task import AnANetTask, majority, random_classes
@@ -94,3 +95,11 @@ def test_readings_are_departures() -> None:
     found = {d.field: d.printed for d in departures(AnANetConfig())}
     assert found["orthogonality"] == "printed" and found["attention_norm"] == "printed"
     assert set(AnANetTask.paper.rows) - {"full"} <= {*AnANetTask.ablations, *AnANetTask.baselines}
+
+
+def test_it_goes_on_to_the_bit() -> None:
+    def steps(task: Any) -> list[Any]:
+        some = [[sample(n + 2 * k, CLASSES[n % 3]) for n in range(3)] for k in range(2)]
+        return [("train", {"pairs": task.collate(some[n % 2], "pairs")}) for n in range(4)]
+
+    assert_goes_on_to_the_bit(lambda: make_task(dropout=0.3), steps)

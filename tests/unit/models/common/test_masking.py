@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from diptych.models.common.attention import MultiHeadAttention
 from diptych.models.common.masking import length_mask, masked_max, masked_mean, masked_softmax
 from diptych.models.common.recurrent import run_padded
 
@@ -62,3 +63,16 @@ def test_padding_is_never_read_and_comes_out_as_zeros() -> None:
         torch.testing.assert_close(last[2], top[:, 0].reshape(-1))
     nothing, _ = run_padded(rnns[0], torch.randn(2, 3, 3), torch.tensor([0, 0]))
     assert nothing.shape == (2, 3, 10) and (nothing == 0).all()
+
+
+def test_gradients_of_masked_softmax_attention_and_maximum_check() -> None:
+    """Also of a row whose set is empty; float64, against differences."""
+    torch.manual_seed(0)
+    mask = length_mask(torch.tensor([3, 1, 0]), 3)
+    scores = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    items = torch.randn(3, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda s: masked_softmax(s, mask), (scores,))
+    assert torch.autograd.gradcheck(lambda i: (masked_mean(i, mask), masked_max(i, mask)), (items,))
+    attention = MultiHeadAttention(4, 2, 3).double()
+    queries, keys = (torch.randn(3, n, 4, dtype=torch.float64, requires_grad=True) for n in (2, 3))
+    assert torch.autograd.gradcheck(lambda q, k: attention(q, k, mask), (queries, keys))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resuming import assert_goes_on_to_the_bit
 
 from diptych.exceptions import UsageError
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
@@ -171,3 +172,12 @@ def test_both_phases_in_bfloat16(classifier: str) -> None:
         torch.testing.assert_close(half.float(), plain, rtol=0.05, atol=0.05)  # type: ignore[union-attr]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert len(task.predict(module.eval(), task.collate(samples, "scored"))) == 3  # type: ignore[arg-type]
+
+
+def test_both_phases_go_on_to_the_bit() -> None:
+    def steps(task: Any) -> list[Any]:
+        some = [sample(n, cmi=CMI_LEVELS[n], sc=SC_LEVELS[4 - n]) for n in range(4)]
+        names = ("autoencoder", "autoencoder", "classifier", "classifier")
+        return [(name, {name: task.collate(some[n % 2 :], name)}) for n, name in enumerate(names)]
+
+    assert_goes_on_to_the_bit(lambda: make_task(dropout=0.3), steps)

@@ -11,6 +11,7 @@ from diptych.models.hcscl.batch import BOS, EOS, PAD, HcsclBatch
 from diptych.models.hcscl.generate import summarize
 from diptych.models.hcscl.model import Hcscl, HcsclSizes
 from diptych.models.hcscl.scenes import ImageGraph
+from diptych.models.hcscl.summarizer import Memory, Summarizer
 
 SIZES = HcsclSizes(
     contextual=6, region=7, attributes=5, vocabulary=14, width=16, location=4, attribute=4, output_word=8, inner=24,
@@ -230,3 +231,24 @@ def test_eight_documents_are_learned_by_heart() -> None:
         ):
             assert list(summary.tokens) == record.summary
             assert len(summary.images) == 3
+
+
+def test_gradients_of_graph_and_hierarchical_attention_check() -> None:
+    """Equations 13-17 and 21-23 in float64 against differences; a sentence is padding, an object has no neighbour."""
+    torch.manual_seed(0)
+    graph = ImageGraph(4, "component").double()
+    nodes = torch.randn(1, 4, 4, dtype=torch.float64, requires_grad=True)
+    iou = torch.zeros(1, 4, 4, dtype=torch.float64)
+    iou[0, 0, 1] = iou[0, 1, 0] = 0.5
+    scenes, images, of_scenes = torch.tensor([[0, 0, 1, -1]]), torch.tensor([[0, 0, 1, -1]]), torch.tensor([[0, 1]])
+    assert torch.autograd.gradcheck(lambda v: graph(v, iou, scenes, images, of_scenes), (nodes,))
+    summarizer = Summarizer(4, 3, 9, "both", 0.0, None).double()
+    h1, h3, state = (
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 3, 2, 4), (1, 3, 4), (1, 4))
+    )
+    words = torch.tensor([[[True, True], [True, False], [False, False]]])
+
+    def attend(h1: torch.Tensor, h3: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return summarizer.context(state, Memory(h1, words, h3, words.any(2)))
+
+    assert torch.autograd.gradcheck(attend, (h1, h3, state))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resuming import assert_goes_on_to_the_bit
 
 from diptych.models.common.text_encoder import load_encoder
 from diptych.models.hcscl.batch import BOS, EOS, UNK
@@ -187,3 +188,11 @@ def test_the_pointer_generator_copies_words_it_does_not_know() -> None:
     empty = {**one, "sentences.items": [item("summary", SUMMARY)]}
     terms = task.loss(module, {"documents": task.collate([empty, one], "documents")}, Moment("train"))  # type: ignore[arg-type]
     assert torch.isfinite(terms["text"])
+
+
+def test_it_goes_on_to_the_bit() -> None:
+    def steps(task: Any) -> list[Any]:
+        some = [[sample(0), sample(1)], [sample(2), sample(3)]]
+        return [("train", {"documents": task.collate(some[n % 2], "documents")}) for n in range(4)]
+
+    assert_goes_on_to_the_bit(lambda: make_task(dropout=0.3), steps)

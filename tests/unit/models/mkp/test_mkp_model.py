@@ -213,3 +213,19 @@ def test_eight_posts_are_learned_by_heart() -> None:
         extra = batch.extra_words[row]
         best = [ids[t] if t < len(VOCABULARY) else extra[t - len(VOCABULARY)] for t in ranked[0].tokens]
         assert best == KEYPHRASES[row]
+
+
+def test_gradients_of_a_step_check() -> None:
+    """Equations 8 to 14 in float64 against differences: attention, copies from source and classes, the switch."""
+    model, batch = make_model().double(), batch_of([0, 3, 6])
+    batch = replace(batch, grid_BRc=batch.grid_BRc.double())
+    encoded, _, H_f, classes = forward(model, batch)
+    assert classes is not None
+
+    def step(state: torch.Tensor, read: torch.Tensor, fused: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        memory = model.memory(batch, encoded._replace(H_T=read), fused, logits)
+        fed = model.words(torch.full((3,), BOS))
+        return model.decoder.step(fed, state, torch.zeros_like(state), memory)[0]
+
+    inputs = [t.detach().requires_grad_() for t in (encoded.last_Bd, encoded.H_T, H_f, classes)]
+    assert torch.autograd.gradcheck(step, inputs, fast_mode=True)

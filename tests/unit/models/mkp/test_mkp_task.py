@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resuming import assert_goes_on_to_the_bit
 
 from diptych.models.mkp.config import MkpConfig
 from diptych.models.mkp.data import adds, count_words, lexicon_of, parts_of
@@ -121,3 +122,15 @@ def test_baselines_know_the_train_split_only() -> None:
     assert drawn == random_phrases(task, train, [sample(3)], 4)
     assert set(drawn[0]["predicted"]) == {"game", "city race", "red bus"}  # type: ignore[arg-type]
     assert set(MkpTask.paper.rows) - {"full", "ONE2SET", "FLAVA", "M3H-ATT"} <= {*MkpTask.ablations, *MkpTask.baselines}
+
+
+def test_both_stages_go_on_to_the_bit() -> None:
+    def steps(task: Any) -> list[Any]:
+        rows = {"posts": instances(), "matching": [sample(n) for n in range(4)]}
+        return [
+            (phase.name, {stream: task.collate(rows[stream], stream) for stream in phase.streams})
+            for phase in task.phases()
+            for _ in range(2)
+        ]
+
+    assert_goes_on_to_the_bit(lambda: make_task(dropout=0.3), steps)

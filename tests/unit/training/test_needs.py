@@ -1,0 +1,62 @@
+"""What a version lacks, for all five models: said before any work, with recipe lines that are right."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from diptych.exceptions import NotFound
+from diptych.fits import FITS
+from diptych.models.registry import MODELS, find_task
+from diptych.stages import STAGES
+from diptych.stages.schema import load_fit, load_stage
+from diptych.storage.reader_fields import TABLES
+from diptych.training.needs import check_needs, fields_read
+from diptych.training.train import Order, settings_of, start_run
+
+
+def version_with(names: set[str]) -> Any:
+    """A version that knows its stages and fits, and nothing that work could be begun with."""
+    stages = [SimpleNamespace(name=n) for n in sorted(names & set(STAGES))]
+    fits = [SimpleNamespace(name=n) for n in sorted(names & set(FITS))]
+    return SimpleNamespace(manifest=SimpleNamespace(dataset="d", version=3, stages=stages, fits=fits))
+
+
+def producers(model: str, preset: str) -> list[str]:
+    kind = find_task(model)
+    names = (field.partition(".")[0] for field in fields_read(kind, settings_of(kind, Order(model, preset))))
+    return [name for name in dict.fromkeys(names) if name not in TABLES]
+
+
+CASES = [
+    pytest.param(model, preset, name, id=f"{model}-{preset}-{name}")
+    for model in MODELS
+    for preset in find_task(model).presets
+    for name in producers(model, preset)
+]
+"""Each model's presets, and each stage or fit that one of them reads."""
+
+
+@pytest.mark.parametrize(("model", "preset", "name"), CASES)
+def test_the_stage_that_is_missing_and_its_line(model: str, preset: str, name: str) -> None:
+    kind = find_task(model)
+    with pytest.raises(NotFound) as caught:
+        check_needs(version_with(set(producers(model, preset)) - {name}), kind, settings_of(kind, Order(model, preset)))
+    text = str(caught.value)
+    assert f"model {model} cannot be fitted on d@3: it has no {name} (" in text and "diptych build" in text
+    (line,) = [x for x in text.splitlines() if x.startswith("  ")]
+    place = "fits" if name in FITS else "stages"
+    assert f"# under {place}; read as {name}" in line
+    added = yaml.safe_load(line)
+    assert list(added) == [name]
+    kind_of_it = load_fit(name) if name in FITS else load_stage(name)
+    assert set(added[name]) <= set(kind_of_it.Config.model_fields)
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_it_is_said_before_any_run_is_begun(model: str) -> None:
+    with pytest.raises(NotFound, match=f"model {model} cannot be fitted on d@3: it has no"):
+        start_run(version_with(set()), Order(model, "debug"))  # anything but its manifest would be an error
