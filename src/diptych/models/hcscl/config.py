@@ -53,6 +53,11 @@ class HcsclConfig(TaskConfig):
     variant: Variant = "full"
     selector: bool = Field(True, description="False: text output only (Table 3)")
     score: Literal["scaled", "plain"] = ours("scaled", "of the cited encoder; plain is the bare product of Eq 4")
+    cme_norm: bool = ours(
+        False,
+        "LayerNorm on both inputs of each fusion, as the cited encoder has it: how large visual features are then "
+        "does not matter",
+    )  # fmt: skip
     cme_coupled: bool = ours(False, "keys are the level's inputs (10-11, 18-19) or the other side's last layer")
     object_attends: Literal["article", "sentence"] = reading(
         "article", "sentence", "an object has no sentence of its own"

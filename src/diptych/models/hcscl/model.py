@@ -46,6 +46,8 @@ class HcsclSizes:
     selector: bool
     """False: text output only (Table 3)"""
     score: Score
+    norm: bool
+    """LayerNorm on what a fusion reads: h0, v0; h2, v2"""
     coupled: bool
     """Keys of a repetition are the other side's last layer, as the cited encoder does, not the level's inputs"""
     object_attends: Literal["article", "sentence"]
@@ -91,13 +93,18 @@ class Hcscl(nn.Module):
             settings = (d, sizes.heads, sizes.inner, sizes.dropout, sizes.score)
             return nn.ModuleList(CrossModalityLayer(*settings) for _ in range(sizes.layers))
 
+        def norm() -> nn.Module:
+            return nn.LayerNorm(d) if sizes.norm else nn.Identity()
+
         if sizes.variant not in UNFUSED_WORDS:
             self.word_encoder, self.object_encoder = encoder(), encoder()
+            self.word_norm, self.object_norm = norm(), norm()
         if scenes:
             self.sentences = nn.LSTM(d, d, batch_first=True)
             self.graph = ImageGraph(d, sizes.readout_max)
             if sizes.variant != "no_sentence_scene_fusion":
                 self.sentence_encoder, self.scene_encoder = encoder(), encoder()
+                self.sentence_norm, self.scene_norm = norm(), norm()
         attend = {"word_object_only": "words", "sentence_scene_only": "sentences", **dict.fromkeys(TEXT_ALONE, "words")}
         self.summarizer = Summarizer(
             d, sizes.output_word, sizes.vocabulary, attend.get(sizes.variant, "both"), sizes.dropout,
@@ -143,6 +150,7 @@ class Hcscl(nn.Module):
     def fuse_words(self, h0: Tensor, word_mask: Tensor, v0: Tensor, object_mask: Tensor) -> tuple[Tensor, Tensor]:
         """h1, v1 (Eq 10-11): words see all objects and their own sentence, objects all words and all objects."""
         b, s, w, d = h0.shape
+        h0, v0 = self.word_norm(h0), self.object_norm(v0)
         h, v = h0.view(b * s, w, d), v0
         flat = word_mask.view(b * s, w)
         object_masks = object_mask.repeat_interleave(s, 0)
@@ -168,6 +176,7 @@ class Hcscl(nn.Module):
         self, h2: Tensor, sentence_mask: Tensor, v2: Tensor, scene_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """h3, v3 (Eq 18-19)."""
+        h2, v2 = self.sentence_norm(h2), self.scene_norm(v2)
         h, v = h2, v2
         for sentence_layer, scene_layer in zip(self.sentence_encoder, self.scene_encoder, strict=True):
             h_keys, v_keys = (h, v) if self.sizes.coupled else (h2, v2)

@@ -52,8 +52,8 @@ class HcsclTask(Task):
         "sample": {
             "contextual": 384, "region": 256, "output_vectors": "random", "language": "en", "sentences": 4,
             "words": 32, "summary_words": 40, "width": 128, "location": 32,
-            "attribute": 32, "output_word": 96, "inner": 256, "heads": 4, "layers": 1,
-            "batch_size": 8, "lr": 2e-3, "epochs": 8, "beam": 1,
+            "attribute": 32, "output_word": 96, "inner": 256, "heads": 4, "layers": 1, "cme_norm": True,
+            "batch_size": 8, "lr": 1e-3, "epochs": 30, "patience": 8, "beam": 1,
         },
     }  # fmt: skip
     ablations: ClassVar[Mapping[str, Variant]] = {
@@ -139,8 +139,8 @@ class HcsclTask(Task):
             vocabulary=len(self.words), width=config.width, location=config.location, attribute=config.attribute,
             output_word=config.output_word, inner=config.inner, heads=config.heads, layers=config.layers,
             dropout=config.dropout, variant=config.variant, selector=config.selector, score=config.score,
-            coupled=config.cme_coupled, object_attends=config.object_attends, readout_max=config.readout_max,
-            selector_state=config.selector_state,
+            norm=config.cme_norm, coupled=config.cme_coupled, object_attends=config.object_attends,
+            readout_max=config.readout_max, selector_state=config.selector_state,
         )  # fmt: skip
         if "output_vectors" not in self.state.arrays:
             return Hcscl(sizes)

@@ -15,8 +15,8 @@ from diptych.models.hcscl.summarizer import Memory, Summarizer
 
 SIZES = HcsclSizes(
     contextual=6, region=7, attributes=5, vocabulary=14, width=16, location=4, attribute=4, output_word=8, inner=24,
-    heads=2, layers=2, dropout=0.0, variant="full", selector=True, score="scaled", coupled=False,
-    object_attends="article", readout_max="component", selector_state="eos",
+    heads=2, layers=2, dropout=0.0, variant="full", selector=True, score="scaled", norm=False,
+    coupled=False, object_attends="article", readout_max="component", selector_state="eos",
 )  # fmt: skip
 VARIANTS = ["full", "word_object_only", "sentence_scene_only", "no_sentence_scene_fusion", "no_word_object_fusion"]
 
@@ -107,8 +107,8 @@ def outputs(model: Hcscl, batch: HcsclBatch) -> tuple[torch.Tensor, torch.Tensor
 
 
 @pytest.mark.parametrize("change", [{"variant": v} for v in VARIANTS] + [
-    {"selector": False}, {"coupled": True}, {"object_attends": "sentence"}, {"score": "plain", "layers": 1},
-    {"readout_max": "image"}, {"readout_max": "all"}, {"selector_state": "mean"},
+    {"selector": False}, {"coupled": True}, {"norm": True}, {"object_attends": "sentence"},
+    {"score": "plain", "layers": 1}, {"readout_max": "image"}, {"readout_max": "all"}, {"selector_state": "mean"},
 ])  # fmt: skip
 def test_documents_do_not_depend_on_neighbours_or_padding(change: dict[str, object]) -> None:
     model = make_model(**change).eval()
@@ -120,6 +120,19 @@ def test_documents_do_not_depend_on_neighbours_or_padding(change: dict[str, obje
     torch.testing.assert_close(images_again, images[order], atol=1e-5, rtol=1e-4)
     alone, _ = outputs(model, make_batch([made[1]]))
     torch.testing.assert_close(alone, text[[1]], atol=1e-4, rtol=1e-4)
+
+
+def test_with_norms_large_visual_features_do_not_drown_the_words() -> None:
+    """A hundred times the visual features: nothing changes with norms; without norms much."""
+    batch, spreads = make_batch(records(4)), {}
+    for norm in (True, False):
+        model = make_model(norm=norm).eval()
+        h0, mask = model.encode_words(batch)
+        v0, seen = model.encode_objects(batch), batch.image_of_BQ >= 0
+        h1, h1_large = (model.fuse_words(h0, mask, scale * v0, seen)[0] for scale in (1.0, 100.0))
+        spreads[norm] = (h1_large - h1).abs().max().item()
+    assert spreads[True] < 1e-2
+    assert spreads[False] > 0.5
 
 
 def test_scenes_against_a_loop_over_nodes() -> None:
