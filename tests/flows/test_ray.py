@@ -25,7 +25,9 @@ from flows.build_dataset import build_dataset
 from flows.runners import LOST, Machines, make_runner, resources
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent / "operating")]
+
+from stack import Stack  # noqa: E402
 
 RECIPE = """
 name: news
@@ -120,6 +122,47 @@ def test_a_machine_dies_and_the_digests_are_the_same(nodes: Any, tmp_path: Path)
     build(RECIPE, str(tmp_path / "plain"), folder=tmp_path)
     ray, plain = (open_store(tmp_path / root, "news").log.manifest("latest") for root in ("ray", "plain"))
     assert (ray.input_digest, ray.exact_digest, ray.floats_digest) == (
+        plain.input_digest, plain.exact_digest, plain.floats_digest
+    )  # fmt: skip
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A root in an object storage on loopback, whose address and keys are in the environment."""
+    made = Stack(tmp_path)
+    try:
+        made.objects()
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        for name, value in made.environment.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        yield made.environment["DIPTYCH_ROOT"]
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cluster_on_object_storage_builds_what_the_library_builds_on_a_disk(
+    bucket: str, nodes: Any, tmp_path: Path
+) -> None:
+    cluster, _ = nodes
+    recipe = RECIPE.replace("shards: 16", "shards: 4")
+    write(Site(8), tmp_path / "site", static=False)
+    (tmp_path / "news.yaml").write_text(recipe)
+    form = BuildParameters(recipe=str(tmp_path / "news.yaml"), root=bucket, runner="ray", ray_address=cluster.address)
+    assert build_dataset(form)["version"] == 1
+    seen = rows_seen(tmp_path / "seen")
+    assert len({parent for parent, _, _ in seen}) == 2 and os.getpid() not in {process for _, process, _ in seen}
+    again = build_dataset(form)
+    assert again["version"] is None and again["computed"] == 0 and len(rows_seen(tmp_path / "seen")) == len(seen)
+
+    os.environ.pop("DAWDLE")
+    crawl_recipe(recipe, str(tmp_path / "plain"), tmp_path)
+    build(recipe, str(tmp_path / "plain"), folder=tmp_path)
+    there, plain = (open_store(root, "news").log.manifest("latest") for root in (bucket, tmp_path / "plain"))
+    assert (there.input_digest, there.exact_digest, there.floats_digest) == (
         plain.input_digest, plain.exact_digest, plain.floats_digest
     )  # fmt: skip
 
