@@ -44,6 +44,35 @@ def test_captions_both_ways() -> None:
         assert astuple(found) == pytest.approx(expected)
 
 
+def vsepp(scores: np.ndarray) -> tuple[list[float], list[float]]:
+    """R@1, 5, 10 in percent and the ranks of VSE++'s ``evaluation.py`` (i2t and t2i), five captions an image in order.
+
+    Written down from the released code, which sorts by ``argsort(d)[::-1]`` and takes an image's best caption.
+    """
+    count = len(scores)
+    i2t, t2i = np.zeros(count), np.zeros(5 * count)
+    for index in range(count):
+        order = np.argsort(scores[index])[::-1]
+        i2t[index] = min(np.where(order == i)[0][0] for i in range(5 * index, 5 * index + 5))
+        for i in range(5):
+            order = np.argsort(scores[:, 5 * index + i])[::-1]
+            t2i[5 * index + i] = np.where(order == index)[0][0]
+    found = []
+    for ranks in (i2t, t2i):
+        recalls = [100.0 * len(np.where(ranks < k)[0]) / len(ranks) for k in (1, 5, 10)]
+        found.append([*recalls, np.floor(np.median(ranks)) + 1])
+    return found[0], found[1]
+
+
+def test_recalls_equal_those_of_vsepp() -> None:
+    """The medians too, which VSE++ rounds down where they lie between two ranks."""
+    scores = np.random.default_rng(2).normal(size=(40, 200))
+    scores[np.arange(200) // 5, np.arange(200)] += 1.5
+    for ours, theirs in zip(caption_retrieval(scores, (np.arange(200) // 5).tolist()), vsepp(scores), strict=True):
+        first, fifth, tenth, median, _ = astuple(ours)
+        assert [100 * first, 100 * fifth, 100 * tenth, np.floor(median)] == pytest.approx(theirs)
+
+
 def test_equal_captions() -> None:
     texts = ["A dog", "two cats", "a  dog ", "a man"]  # the first and third read alike
     scores = np.array([[0.5, 0.1, 0.5, 0.2], [0.5, 0.3, 0.5, 0.4]])
