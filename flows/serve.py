@@ -30,12 +30,14 @@ END_S = 40
 SERVER = "server"
 DEATHS, DEATHS_S = 5, 600.0
 """Workers that may die in so many seconds before all ends."""
-QUIET = {
+SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",  # version 2 of the UI asks a host outside
+    # a task that waits for the accelerator asks again after so long; the default, 10, would leave it idle
+    "PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
 }
 
 
@@ -47,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _register(root, options)
     address = f"http://{options.host}:{options.port}"
     os.environ.update(PREFECT_API_URL=f"{address}/api", PREFECT_UI_URL=address)
-    for name, value in QUIET.items():
+    for name, value in SERVER_SETTINGS.items():
         os.environ.setdefault(name, value)
     os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = "30"
     if _answers(address):
