@@ -28,7 +28,7 @@ from flows.published import published
 from flows.runners import Machines, make_runner
 from flows.shown import Shown, show_compared
 from flows.submission import Tasks
-from tasks.compute import use_environment
+from tasks.compute import turns, use_environment
 from tasks.crawl import crawl_sources, cut
 from tasks.publish import publish
 
@@ -102,7 +102,8 @@ def run_build(
     nodes = len(graph.nodes)
     if machines.tags(options.device) and any(n.stage.accelerator for n in graph.stages if n.stage):
         ensure_limit()
-    with SignOfLife(store, build_id, "build"), make_runner(machines) as runner:
+    at_once = turns(build_id, machines.threads)
+    with SignOfLife(store, build_id, "build"), at_once, make_runner(machines) as runner:
         for attempt in range(ATTEMPTS):
             most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads)
             context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)

@@ -55,7 +55,8 @@ class Machines:
 def make_runner(machines: Machines) -> Iterator[TaskRunner[PrefectFuture[Any]]]:
     """The runner, started; :class:`UsageError` when no Ray cluster answers."""
     if machines.runner == "threads":
-        with ThreadPoolTaskRunner(max_workers=machines.tasks_at_once) as threads:
+        # one more, which waits its turn: `tasks.compute.turns`
+        with ThreadPoolTaskRunner(max_workers=machines.tasks_at_once + 1) as threads:
             yield cast("TaskRunner[PrefectFuture[Any]]", threads)
         return
     runner = _ray(machines.ray_address)

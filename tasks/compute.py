@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 from diptych import weights
+from diptych.engine.build import run_groups
 from diptych.engine.context import BuildContext, Done, Progress
-from diptych.engine.steps import run_fit_group, run_group
+from diptych.engine.steps import run_fit_group
 from diptych.environment import set_environment
 
-__all__ = ["compute_step", "use_environment"]
+__all__ = ["compute_step", "turns", "use_environment"]
+
+_TURNS: dict[str, Semaphore] = {}
+"""By build."""
+
+
+@contextmanager
+def turns(build: str, tasks_at_once: int | None) -> Iterator[None]:
+    """While entered, so many tasks of a build compute at once in this process (None: all).
+
+    A runner with one thread more then has a task at hand that the server knows to be running, and that begins when
+    another ends: what is said to the server before and after each task costs no time in which nothing is computed.
+    """
+    if tasks_at_once is not None:
+        _TURNS[build] = Semaphore(tasks_at_once)
+    try:
+        yield
+    finally:
+        _TURNS.pop(build, None)
 
 
 def use_environment() -> None:
@@ -30,6 +51,8 @@ def compute_step(
     """Run one step; everything that comes in and goes out is small and plain."""
     use_environment()
     built = BuildContext.from_json(context)
-    if kind == "fit":
-        return [run_fit_group(built, names[0], group, done) for group in groups]
-    return [progress for group in groups for progress in run_group(built, names, group, done)]
+    turn: AbstractContextManager[Any] = _TURNS.get(built.build, nullcontext())
+    with turn:
+        if kind == "fit":
+            return [run_fit_group(built, names[0], group, done) for group in groups]
+        return run_groups(built, names, groups, done)

@@ -36,9 +36,9 @@ from diptych.storage.store import open_store
 from flows.accelerators import LIMIT, set_limit
 from flows.build_dataset import build_dataset
 from flows.crawl_pages import crawl_pages
-from tasks import crawl, publish
+from tasks import compute, crawl, publish
 from tasks.annotate import annotate
-from tasks.compute import compute_step
+from tasks.compute import compute_step, turns
 from tasks.extract import extract
 from tasks.policies import tags_for
 from tasks.publish import publish as publish_task
@@ -257,3 +257,46 @@ def test_somebody_is_told_when_a_run_fails(
     assert len(told) == 1 and told[0]["flow"] == "build-dataset" and told[0]["state"] == "Failed"
     assert "stage broken" in told[0]["text"]
     assert json.loads((tmp_path / "told.json").read_text()) == told[0]
+
+
+def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thread more than tasks at once: who waits computes nothing, and a task that fails gives its turn on."""
+    root = str(place / "turns")
+    crawl_recipe(RECIPE, root, place)
+    store = open_store(root, "policies")
+    context = make_context(RECIPE, root, take_snapshot(store, parse_recipe(RECIPE), place), BuildOptions())
+    inside: list[int] = []
+    most: list[int] = []
+    lock = threading.Lock()
+
+    def run_groups(built: Any, names: Any, groups: list[int], done: Any) -> list[str]:
+        [group] = groups
+        with lock:
+            inside.append(group)
+            most.append(len(inside))
+        time.sleep(0.02)
+        with lock:
+            inside.remove(group)
+        if group == 3:
+            raise ValueError("this group fails")
+        return [str(group)]
+
+    def work(group: int, found: list[str]) -> None:
+        try:
+            found += compute_step("stage", context.to_json(), ["clean"], [group], {})  # type: ignore[arg-type]
+        except ValueError as error:
+            found.append(str(error))
+
+    monkeypatch.setattr(compute, "run_groups", run_groups)
+    for at_once, expected in ((1, {1}), (2, {1, 2}), (None, None)):
+        most.clear()
+        found: list[str] = []
+        with turns(context.build, at_once):
+            threads = [threading.Thread(target=work, args=(n, found)) for n in range(12)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert sorted(found) == sorted([*(str(n) for n in range(12) if n != 3), "this group fails"])
+        assert set(most) == expected if expected else max(most) > 2
+    assert not compute._TURNS

@@ -130,6 +130,15 @@ class Served:
             body["logs"] = {"flow_run_id": {"any_": [run]}}
         return "\n".join(line["message"] for line in self.ask("POST", "/logs/filter", body))
 
+    def says(self, run: str, text: str, seconds: float = 30) -> bool:
+        """Whether the log has this text, now or soon: lines reach the server in batches, also after the run ended."""
+        end = time.monotonic() + seconds
+        while text not in self.logs(run):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.5)
+        return True
+
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """The runs of a flow, oldest first."""
         body = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_ASC", "limit": 200}

@@ -52,7 +52,7 @@ def test_a_cancelled_training_goes_on_to_what_an_uninterrupted_one_gives(
     served.until(lambda: served.run(asked)["state_type"] == "COMPLETED", 300, asked)
     (same,) = find_runs(str(served.root), "news")
     assert same.path == run.path and same.about()["status"] == "finished"
-    assert f"going on after step {kept.progress.step:,}" in served.logs(asked)
+    assert served.says(asked, f"going on after step {kept.progress.step:,}"), served.logs(asked)
     epochs = same.read_json("metrics.json")["epochs"]
     assert len(epochs) == len({(e["phase"], e["epoch"]) for e in epochs}) == sum(EPOCHS.values())
 

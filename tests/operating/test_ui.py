@@ -38,7 +38,7 @@ def test_train_and_rebuild_from_the_forms(served: Served, pictures: Path) -> Non
     build = served.start("build-dataset/build", {"recipe": "news.yaml"})
     done = served.wait(build, 420)
     assert done["state_type"] == "COMPLETED", served.logs(build)
-    assert "clean: 87 rows, 87 rows computed, 0 reused" in served.logs(build)
+    assert served.says(build, "clean: 87 rows, 87 rows computed, 0 reused"), served.logs(build)
     with Page(1280, 1000) as page:
         ui = Ui(served.url, page, pictures)
         table = json.loads(shows(ui, served, build, "build-table", "computed"))
@@ -65,7 +65,7 @@ def test_train_and_rebuild_from_the_forms(served: Served, pictures: Path) -> Non
         done = served.wait(run["id"], 420)
         assert done["state_type"] == "COMPLETED", served.logs(run["id"])
         assert find_runs(str(served.root), "news", "gap")[0].about()["status"] == "finished"
-        assert "s a step" in served.logs(run["id"])  # after 20 steps: what the rest will cost
+        assert served.says(run["id"], "s a step"), served.logs(run["id"])  # after 20 steps: what the rest will cost
         text = shows(ui, served, run["id"], "training-results", "ours: full")
         assert "paper: svm" in text and "no earlier run of gap" in text
         shows(ui, served, run["id"], "training-curves", "Curves of gap")

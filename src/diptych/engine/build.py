@@ -22,7 +22,7 @@ from diptych.recipe import parse_recipe
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import Store, open_store
 
-__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_here"]
+__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_groups", "run_here"]
 
 ATTEMPTS = 5
 """How often a build plans again after losing the race for the next log number."""
@@ -117,24 +117,31 @@ def run_here(context: BuildContext, watcher: Watcher) -> Callable[[Sequence[Step
             if kind == "fit":
                 found += [run_fit_group(context, names[0], group, done) for group in numbers]
             else:
-                found += _run_groups(context, names, numbers, done, watcher)
+                found += run_groups(context, names, numbers, done, watcher.rows)
         return found
 
     return run
 
 
-def _run_groups(
-    context: BuildContext, names: tuple[str, ...], numbers: Sequence[int], done: Mapping[str, Done], watcher: Watcher
+def run_groups(
+    context: BuildContext,
+    names: Sequence[str],
+    numbers: Sequence[int],
+    done: Mapping[str, Done],
+    on_rows: Callable[[str, int], None] = lambda name, n: None,
 ) -> list[Progress]:
-    """While one group keeps a device busy, the next is planned and the one before is written to its end."""
+    """Stages of one wave over some groups of shards (:func:`~diptych.engine.steps.run_group`).
+
+    While one group keeps a device busy, the next is planned and the one before is written to its end.
+    """
     lanes = min(len(numbers), lanes_of(stage_places(context, names)))
     if lanes < 2:
-        return [p for n in numbers for p in run_group(context, names, n, done, watcher.rows)]
+        return [p for n in numbers for p in run_group(context, names, n, done, on_rows)]
     started, stop = time.monotonic(), Event()
 
     def one(number: int) -> list[Progress]:
         try:
-            return run_group(context, names, number, done, watcher.rows, lanes=1, stop=stop)
+            return run_group(context, names, number, done, on_rows, lanes=1, stop=stop)
         except BaseException:
             stop.set()  # the others end at their next batch
             raise
