@@ -102,8 +102,8 @@ def run_build(
     nodes = len(graph.nodes)
     if machines.tags(options.device) and any(n.stage.accelerator for n in graph.stages if n.stage):
         ensure_limit()
-    at_once = turns(build_id, machines.threads)
-    with SignOfLife(store, build_id, "build"), at_once, make_runner(machines) as runner:
+    at_once = turns(build_id, machines.threads)  # ends before the runner does, which waits for its tasks
+    with SignOfLife(store, build_id, "build"), make_runner(machines) as runner, at_once:
         for attempt in range(ATTEMPTS):
             most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads)
             context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)

@@ -14,10 +14,28 @@ from diptych.engine.build import run_groups
 from diptych.engine.context import BuildContext, Done, Progress
 from diptych.engine.steps import run_fit_group
 from diptych.environment import set_environment
+from diptych.exceptions import NothingCommitted
 
 __all__ = ["compute_step", "turns", "use_environment"]
 
-_TURNS: dict[str, Semaphore] = {}
+
+class _Turns:
+    """Who may compute; after the build broke off nobody who still waits."""
+
+    def __init__(self, tasks_at_once: int) -> None:
+        self._free, self.over = Semaphore(tasks_at_once), False
+
+    def __enter__(self) -> None:
+        self._free.acquire()
+        if self.over:
+            self._free.release()
+            raise NothingCommitted("the build ended before this task's turn came")
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
+
+
+_TURNS: dict[str, _Turns] = {}
 """By build."""
 
 
@@ -26,14 +44,18 @@ def turns(build: str, tasks_at_once: int | None) -> Iterator[None]:
     """While entered, so many tasks of a build compute at once in this process (None: all).
 
     A runner with one thread more then has a task at hand that the server knows to be running, and that begins when
-    another ends: what is said to the server before and after each task costs no time in which nothing is computed.
+    another ends: what is said to the server before and after each task costs no time in which nothing is computed. When
+    the build breaks off (it was cancelled, say) the tasks that wait fail instead.
     """
-    if tasks_at_once is not None:
-        _TURNS[build] = Semaphore(tasks_at_once)
+    if tasks_at_once is None:
+        yield
+        return
+    made = _TURNS[build] = _Turns(tasks_at_once)
     try:
         yield
     finally:
-        _TURNS.pop(build, None)
+        made.over = True
+        del _TURNS[build]
 
 
 def use_environment() -> None:

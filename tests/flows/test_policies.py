@@ -284,7 +284,7 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
     def work(group: int, found: list[str]) -> None:
         try:
             found += compute_step("stage", context.to_json(), ["clean"], [group], {})  # type: ignore[arg-type]
-        except ValueError as error:
+        except (ValueError, NothingCommitted) as error:
             found.append(str(error))
 
     monkeypatch.setattr(compute, "run_groups", run_groups)
@@ -300,3 +300,16 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
         assert sorted(found) == sorted([*(str(n) for n in range(12) if n != 3), "this group fails"])
         assert set(most) == expected if expected else max(most) > 2
     assert not compute._TURNS
+
+    most.clear()
+    found = []
+    with pytest.raises(KeyboardInterrupt), turns(context.build, 1):  # cancelled: who waits computes nothing any more
+        threads = [threading.Thread(target=work, args=(n, found)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        while not most:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+    for thread in threads:
+        thread.join()
+    assert len(most) == 1 and sum("before this task's turn" in text for text in found) == 2
