@@ -45,11 +45,13 @@ def build_versions(folder: Path, documents: int, seed: int, ledger: Ledger, say:
 
     Only what is missing is written and computed. The caption set has about a picture for each document.
     """
+    from diptych import weights
     from diptych.engine.build import build
     from diptych.engine.crawling import crawl_recipe
     from diptych.sample import Site, write
     from diptych.sample.caption_set import write_captions
 
+    weights.pull("sample")  # before the hour's work that needs them
     folder = folder.resolve()
     sample, captions = folder / "documents", folder / "captions"
     if not (sample / "votes.csv").exists():  # the last file that is written
