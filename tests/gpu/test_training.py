@@ -13,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "unit" / name) for name in ("tra
 import world  # noqa: E402
 
 from diptych.exceptions import Unfinished  # noqa: E402
+from diptych.storage.reader_loader import Loader  # noqa: E402
 from diptych.training.options import RunOptions  # noqa: E402
 from diptych.training.train import Order, continue_run, start_run, train  # noqa: E402
 from diptych.version import Version, open_version  # noqa: E402
@@ -51,3 +52,20 @@ def test_a_stopped_run_goes_on(version: Version) -> None:
     first, second = (folder.read_tensors("weights.safetensors") for folder in (whole, stopped))
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_packed_batch_is_pinned_as_a_whole(version: Version) -> None:
+    with Loader(version, ["features.pooled", "features.regions"], split=None, batch_size=4, shuffle=False) as plain:
+        expected = list(plain)
+    for workers in (0, 1):
+        with Loader(version, ["features.pooled", "features.regions"], split=None, batch_size=4, shuffle=False,
+                    workers=workers, pin_memory=True) as loader:  # fmt: skip
+            found = list(loader)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert one["key"] == other["key"]
+            tensors = {name: value for name, value in one.items() if isinstance(value, torch.Tensor)}
+            assert len(tensors) >= 3
+            for name, value in tensors.items():
+                assert value.is_pinned(), name
+                assert torch.equal(value.to("cuda", non_blocking=True).cpu(), other[name]), name

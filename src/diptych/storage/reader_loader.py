@@ -41,7 +41,7 @@ class Loader:
     :class:`~diptych.storage.reader_records.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead,
     batches keep their order; 0 reads in this process. ``float_dtype`` casts floats (``"float32"``). ``collate``
     replaces the padding collate function; ``collate=list`` gives the samples themselves. ``start_method`` (fork,
-    spawn, forkserver) and ``pin_memory`` are torch's.
+    spawn, forkserver) and ``pin_memory`` are torch's; pinned batches of any kind are (see ``packing``).
     """
 
     def __init__(
@@ -175,8 +175,8 @@ class Loader:
             return
         whole = list(plan)
         self._plan = [step.rows.tolist() for step in whole]
-        for batch, step in zip(self._loader(), whole, strict=True):
-            yield batch, step.consumed
+        for packed, step in zip(self._loader(), whole, strict=True):
+            yield packed.unpack(), step.consumed
 
     def _loader(self) -> DataLoader[Any]:
         """The worker processes, started once; each epoch they are given the plan anew."""
@@ -184,11 +184,13 @@ class Loader:
             import torch
             from torch.utils.data import DataLoader
 
+            from diptych.storage.packing import Packing
+
             self._processes = DataLoader(
                 self.records,  # type: ignore[arg-type] - torch needs only len and [i]
                 batch_sampler=_Plan(self),
                 num_workers=self.workers,
-                collate_fn=self._collate,
+                collate_fn=Packing(self._collate),
                 pin_memory=self._pin_memory,
                 persistent_workers=self.workers > 0,
                 multiprocessing_context=self._start_method if self.workers else None,
