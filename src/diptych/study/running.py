@@ -21,6 +21,8 @@ __all__ = ["Result", "build_versions", "order_of", "run_cell", "runs_of"]
 
 RECIPES: Mapping[str, str] = {"study": "sample.yaml", "study_captions": "captions.yaml"}
 """Dataset to recipe."""
+WEIGHTS = ("sample", "minilm")
+"""What these stages need and this package has not."""
 PRESET = "sample"
 LEVELS = 1 / 3
 """Share of pairs with CMI and SC: the autoencoder sees every pair, the classifier only these."""
@@ -51,7 +53,8 @@ def build_versions(folder: Path, documents: int, seed: int, ledger: Ledger, say:
     from diptych.sample import Site, write
     from diptych.sample.caption_set import write_captions
 
-    weights.pull("sample")  # before the hour's work that needs them
+    for group in WEIGHTS:  # before the work that needs them
+        weights.pull(group)
     folder = folder.resolve()
     sample, captions = folder / "documents", folder / "captions"
     if not (sample / "votes.csv").exists():  # the last file that is written
