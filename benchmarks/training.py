@@ -4,12 +4,12 @@
 first (``--folder``; see ``paper_sizes``): random features and random words of the papers' shapes, few documents.
 ``--model mkp`` measures one; ``--model M --dataset D@V --root DATA [--preset sample]`` one on a version of yours.
 
-Steps alternate: one on a batch that the reader's worker process has read from the version, one on a batch that stands
-in memory. *Ratio* is the time of the second over that of the first, median of the pairs (1.00: reading costs nothing);
-a machine that others use slows both. *CPU* is the processor time of all threads of the process that trains; *reading*
-that of a row read and collated in the same process, and *without a worker* what the ratio would then be. Losses,
-gradients, clipping and the optimiser's step count; dev passes and checkpoints do not. Vocabularies are as large as the
-papers'.
+Steps alternate: one on a batch that the reader's worker processes have read from the version, one on a batch that
+stands in memory, pinned where it goes to a GPU, as a reader that costs nothing would hand it over. *Ratio* is the time
+of the second over that of the first, median of the pairs (1.00: reading costs nothing); a machine that others use slows
+both. *CPU* is the processor time of all threads of the process that trains; *reading* that of a row read and collated
+in the same process, and *without a worker* what the ratio would then be. Losses, gradients, clipping and the
+optimiser's step count; dev passes and checkpoints do not. Vocabularies are as large as the papers'.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import yaml
 from paper_sizes.documents import make_version
 
 from diptych.models.registry import find_task
+from diptych.storage.packing import pack
 from diptych.storage.store import open_store
 from diptych.training.feed import Feed
 from diptych.training.loop import make_optimiser
@@ -164,13 +165,15 @@ def measure(version: Version, given: argparse.Namespace, settings: Mapping[str, 
         }
         whole = {n: replace(s, least=s.batch_size) for n, s in phase.streams.items()}
         kept_feeds = {n: Feed(version, task, n, s) for n, s in whole.items()}
-        step, read = Stepper(fabric, task, module, phase), together(feeds)
+        stepper, read = Stepper(fabric, task, module, phase), together(feeds)
         held = list(itertools.islice(together(kept_feeds), min(HELD, given.steps)))
-        step.remember([next(iter(b.values())) for b in held])
+        if pinned:
+            held = [{name: pack(batch).pin_memory().unpack() for name, batch in step.items()} for step in held]
+        stepper.remember([next(iter(b.values())) for b in held])
         kept = itertools.cycle(held)
-        step(kept)
+        stepper(kept)
         next(read)  # the workers have started
-        pairs = [(step(read), step(kept)) for _ in range(given.steps)]
+        pairs = [(stepper(read), stepper(kept)) for _ in range(given.steps)]
         cpu = statistics.median(k.cpu / k.rows for _, k in pairs)
         wall = statistics.median(k.wall for _, k in pairs)
         ratio = statistics.median((k.wall / k.rows) / (r.wall / r.rows) for r, k in pairs)
@@ -199,7 +202,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="K=V")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="32-true")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="of each stream; as in training, but at least 1, when left out")
     parser.add_argument("--steps", type=int, default=4, help="pairs of steps")
     given = parser.parse_args()
     if given.model is None:
@@ -208,6 +211,8 @@ def main() -> None:
         for model in DATASETS:
             subprocess.run([sys.executable, __file__, "--model", model, *sys.argv[1:]], check=True)
         return
+    if given.workers is None:
+        given.workers = max(1, RunOptions(given.device).readers)
     settings = {k: yaml.safe_load(v) for k, _, v in (text.partition("=") for text in given.set)}
     if given.dataset is None:
         if given.model not in DATASETS:

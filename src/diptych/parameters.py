@@ -111,7 +111,9 @@ class TrainParameters(BaseModel):
     device: str = Field(default="cpu", description="as torch names it", pattern=DEVICE)
     devices: int = Field(default=1, ge=1, le=64, description="processes, one a device")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="of products")
-    workers: int = Field(default=0, ge=0, le=64, description="processes of each stream that read ahead")
+    workers: int | None = Field(
+        default=None, ge=0, le=64, description="processes of each stream that read ahead; empty: 0, or 1 to 4 on cuda"
+    )
     max_hours: float | None = Field(
         default=None, gt=0, le=2400, description="each run ends at a checkpoint after so long; a retry goes on from it"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,6 +10,9 @@ from typing import Any, Literal
 from diptych.exceptions import MissingExtra, UsageError
 
 __all__ = ["Precision", "RunOptions", "make_fabric"]
+
+MOST_READERS = 4
+"""Processes of a stream where nobody says how many: with so many one GPU waits for none of the models' batches."""
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -22,8 +26,8 @@ class RunOptions:
     devices: int = 1
     """processes, one a device; each has batches of the configured size"""
     precision: Precision = "32-true"
-    workers: int = 0
-    """processes of each stream that read ahead"""
+    workers: int | None = None
+    """processes of each stream that read ahead; None: see :attr:`readers`"""
     max_hours: float | None = None
     """after so long the session writes a checkpoint and ends"""
     checkpoint_minutes: float = 30.0
@@ -35,6 +39,17 @@ class RunOptions:
             raise UsageError(f"device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
         if self.devices < 1 or (self.devices > 1 and ":" in self.device):
             raise UsageError(f"{self.devices} devices of {self.device}: name one, or several of cpu or cuda")
+
+    @property
+    def readers(self) -> int:
+        """``workers``, or where nobody said: none beside a CPU, which they would take time from; beside each GPU the
+        cores that this process may use, less the one that trains, but 1 to 4."""
+        if self.workers is not None:
+            return self.workers
+        if not self.device.startswith("cuda"):
+            return 0
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(MOST_READERS, cores // self.devices - 1))
 
 
 def make_fabric(options: RunOptions) -> Any:

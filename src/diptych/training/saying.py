@@ -49,7 +49,7 @@ def say_of(
             stream = replace(task.asked(), each="", where=())
             options = assignment.options
             version = stack.enter_context(
-                as_version(assignment.open(), stream, place, device=options.device, workers=options.workers, say=say)
+                as_version(assignment.open(), stream, place, device=options.device, workers=options.readers, say=say)
             )
         else:
             stream, version = replace(task.asked(), each=""), place

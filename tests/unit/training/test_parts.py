@@ -27,6 +27,7 @@ from diptych.training.checkpoint import (
 from diptych.training.comparison import leading
 from diptych.training.config import TaskConfig, departures, make_config, ours, reading
 from diptych.training.folder import RunFolder, find_run
+from diptych.training.options import RunOptions
 from diptych.training.phase import Monitor, Schedule
 from diptych.training.results import plain_table, spread
 from diptych.training.schedule import best_epoch, factor, stopped
@@ -137,6 +138,14 @@ def test_checkpoints_come_back_and_damage_is_seen(tmp_path: Path) -> None:
         read_checkpoint(folder)
     (file.parent / "checkpoint.json").unlink()
     assert read_checkpoint(folder) is None  # never completed: it does not exist
+
+
+@pytest.mark.parametrize(("cores", "devices", "expected"), [(1, 1, 1), (3, 1, 2), (16, 1, 4), (16, 8, 1), (32, 8, 3)])
+def test_readers_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, cores: int, devices: int, expected: int) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert RunOptions("cuda", devices).readers == expected
+    assert RunOptions("cuda", devices, workers=0).readers == 0 and RunOptions("cpu", workers=3).readers == 3
+    assert RunOptions("cpu").readers == 0
 
 
 def test_a_state_shares_its_memory_with_workers() -> None:
