@@ -209,9 +209,7 @@ def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
         sizes = [[m.size for m in b] for b in batches]
         calls = [lambda t=t, s=s: detector.network.score(t, s) for t, s in zip(tensors, sizes, strict=True)]
     else:
-        stacked = [torch.from_numpy(np.stack(prepared[n : n + size])).to(device) for n in range(0, len(prepared), size)]
-        layout = torch.channels_last if stage._channels_last else torch.contiguous_format
-        placed = [t.to(memory_format=layout) for t in stacked]
+        placed = [stage.on_device(np.stack(prepared[n : n + size])) for n in range(0, len(prepared), size)]
         calls = [lambda t=t: stage._network(t) for t in placed]
 
     def once(call: Callable[[], object]) -> None:

@@ -182,7 +182,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     if image.mode == "RGB":
-        return image.copy()  # a plain Image that does not hold the file's bytes
+        return image if image.format == "JPEG" else image.copy()  # others may hold on to the file's bytes
     return image.convert("RGB")
 
 

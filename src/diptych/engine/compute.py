@@ -1,7 +1,7 @@
 """One stage over one shard: reuse every row whose inputs are as they were, compute the others, write one segment.
 
-Three things happen at once, with two batches between them: inputs are read and prepared (pictures decoded), a batch is
-computed, outputs are written. Files of rows are independent of it, because each of the three keeps the rows' order.
+Four things happen at once, with two batches between them: inputs are read, they are prepared (pictures decoded), a
+batch is computed, outputs are written. Files of rows are independent of it, because each of them keeps the rows' order.
 """
 
 from __future__ import annotations
@@ -198,6 +198,7 @@ def computing_part(
     fits: Callable[[], Mapping[str, pa.Table]],
     pool: ThreadPoolExecutor,
     ahead: ThreadPoolExecutor,
+    preparing: ThreadPoolExecutor,
     place: Place,
     *,
     changed: Mapping[str, frozenset[str]],
@@ -206,7 +207,8 @@ def computing_part(
     """Computes the shard's part, yielding after the plan (0) and after each batch its number of rows.
 
     With ``compute=False`` nothing is computed; a :class:`Shortfall` when rows are then missing. ``pool`` reads blobs,
-    ``ahead`` is the one thread that reads from ``view`` while this is suspended, ``place`` where the stage runs.
+    ``ahead`` is the one thread that reads from ``view`` while this is suspended, ``preparing`` prepares what it has
+    read, ``place`` is where the stage runs.
     """
     started = time.monotonic()
     plan = plan_part(context, view, node, key, shard, parents, retired, changed)
@@ -238,7 +240,9 @@ def computing_part(
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="writer") as writing:
                 waiting: deque[Future[None]] = deque()
-                for output, hashes in _outputs(context, view, node, key, plan, bench, fits, pool, ahead, place):
+                for output, hashes in _outputs(
+                    context, view, node, key, plan, bench, fits, pool, ahead, preparing, place
+                ):
                     waiting.append(writing.submit(writer.append, output, hashes))
                     if len(waiting) > AHEAD:
                         waiting.popleft().result()
@@ -272,6 +276,7 @@ def _outputs(
     fits: Callable[[], Mapping[str, pa.Table]],
     pool: ThreadPoolExecutor,
     ahead: ThreadPoolExecutor,
+    preparing: ThreadPoolExecutor,
     place: Place,
 ) -> Iterator[tuple[Output, list[bytes]]]:
     """Outputs of the missing rows; the next batches are read and prepared while one is computed."""
@@ -285,33 +290,37 @@ def _outputs(
     todo = [i for i in plan.missing if plan.keys[i] not in plan.settled]
     left = deque(todo)
 
-    def load(rows: Sequence[int]) -> Batch:
+    def read(rows: Sequence[int]) -> Batch:
         keys = tuple(plan.keys[i] for i in rows)
         kept = tuple(view.keeps(node, key) for key in keys)
-        batch = Batch(keys, view.columns(node, keys, pool), stage, kept)
-        return bench.prepare(node, key, place, fits, batch)
+        return Batch(keys, view.columns(node, keys, pool), stage, kept)
 
-    coming: deque[tuple[list[int], Future[Batch]]] = deque()
+    def prepare(batch: Future[Batch]) -> Batch:
+        return bench.prepare(node, key, place, fits, batch.result())
+
+    coming: deque[tuple[list[int], Future[Batch], Future[Batch]]] = deque()
 
     def ask() -> None:
         if left:
             size = context.options.batch_size or bench.rows_at_once(node, key, place)
             rows = [left.popleft() for _ in range(min(size, len(left)))]
-            coming.append((rows, ahead.submit(load, rows)))
+            batch = ahead.submit(read, rows)
+            coming.append((rows, batch, preparing.submit(prepare, batch)))
 
     try:
         for _ in range(AHEAD):
             ask()
         while coming:
             ask()
-            rows, future = coming.popleft()
-            batch = future.result()
+            rows, _, ready = coming.popleft()
+            batch = ready.result()
             output = bench.process(node, key, place, fits, batch)
             output.keep(batch.kept)
             yield output, [plan.hashes[i] for i in rows]
     finally:
-        for _, future in coming:
-            future.cancel()
+        for _, batch, ready in coming:
+            ready.cancel()
+            batch.cancel()
 
 
 def _assemble(store: Store, shard: int, plan: ShardPlan) -> Part:

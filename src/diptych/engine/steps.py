@@ -241,10 +241,11 @@ def run_group(
             stack.enter_context(sharing())
 
         def run(shard: int) -> list[_Ended]:
-            with _PLACES.one_of(some) as place:
-                return run_at(place, shard)
+            # one thread prepares for the stages of a shard, else two of them could decode a picture at the same time
+            with _PLACES.one_of(some) as place, ThreadPoolExecutor(1, thread_name_prefix="prepare") as preparing:
+                return run_at(place, preparing, shard)
 
-        def run_at(place: Place, shard: int) -> list[_Ended]:
+        def run_at(place: Place, preparing: ThreadPoolExecutor, shard: int) -> list[_Ended]:
             running: list[tuple[_Work, Computing]] = []
             unknown: list[_Ended] = []
             for work in works:
@@ -258,7 +259,7 @@ def run_group(
                 )
                 part = computing_part(
                     context, view, work.node, work.key, shard, work.parents[shard], retired, _BENCH,
-                    partial(_fits, store, graph, work.node, done), pool, ahead, place,
+                    partial(_fits, store, graph, work.node, done), pool, ahead, preparing, place,
                     changed={n: frozenset(d.changed) for n, d in work.needed.items() if d.changed},
                     compute=compute and not options.dry,
                 )  # fmt: skip

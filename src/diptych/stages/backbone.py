@@ -62,7 +62,7 @@ class Backbone(NetworkStage):
         from diptych.models.common.backbones import build, preprocessing
 
         self._prepare = preprocessing(self.config.model)
-        self.load(device, lambda source: build(self.config.model, source))
+        self.load(device, lambda source: build(self.config.model, source), self._prepare.levels)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode, at a scale where that is enough, and resize in a pool of threads."""

@@ -20,7 +20,7 @@ from diptych.imaging import ImageRefused
 from diptych.stage import Batch, Output, StageConfig, Tensor
 from diptych.stages.annotated import annotated
 from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
-from diptych.stages.pixels_input import accepted, half, normalised
+from diptych.stages.pixels_input import accepted, half
 from diptych.stages.pool import mapped
 
 __all__ = ["Fc7", "Fc7Config"]
@@ -104,7 +104,7 @@ class Fc7(NetworkStage):
         most = max(_TOGETHER, 4 * len(batch))
         for start in range(0, len(crops), most):
             some = crops[start : start + most]
-            features[start : start + len(some)] = self._forward(np.stack(mapped(normalised, some)))
+            features[start : start + len(some)] = self._forward(np.stack(some))
         done = 0
         for row, found in good.items():
             mine = half(features[done : done + len(found.boxes)])

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from diptych.stage import Batch, Output, Tensor
 from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, half_numbers, numbers
-from diptych.stages.pixels_input import accepted, normalised, stretched
+from diptych.stages.pixels_input import accepted, stretched
 
 __all__ = ["Grid", "GridConfig"]
 
@@ -49,7 +49,7 @@ class Grid(NetworkStage):
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """Decode and resize in a pool of threads."""
         side = self.config.side
-        return self.pictures(batch["images.bytes"], lambda image: normalised(stretched(image, side)))
+        return self.pictures(batch["images.bytes"], lambda image: stretched(image, side))
 
     def process(self, batch: Batch) -> Output:
         """One forward pass for the rows that have a picture."""

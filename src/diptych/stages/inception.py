@@ -12,7 +12,7 @@ from pydantic import Field
 
 from diptych.stage import Batch, Output, Tensor
 from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
-from diptych.stages.pixels_input import accepted, centred, half, normalised, stretched
+from diptych.stages.pixels_input import accepted, centred, half, stretched
 
 __all__ = ["Inception", "InceptionConfig"]
 
@@ -69,10 +69,9 @@ class Inception(NetworkStage):
 
     def _prepared(self, image: Image.Image) -> np.ndarray:
         side = self.config.side
-        pixels = (
-            stretched(image, side) if self.config.crop == "stretch" else centred(image, side, round(side * 342 / 299))
-        )
-        return normalised(pixels)
+        if self.config.crop == "stretch":
+            return stretched(image, side)
+        return centred(image, side, round(side * 342 / 299))
 
     def _forward(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (N, 2048)."""

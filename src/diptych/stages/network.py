@@ -15,10 +15,10 @@ from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused
 from diptych.models.common.alone import is_processor, side_by_side
-from diptych.models.common.precision import Precision, has_channels_last, inference, placed, to_device
+from diptych.models.common.precision import Precision, has_channels_last, inference, looked_up, placed, to_device
 from diptych.stage import Stage, StageConfig
 from diptych.stages.decoders import Decoder
-from diptych.stages.pixels_input import decoded
+from diptych.stages.pixels_input import IMAGENET, decoded, normalised
 from diptych.stages.pool import decoded_once
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class NetworkStage(Stage):
         """The registered name, or ``random:<seed>``."""
         return (self.network_config.weights or vars(self.config).get("model", ""),)
 
-    def load(self, device: str, make: Callable[[Path | int], nn.Module]) -> None:
-        """Make the network from its weights and put it on the device."""
-        self._device = device
+    def load(self, device: str, make: Callable[[Path | int], nn.Module], levels: np.ndarray = IMAGENET) -> None:
+        """Make the network from its weights and put it on the device; ``levels`` (256, 3) are its inputs' values."""
+        self._device, self._levels = device, levels
         network = make(weights_source(self.weight_names()[0]))
         self._network = placed(network, device, self.network_config.precision, compiled=self.compiled)
         self._channels_last = has_channels_last(network)
@@ -88,15 +88,25 @@ class NetworkStage(Stage):
         on = self._device if self.network_config.decoder == "device" else None
         return decoded(data, prepare, on=on, decode=decode)
 
+    def on_device(self, pixels: np.ndarray) -> Tensor:
+        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) on the device, each level's value looked up there."""
+        import torch
+
+        layout = torch.channels_last if self._channels_last else torch.contiguous_format
+        if is_processor(self._device):
+            return torch.from_numpy(normalised(pixels, self._levels)).to(memory_format=layout)
+        found = looked_up(to_device(pixels, self._device), to_device(self._levels, self._device))
+        return found.contiguous(memory_format=layout)
+
     def forward(self, pixels: np.ndarray, finish: Callable[[Any], Any] = lambda made: made) -> Any:
-        """What the network makes of float32 (N, 3, H, W) and ``finish`` of that: a tensor, or a tuple of them and None.
+        """What the network makes of uint8 (N, H, W, 3) and ``finish`` of that: a tensor, or a tuple of them and None.
 
         On a processor each picture is seen alone.
         """
 
         def seen(some: np.ndarray) -> Any:
             with inference(self._device, self.network_config.precision):
-                return finish(self._network(to_device(some, self._device, channels_last=self._channels_last)))
+                return finish(self._network(self.on_device(some)))
 
         if not is_processor(self._device):
             return seen(pixels)

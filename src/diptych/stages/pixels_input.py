@@ -1,8 +1,9 @@
 """From a picture to a network's input as torchvision's reference transforms have it, bit for bit, without torch.
 
-``stretched`` is ``Resize((side, side))``, ``centred`` is ``Resize(resize)`` and ``CenterCrop(side)``, ``normalised``
-is ``ToTensor()`` and ``Normalize`` with ImageNet's mean and standard deviation; all on Pillow images with the
-bilinear filter. Pictures are decoded at full size: decoding JPEG files at a scale would give other values.
+``stretched`` is ``Resize((side, side))``, ``centred`` is ``Resize(resize)`` and ``CenterCrop(side)``, all on Pillow
+images with the bilinear filter. ``IMAGENET`` holds what ``ToTensor()`` and ``Normalize`` make of each of 256 levels;
+pixels stay bytes until the network's device looks them up there (``NetworkStage.on_device``), a quarter of the memory.
+Pictures are decoded at full size: decoding JPEG files at a scale would give other values.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from diptych.stage import Output
 from diptych.stages.decoders import decode_on
 from diptych.stages.pool import decoded_once, mapped
 
-__all__ = ["accepted", "centred", "decoded", "half", "normalised", "stretched"]
+__all__ = ["IMAGENET", "accepted", "centred", "decoded", "half", "normalised", "stretched"]
 
 Prepared = TypeVar("Prepared")
 _LONGEST = 16
 """Of a picture more than this many times as long as wide, only the middle is resized before the crop."""
 
-_LEVELS = (
+IMAGENET = (
     np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - np.array([0.485, 0.456, 0.406], np.float32)
 ) / np.array([0.229, 0.224, 0.225], np.float32)
 """(256, 3): the value of each level in each channel."""
@@ -54,9 +55,12 @@ def centred(image: Image.Image, side: int, resize: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + side, top + side)))
 
 
-def normalised(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> float32 (3, H, W)."""
-    return np.stack([np.take(_LEVELS[:, c], pixels[..., c]) for c in range(3)])
+def normalised(pixels: np.ndarray, levels: np.ndarray = IMAGENET) -> np.ndarray:
+    """uint8 (..., H, W, 3) -> float32 (..., 3, H, W), channels last in memory; ``levels`` is (256, 3)."""
+    made = np.empty(pixels.shape, np.float32)
+    for channel in range(3):
+        made[..., channel] = np.take(levels[:, channel], pixels[..., channel])
+    return np.moveaxis(made, -1, -3)
 
 
 def half(values: np.ndarray) -> np.ndarray:

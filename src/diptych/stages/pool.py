@@ -22,6 +22,9 @@ __all__ = ["decoded_once", "mapped", "sharing"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_THREADS = min(16, os.cpu_count() or 1)
+_PARTS = 4
+"""Tasks a thread for one call: several items share a task's cost, and no thread waits long for the last one."""
 SHARED_BYTES = 256 << 20
 """Decoded pictures kept for the other stages: some 280 of 640x480."""
 
@@ -30,14 +33,17 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     """``function`` of each item, in order; a single item is computed in the caller's thread."""
     if len(items) < 2:
         return [function(item) for item in items]
-    return list(_pool(os.getpid()).map(function, items))
+    size = max(1, len(items) // (_PARTS * _THREADS))
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    made = _pool(os.getpid()).map(lambda some: [function(item) for item in some], parts)
+    return [result for some in made for result in some]
 
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """Keyed by process id, because threads do not survive a fork."""
     del process
-    return ThreadPoolExecutor(min(16, os.cpu_count() or 1), thread_name_prefix="decode")
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
 
 
 class _Pictures:

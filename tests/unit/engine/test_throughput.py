@@ -81,8 +81,8 @@ def test_stages_side_by_side_decode_each_picture_once_and_give_the_rows_of_each_
     assert pool._PICTURES.decoded - before == 2 * PICTURES
     assert stage(tmp_path / "both", "mean") == stage(tmp_path / "mean", "mean")
     assert stage(tmp_path / "both", "mean")[2].failed == 1
-    assert {t for t in toy_vision.THREADS if t[0] == "prepare"} == {("prepare", "inputs")}
-    assert ("process", "inputs") not in toy_vision.THREADS
+    assert {t for t in toy_vision.THREADS if t[0] == "prepare"} == {("prepare", "prepare")}
+    assert ("process", "prepare") not in toy_vision.THREADS
 
 
 def test_a_build_that_lacks_one_of_the_stages_computes_that_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from diptych.models.common.backbones import build, feature_shape, preprocessing
 from diptych.models.common.efficientnet_lite import EfficientNetLite0
 from diptych.stage import Batch
 from diptych.stages.backbone import Backbone, BackboneConfig
+from diptych.stages.pixels_input import normalised
 
 
 def test_lite0_equals_the_package(sample_weights: None) -> None:
@@ -36,7 +37,8 @@ def test_lite0_recognises_a_cat(sample_weights: None) -> None:
     network.load_state_dict(torch.load(weights.path("efficientnet_lite0"), weights_only=True))
     with torch.inference_mode():
         pixels = preprocessing("efficientnet_lite0")(Image.fromarray(data.chelsea()))
-        best = network(torch.from_numpy(pixels)[None]).softmax(1).topk(3).indices[0].tolist()
+        levels = preprocessing("efficientnet_lite0").levels
+        best = network(torch.from_numpy(normalised(pixels, levels))[None]).softmax(1).topk(3).indices[0].tolist()
     assert set(best) & {281, 282, 283, 285}  # tabby, tiger, Persian, Egyptian cat
 
 
@@ -66,8 +68,15 @@ def test_preprocessing_is_torchvisions() -> None:
         np.random.default_rng(0).integers(0, 255, (300, 256, 3), np.uint8).repeat(2, 0).repeat(2, 1)
     )
     theirs = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()(image).numpy()
-    ours = preprocessing("resnet18")(image)
+    ours = normalised(preprocessing("resnet18")(image), preprocessing("resnet18").levels)
     assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18"])
+def test_levels_are_what_arithmetic_on_the_pixels_gives(name: str) -> None:
+    how, pixels = preprocessing(name), np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    scaled = (pixels.astype(np.float32) - np.array(how.mean, np.float32)) / np.array(how.std, np.float32)
+    assert normalised(pixels, how.levels).tobytes() == scaled.transpose(2, 0, 1).tobytes()
 
 
 def test_unknown_models_are_refused() -> None:

@@ -15,12 +15,13 @@ from torchvision import transforms as T
 
 from diptych import weights
 from diptych.models.common.classifiers import draw, inception, vgg
+from diptych.models.common.precision import looked_up
 from diptych.stage import Batch, Output, Stage, Status
 from diptych.stages.grid import Grid, GridConfig
 from diptych.stages.inception import Inception, InceptionConfig
 from diptych.stages.network import half_numbers
 from diptych.stages.pixels import Pixels, PixelsConfig
-from diptych.stages.pixels_input import centred, half, normalised, stretched
+from diptych.stages.pixels_input import IMAGENET, centred, half, normalised, stretched
 
 NORMALIZE = T.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 SIZES = ((240, 180), (180, 240), (640, 427), (299, 299), (342, 500), (31, 33), (1, 1), (1000, 70), (301, 300))
@@ -67,6 +68,13 @@ def test_the_presets_of_the_published_weights_are_these_transforms() -> None:
 def test_all_levels() -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
     assert normalised(ramp).tobytes() == NORMALIZE(T.ToTensor()(Image.fromarray(ramp))).numpy().tobytes()
+
+
+def test_the_device_looks_up_the_values_that_the_host_would() -> None:
+    pixels = np.stack([np.asarray(noise(31, 17)), np.asarray(noise(31, 17, seed=1))])
+    found = looked_up(torch.from_numpy(pixels), torch.from_numpy(IMAGENET))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found.shape == (2, 3, 17, 31) and found.numpy().tobytes() == normalised(pixels).tobytes()
 
 
 @pytest.mark.parametrize("size", [(5000, 2), (2, 5000), (9000, 1)])

@@ -38,7 +38,7 @@ class Preprocessing:
     bicubic: bool
 
     def __call__(self, image: Image.Image, crop: Crop = "center", side: int | None = None) -> np.ndarray:
-        """float32 of shape (3, side, side); ``stretch`` shows the whole picture, ``center`` the middle square."""
+        """uint8 of shape (side, side, 3); ``stretch`` shows the whole picture, ``center`` the middle square."""
         side = side or self.side
         box = None
         if crop == "center":
@@ -46,9 +46,13 @@ class Preprocessing:
             left, top = (image.width - length) / 2, (image.height - length) / 2
             box = (left, top, left + length, top + length)
         method = Image.Resampling.BICUBIC if self.bicubic else Image.Resampling.BILINEAR
-        pixels = np.asarray(image.resize((side, side), method, box=box), np.float32)
-        scaled = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+        return np.asarray(image.resize((side, side), method, box=box))
+
+    @property
+    def levels(self) -> np.ndarray:
+        """float32 (256, 3): the value of each level in each channel."""
+        shifted = np.arange(256, dtype=np.float32)[:, None] - np.array(self.mean, np.float32)
+        return shifted / np.array(self.std, np.float32)
 
 
 def _weights_of(name: str) -> Any:

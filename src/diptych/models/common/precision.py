@@ -25,6 +25,7 @@ __all__ = [
     "has_channels_last",
     "has_depthwise",
     "inference",
+    "looked_up",
     "placed",
     "to_device",
 ]
@@ -100,6 +101,16 @@ def to_device(pixels: np.ndarray | Tensor, device: str, *, channels_last: bool =
     if torch.device(device).type == "cuda":
         return made.pin_memory().to(device, non_blocking=True).to(memory_format=layout)
     return made.to(device, memory_format=layout)
+
+
+def looked_up(pixels_nhwc: Tensor, levels: Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) -> (N, 3, H, W), channels last in memory: in ``levels`` (256, 3), without rounding anew."""
+    import torch
+
+    made = torch.empty(pixels_nhwc.shape, dtype=levels.dtype, device=levels.device)
+    for channel in range(3):  # one at a time: indices take four times the pixels' memory
+        made[..., channel] = levels[:, channel][pixels_nhwc[..., channel].int()]
+    return made.permute(0, 3, 1, 2)
 
 
 @contextmanager
