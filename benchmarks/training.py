@@ -54,11 +54,22 @@ HELD = 8
 
 @dataclass(frozen=True)
 class Took:
-    """One step: seconds on the clock, waiting for the batch included; processor seconds of all threads; rows."""
+    """One step: seconds on the clock, of these waiting for the batch; processor seconds of all threads; rows."""
 
     wall: float
+    waited: float
     cpu: float
     rows: int
+
+
+class LongFeed(Feed):
+    """An epoch goes over the few documents again and again, so that it has as many steps as a real one has before the
+    workers must be told of the next.
+    """
+
+    def _order(self) -> np.ndarray:
+        once = super()._order()
+        return np.tile(once, 1 + 100 * self.batch_size // len(once))
 
 
 class Stepper:
@@ -92,6 +103,7 @@ class Stepper:
 
         begin, cpu = time.perf_counter(), time.process_time()
         batches = next(source)
+        waited = time.perf_counter() - begin
         with self.fabric.autocast():
             terms = self.task.loss(self.module, {n: b.to(self.device) for n, b in batches.items()}, self.moment)
         self.optimiser.zero_grad()
@@ -104,7 +116,7 @@ class Stepper:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         rows = len(next(iter(batches.values())))
-        return Took(time.perf_counter() - begin, time.process_time() - cpu, rows)
+        return Took(time.perf_counter() - begin, waited, time.process_time() - cpu, rows)
 
 
 def together(feeds: Mapping[str, Feed]) -> Iterator[dict[str, Any]]:
@@ -160,11 +172,9 @@ def measure(version: Version, given: argparse.Namespace, settings: Mapping[str, 
     for phase in task.phases():
         each = reading(version, task, phase, min(4, given.steps))
         pinned = fabric.device.type == "cuda"  # as the loop does it
-        feeds = {
-            n: Feed(version, task, n, s, workers=given.workers, pin_memory=pinned) for n, s in phase.streams.items()
-        }
         whole = {n: replace(s, least=s.batch_size) for n, s in phase.streams.items()}
-        kept_feeds = {n: Feed(version, task, n, s) for n, s in whole.items()}
+        feeds = {n: LongFeed(version, task, n, s, workers=given.workers, pin_memory=pinned) for n, s in whole.items()}
+        kept_feeds = {n: LongFeed(version, task, n, s) for n, s in whole.items()}
         stepper, read = Stepper(fabric, task, module, phase), together(feeds)
         held = list(itertools.islice(together(kept_feeds), min(HELD, given.steps)))
         if pinned:
@@ -177,12 +187,15 @@ def measure(version: Version, given: argparse.Namespace, settings: Mapping[str, 
         cpu = statistics.median(k.cpu / k.rows for _, k in pairs)
         wall = statistics.median(k.wall for _, k in pairs)
         ratio = statistics.median((k.wall / k.rows) / (r.wall / r.rows) for r, k in pairs)
+        waited = statistics.median(r.waited for r, _ in pairs)
         size = max(k.rows for _, k in pairs)
+        megabytes = sum(pack(batch).size for batch in held[0].values()) / 1e6
         print(
             f"  phase {phase.name}: batch {size}, {1000 * wall:.1f} ms a step on the clock, "
-            f"{1000 * cpu * size:.1f} ms CPU ({1 / cpu:.1f} samples a CPU second)\n"
+            f"{1000 * cpu * size:.1f} ms CPU ({1 / cpu:.1f} samples a CPU second), {megabytes:.1f} MB\n"
             f"    reading {1000 * each:.2f} ms CPU a sample, {each / cpu:.1%} of the step's: without a worker "
-            f"{1 / (1 + each / cpu):.3f}; ratio with {given.workers} a stream {ratio:.3f} over {given.steps} pairs"
+            f"{1 / (1 + each / cpu):.3f}; ratio with {given.workers} a stream {ratio:.3f} over {given.steps} pairs, "
+            f"{1000 * waited:.1f} ms of a step waited for the batch"
         )
         for feed in (*feeds.values(), *kept_feeds.values()):
             feed.close()

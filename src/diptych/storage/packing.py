@@ -3,6 +3,7 @@
 Torch hands each tensor of a batch over by a shared-memory file of its own, and pins only what says how. Here the worker
 lays all of them into one shared block, each at a multiple of 64 bytes; what is left of the batch is pickled around
 them. The parent maps one file, pins one block, and its tensors are views of it: nothing is copied that need not be.
+Blocks of batches that are pinned are used again (``blocks``).
 
 Any object goes that can be pickled. A tensor that stands in two places is one tensor again; strides are kept where
 they leave no gaps. A view keeps the whole block alive, and may be written into.
@@ -22,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from diptych.storage.blocks import Blocks, Lent, open_blocks, shared
+
 __all__ = ["Packed", "Packing", "pack"]
 
 _ALIGN = 64
@@ -39,11 +42,15 @@ class _Place:
     dtype: torch.dtype
     array: bool
 
+    @property
+    def end(self) -> int:
+        """The first byte behind it."""
+        return self.start + math.prod(self.shape) * self.dtype.itemsize
+
     def view(self, block: Tensor) -> Tensor | np.ndarray:
         """It, as a view of the block."""
-        size = math.prod(self.shape) * self.dtype.itemsize
-        flat = block[self.start : self.start + size].view(self.dtype)
-        found = flat.as_strided(self.shape, self.strides, flat.storage_offset()) if size else flat.view(self.shape)
+        flat = block[self.start : self.end].view(self.dtype)
+        found = flat.as_strided(self.shape, self.strides, flat.storage_offset()) if len(flat) else flat.view(self.shape)
         return found.numpy() if self.array else found
 
 
@@ -51,52 +58,62 @@ class _Place:
 class Packed:
     """One batch: ``block`` (uint8) holds its tensors, ``rest`` is the pickle of all else."""
 
-    block: Tensor
+    block: Tensor | None
+    """None: ``lent``, and here before"""
     places: tuple[_Place, ...]
     rest: bytes
+    lent: Lent | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors."""
+        return self.places[-1].end if self.places else 0
 
     def pin_memory(self) -> Packed:
         """The same in page-locked memory; torch's DataLoader calls it where batches go to an accelerator."""
+        if self.lent is not None:
+            return Packed(open_blocks(self.lent.owner).pinned(self.lent, self.block), self.places, self.rest)
+        assert self.block is not None
         return Packed(self.block.pin_memory(), self.places, self.rest)
 
     def unpack(self) -> Any:
         """The batch; its tensors are views of the block."""
+        assert self.block is not None
         views = [place.view(self.block) for place in self.places]
         return _Unpickler(self.rest, views).load()
 
 
 @dataclass(frozen=True)
 class Packing:
-    """A collate function that packs what another one makes."""
+    """A collate function that packs what another one makes; with ``blocks``, into those of its worker."""
 
     collate: Callable[[Any], Any]
+    blocks: Blocks | None = None
 
     def __call__(self, samples: Any) -> Packed:
         """One packed batch."""
-        return pack(self.collate(samples))
+        return pack(self.collate(samples), self.blocks)
 
 
-def pack(batch: Any) -> Packed:
-    """Lay a batch's tensors and large arrays into one block."""
+def pack(batch: Any, blocks: Blocks | None = None) -> Packed:
+    """Lay a batch's tensors and large arrays into one block: of ``blocks``, else a new one."""
     text = io.BytesIO()
     pickler = _Pickler(text)
     pickler.dump(batch)
-    packed = Packed(_block(pickler.size), tuple(pickler.places), text.getvalue())
+    lent, new = None, True
+    if blocks is not None:
+        block, new, lent = blocks.take(pickler.size)
+    elif get_worker_info() is not None:
+        block = shared(pickler.size)  # it would be copied there otherwise
+    else:
+        block = torch.empty(pickler.size, dtype=torch.uint8)
     for place, source in zip(pickler.places, pickler.sources, strict=True):
-        view = place.view(packed.block)
+        view = place.view(block)
         if isinstance(view, Tensor):
             view.copy_(source)  # type: ignore[arg-type]
         else:
             view[...] = source  # type: ignore[assignment]
-    return packed
-
-
-def _block(size: int) -> Tensor:
-    """Bytes; in a worker of shared memory from the start, for they would be copied there otherwise."""
-    if get_worker_info() is None:
-        return torch.empty(size, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(max(size, 1))
-    return torch.empty(0, dtype=torch.uint8).set_(storage)
+    return Packed(block if new else None, tuple(pickler.places), text.getvalue(), lent)
 
 
 class _Pickler(pickle.Pickler):

@@ -14,6 +14,7 @@ lock step (see ``reader_order`` for the last step of an epoch).
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -27,6 +28,7 @@ from diptych.storage.reader_records import Records, Sample
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
+    from diptych.storage.blocks import Blocks
     from diptych.version import Version
 
 __all__ = ["Loader"]
@@ -79,6 +81,7 @@ class Loader:
         self._loop = 0
         self._plan: list[list[int]] = []
         self._processes: DataLoader[Any] | None = None
+        self._blocks: Blocks | None = None
 
     def _open(self, version: Version, fields: Sequence[str], **settings: Any) -> Records:
         return Records(version, fields, **settings)
@@ -184,16 +187,20 @@ class Loader:
             import torch
             from torch.utils.data import DataLoader
 
+            from diptych.storage.blocks import Blocks
             from diptych.storage.packing import Packing
 
+            context = multiprocessing.get_context(self._start_method)
+            if self.workers and self._pin_memory and torch.cuda.is_available():
+                self._blocks = Blocks(context, self.workers)
             self._processes = DataLoader(
                 self.records,  # type: ignore[arg-type] - torch needs only len and [i]
                 batch_sampler=_Plan(self),
                 num_workers=self.workers,
-                collate_fn=Packing(self._collate),
+                collate_fn=Packing(self._collate, self._blocks),
                 pin_memory=self._pin_memory,
                 persistent_workers=self.workers > 0,
-                multiprocessing_context=self._start_method if self.workers else None,
+                multiprocessing_context=context if self.workers else None,
                 generator=torch.Generator(),  # else each epoch would draw from the global one
             )
         return self._processes
@@ -201,7 +208,7 @@ class Loader:
     def close(self) -> None:
         """End the worker processes and remove the reader's index."""
         self._loop += 1
-        self._processes = None
+        self._processes = self._blocks = None
         self.records.close()
 
     def __enter__(self) -> Self:

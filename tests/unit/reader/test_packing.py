@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from diptych.storage.packing import pack
+from diptych.storage import blocks
+from diptych.storage.blocks import Blocks
+from diptych.storage.packing import Packed, Packing, pack
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def test_a_nested_batch() -> None:
     found = packed.unpack()
     assert equal(found, batch) and found.same is found.floats and found.nothing is None
     assert all(place.start % 64 == 0 for place in packed.places)
+    assert packed.block is not None
     start = packed.block.data_ptr()
     for view in (found.floats, found.inner.mask):
         assert start <= view.data_ptr() < start + len(packed.block)
@@ -97,3 +102,41 @@ def test_one_block_goes_through_a_pickle() -> None:
     packed = pack({"a": torch.arange(5), "b": [torch.ones(2, 2)]})
     found = pickle.loads(pickle.dumps(packed)).unpack()  # noqa: S301
     assert found["a"].tolist() == [0, 1, 2, 3, 4] and torch.equal(found["b"][0], torch.ones(2, 2))
+
+
+def numbered(samples: list[int]) -> dict[str, torch.Tensor]:
+    """A batch whose size and bytes depend on its first sample."""
+    number = samples[0]
+    return {"values": torch.full((1000 * (1 + number * 7 % 5) + (2_000_000 if number == 8 else 0),), number)}
+
+
+def test_blocks_go_back_to_their_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where torch's thread pins what arrives; batches of several sizes, one larger than all before it."""
+    monkeypatch.setattr(blocks, "_page_locked", lambda size: torch.empty(size, dtype=torch.uint8))
+    context = multiprocessing.get_context("forkserver")
+    own = Blocks(context, 2)
+    loader = DataLoader(
+        range(40),  # type: ignore[arg-type]
+        batch_size=1,
+        num_workers=2,
+        collate_fn=Packing(numbered, own),
+        multiprocessing_context=context,
+    )
+    kept, arrived = [], 0
+    for packed in loader:
+        assert isinstance(packed, Packed) and packed.lent is not None
+        arrived += packed.block is not None
+        kept.append(packed.pin_memory().unpack())
+    for number, batch in enumerate(kept):  # none was written over when its block came back
+        assert torch.equal(batch["values"], numbered([number])["values"])
+    assert arrived < 20, "most batches came in a block that had been there before"
+    assert len(own._blocks) <= arrived and len(own._blocks) < 12
+
+
+def test_a_loader_that_is_closed_lets_its_blocks_go() -> None:
+    own = Blocks(multiprocessing.get_context("forkserver"), 1)
+    name = own.name
+    assert blocks.open_blocks(name) is own
+    del own
+    with pytest.raises(KeyError):
+        blocks.open_blocks(name)
