@@ -242,7 +242,7 @@ def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
         sizes = [[m.size for m in b] for b in batches]
         calls = [lambda t=t, s=s: detector.network.score(t, s) for t, s in zip(tensors, sizes, strict=True)]
     else:
-        placed = [stage.on_device(np.stack(prepared[n : n + size])) for n in range(0, len(prepared), size)]
+        placed = [stage.on_device(prepared[n : n + size]) for n in range(0, len(prepared), size)]
         calls = [lambda t=t: stage._network(t) for t in placed]
 
     def once(call: Callable[[], object]) -> None:

@@ -78,7 +78,7 @@ class Backbone(NetworkStage):
         out = batch.output()
         good = accepted(out, batch.ready())
         if good:
-            means, grids = self._forward(np.stack(list(good.values())))
+            means, grids = self._forward(list(good.values()))
             for n, row in enumerate(good):
                 pooled = means[n]
                 if not np.isfinite(pooled).all():
@@ -90,7 +90,7 @@ class Backbone(NetworkStage):
                 out.set(row, **values)
         return out
 
-    def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def _forward(self, pixels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """float32 (N, channels), and float16 (N, cells, channels) when the grid is kept."""
 
         def finish(maps: Any) -> Any:

@@ -104,7 +104,7 @@ class Fc7(NetworkStage):
         most = max(_TOGETHER, 4 * len(batch))
         for start in range(0, len(crops), most):
             some = crops[start : start + most]
-            features[start : start + len(some)] = self._forward(np.stack(some))
+            features[start : start + len(some)] = self._forward(some)
         done = 0
         for row, found in good.items():
             mine = half(features[done : done + len(found.boxes)])
@@ -144,7 +144,7 @@ class Fc7(NetworkStage):
         inside = np.clip(boxes, 0, np.array([width, height] * 2)).astype(np.float32)
         return _Crops(width, height, inside, kinds, names, [_warped(image, box, self.config.side) for box in inside])
 
-    def _forward(self, pixels: np.ndarray) -> np.ndarray:
+    def _forward(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         """float32 (N, 4096)."""
         return numbers(self.forward(pixels)[1])
 

@@ -57,7 +57,7 @@ class Grid(NetworkStage):
         good = accepted(out, batch.ready())
         if not good:
             return out
-        grids, norms, fc7 = self._forward(np.stack(list(good.values())))
+        grids, norms, fc7 = self._forward(list(good.values()))
         for n, row in enumerate(good):
             values = {"grid": grids[n]} | ({"fc7": fc7[n]} if fc7 is not None else {})
             if not all(np.isfinite(v).all() for v in values.values()):
@@ -66,7 +66,7 @@ class Grid(NetworkStage):
             out.set(row, norm=float(norms[n]), **values)
         return out
 
-    def _forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _forward(self, pixels: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """float16 (N, cells, 512), their norms before rounding (N,), float16 (N, 4096)."""
 
         def finish(made: Any) -> Any:

@@ -59,7 +59,7 @@ class Inception(NetworkStage):
         good = accepted(out, batch.ready())
         if not good:
             return out
-        for row, pooled in zip(good, self._forward(np.stack(list(good.values()))), strict=True):
+        for row, pooled in zip(good, self._forward(list(good.values())), strict=True):
             if not np.isfinite(pooled).all():
                 out.fail(row, "not_finite", "the network gave NaN for this picture")
                 continue
@@ -73,6 +73,6 @@ class Inception(NetworkStage):
             return stretched(image, side)
         return centred(image, side, round(side * 342 / 299))
 
-    def _forward(self, pixels: np.ndarray) -> np.ndarray:
+    def _forward(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         """float32 (N, 2048)."""
         return numbers(self.forward(pixels))

@@ -15,7 +15,16 @@ from diptych import weights
 from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused
 from diptych.models.common.alone import is_processor, side_by_side
-from diptych.models.common.precision import Precision, has_channels_last, inference, looked_up, placed, to_device
+from diptych.models.common.precision import (
+    Precision,
+    has_channels_last,
+    inference,
+    looked_up,
+    placed,
+    stacked,
+    to_device,
+    to_host,
+)
 from diptych.stage import Stage, StageConfig
 from diptych.stages.decoders import Decoder
 from diptych.stages.pixels_input import IMAGENET, decoded, normalised
@@ -88,29 +97,29 @@ class NetworkStage(Stage):
         on = self._device if self.network_config.decoder == "device" else None
         return decoded(data, prepare, on=on, decode=decode)
 
-    def on_device(self, pixels: np.ndarray) -> Tensor:
-        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) on the device, each level's value looked up there."""
+    def on_device(self, pixels: Sequence[np.ndarray]) -> Tensor:
+        """N pictures, uint8 (H, W, 3) -> float32 (N, 3, H, W) on the device, each level's value looked up there."""
         import torch
 
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         if is_processor(self._device):
-            return torch.from_numpy(normalised(pixels, self._levels)).to(memory_format=layout)
-        found = looked_up(to_device(pixels, self._device), to_device(self._levels, self._device))
+            return torch.from_numpy(normalised(np.stack(pixels), self._levels)).to(memory_format=layout)
+        found = looked_up(stacked(pixels, self._device), to_device(self._levels, self._device))
         return found.contiguous(memory_format=layout)
 
-    def forward(self, pixels: np.ndarray, finish: Callable[[Any], Any] = lambda made: made) -> Any:
-        """What the network makes of uint8 (N, H, W, 3) and ``finish`` of that: a tensor, or a tuple of them and None.
+    def forward(self, pixels: Sequence[np.ndarray], finish: Callable[[Any], Any] = lambda made: made) -> Any:
+        """What the network makes of N pictures, uint8 (H, W, 3), and ``finish`` of that.
 
-        On a processor each picture is seen alone.
+        A tensor, or a tuple of them and None. On a processor each picture is seen alone.
         """
 
-        def seen(some: np.ndarray) -> Any:
+        def seen(some: Sequence[np.ndarray]) -> Any:
             with inference(self._device, self.network_config.precision):
                 return finish(self._network(self.on_device(some)))
 
         if not is_processor(self._device):
             return seen(pixels)
-        return _joined(side_by_side(seen, np.split(pixels, len(pixels)), most=1 if self.compiled else None))
+        return _joined(side_by_side(seen, [[p] for p in pixels], most=1 if self.compiled else None))
 
     def close(self) -> None:
         """Forget the network."""
@@ -128,9 +137,9 @@ def _joined(each: Sequence[Any]) -> Any:
 
 def numbers(values: Tensor) -> np.ndarray:
     """float32 on the host."""
-    return values.float().cpu().numpy()
+    return to_host(values.float())
 
 
 def half_numbers(values: Tensor) -> np.ndarray:
     """float16 on the host, converted where the values are; as ``pixels_input.half`` does it."""
-    return values.float().clamp(-65504, 65504).half().contiguous().cpu().numpy()
+    return to_host(values.float().clamp(-65504, 65504).half().contiguous())

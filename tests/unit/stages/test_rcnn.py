@@ -127,8 +127,22 @@ def test_nan_in_one_picture_is_said_of_that_one(networks: dict[str, Rcnn]) -> No
     with torch.inference_mode():
         said = network.score(torch.stack([made, torch.full_like(made, float("nan"))]), [(64, 85)] * 2)
     assert [s.finite for s in said] == [True, False] and len(said[1].boxes) == 0 < len(said[0].boxes)
-    found = [detector(network)._regions(s, (64, 85), (90, 120)) for s in said]
-    assert [f.finite for f in found] == [True, False]
+    found = detector(network)._regions(said, [(64, 85)] * 2, [(90, 120)] * 2)
+    assert [f.finite for f in found] == [True, False] and len(found[1].boxes) == 0
+
+
+def test_regions_of_a_batch_are_those_of_each_picture(networks: dict[str, Rcnn]) -> None:
+    network = networks["c4"]
+    pictures = [picture(120, 90), picture(120, 90, seed=5), picture(120, 90, seed=6)]
+    made = [network.prepare(p) for p in pictures]
+    with torch.inference_mode():
+        said = network.score(torch.stack([m.pixels for m in made]), [m.size for m in made])
+    together = detector(network)._regions(said, [m.size for m in made], [(90, 120)] * 3)
+    for one, scored, m in zip(together, said, made, strict=True):
+        [alone] = detector(network)._regions([scored], [m.size], [(90, 120)])
+        assert len(one.boxes) > 1 and one.finite
+        for name, value in vars(one).items():
+            np.testing.assert_array_equal(value, getattr(alone, name), err_msg=name)
 
 
 def test_the_size_of_the_input_is_detectron2s(networks: dict[str, Rcnn]) -> None:

@@ -33,6 +33,10 @@ AT_ONCE = 8
 """Pictures in one forward pass, or a quarter of what a stage hands over, so that those of one padded size fill it."""
 
 
+_FEW_PAIRS = 20_000
+"""Of proposal and class in a picture, up to which the processor chooses sooner than a device that it must wait for."""
+
+
 @dataclass(frozen=True)
 class Found:
     """Regions of one picture, best first: boxes (K, 4) xyxy in its pixels, labels, scores, features (K, C)."""
@@ -144,7 +148,7 @@ class Detector:
                 images = to_device(torch.stack([ready[n].pixels for n in rows]), self.device)
                 scored = self.network.score(images, [ready[n].size for n in rows])
             with torch.inference_mode():
-                return [self._regions(s, ready[n].size, originals[n]) for n, s in zip(rows, scored, strict=True)]
+                return self._regions(scored, [ready[n].size for n in rows], [originals[n] for n in rows])
 
         if is_processor(self.device):
             rows = [[n] for n in range(len(ready))]
@@ -157,23 +161,36 @@ class Detector:
         found = {n: regions for rows in chunks for n, regions in zip(rows, look(rows), strict=True)}
         return [found[n] for n in range(len(ready))]
 
-    def _regions(self, said: Scored, size: tuple[int, int], original: Sequence[int]) -> Found:
-        tensors = [said.boxes, said.scores, said.features, *([] if said.attributes is None else [said.attributes])]
-        finite = said.finite and all(bool(torch.isfinite(t).all()) for t in tensors)
-        rows, classes = select(said.boxes, said.scores, self.selection)
-        boxes = said.boxes[rows, classes if said.boxes.shape[1] > 1 else 0]
-        scale = torch.tensor([o / s for o, s in zip(original, size, strict=True)], dtype=torch.float32)
-        found = Found(
-            (boxes * scale.flip(0).repeat(2).to(boxes.device)).cpu().numpy(),
-            (classes + 1).cpu().numpy(),
-            said.scores[rows, classes].cpu().numpy(),
-            said.features[rows].cpu().numpy(),
-            finite,
-        )
-        if said.attributes is None:
-            return found
-        best = said.attributes[rows].max(dim=1)
-        return Found(
-            found.boxes, found.labels, found.scores, found.features, finite,
-            best.indices.cpu().numpy(), best.values.cpu().numpy(),
-        )  # fmt: skip
+    def _regions(
+        self, scored: Sequence[Scored], sizes: Sequence[Sequence[int]], originals: Sequence[Sequence[int]]
+    ) -> list[Found]:
+        """Regions of the pictures of one forward pass; what is chosen leaves the device once for all of them."""
+        boxes, scores = torch.cat([s.boxes for s in scored]), torch.cat([s.scores for s in scored])
+        features = torch.cat([s.features for s in scored])
+        shares = [s.attributes for s in scored if s.attributes is not None]
+        attributes = torch.cat(shares) if shares else None
+        given = [boxes, scores, features, *([] if attributes is None else [attributes])]
+        finite_P = torch.stack([torch.isfinite(t).flatten(1).all(dim=1) for t in given]).all(dim=0).cpu()
+        if scores.numel() <= _FEW_PAIRS * len(scored):
+            boxes, scores = boxes.cpu(), scores.cpu()
+        counts = [len(s.scores) for s in scored]
+        parts = list(zip(boxes.split(counts), scores.split(counts), strict=True))
+        chosen = [select(b, s, self.selection) for b, s in parts]
+        ends = np.cumsum(counts)
+        rows = torch.cat([rows + int(end) - n for (rows, _), n, end in zip(chosen, counts, ends, strict=True)])
+        rows = rows.to(features.device)
+        taken = [features[rows].cpu()]
+        if attributes is not None:
+            best = attributes[rows].max(dim=1)
+            taken += [best.indices.cpu(), best.values.cpu()]
+        each = zip(*(t.split([len(rows) for rows, _ in chosen]) for t in taken), strict=True)
+        found = []
+        fine = finite_P.split(counts)
+        for n, ((rows, classes), (b, s), mine) in enumerate(zip(chosen, parts, each, strict=True)):
+            scale = torch.tensor([o / i for o, i in zip(originals[n], sizes[n], strict=True)], dtype=torch.float32)
+            places = b[rows, classes if b.shape[1] > 1 else 0] * scale.flip(0).repeat(2).to(b.device)
+            whole = scored[n].finite and bool(fine[n].all())
+            values = (places, classes + 1, s[rows, classes])
+            boxes_K4, labels, best_scores = (v.cpu().numpy() for v in values)
+            found.append(Found(boxes_K4, labels, best_scores, mine[0].numpy(), whole, *(m.numpy() for m in mine[1:])))
+        return found

@@ -8,7 +8,7 @@ stays within the tolerance: it is an option of a run.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,9 @@ __all__ = [
     "inference",
     "looked_up",
     "placed",
+    "stacked",
     "to_device",
+    "to_host",
 ]
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -101,6 +103,26 @@ def to_device(pixels: np.ndarray | Tensor, device: str, *, channels_last: bool =
     if torch.device(device).type == "cuda":
         return made.pin_memory().to(device, non_blocking=True).to(memory_format=layout)
     return made.to(device, memory_format=layout)
+
+
+def stacked(pixels: Sequence[np.ndarray], device: str) -> Tensor:
+    """uint8 (N, ...) on the device, of N arrays of one shape; laid into page-locked memory on their way to a GPU."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return torch.from_numpy(np.stack(pixels)).to(device)
+    held = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
+    np.stack(pixels, out=held.numpy())
+    return held.to(device, non_blocking=True)
+
+
+def to_host(values: Tensor) -> np.ndarray:
+    """The same numbers in the host's memory; from a GPU in page-locked memory, which is used again."""
+    import torch
+
+    if values.device.type != "cuda":
+        return values.cpu().numpy()
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values).numpy()
 
 
 def looked_up(pixels_nhwc: Tensor, levels: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,7 +77,8 @@ class GapEncoder(nn.Module):
 
 def sentence_places(counts_B: Tensor) -> tuple[Tensor, Tensor]:
     """For each sentence of the batch its pair and its number in that pair's text: two (S,)."""
-    owner = torch.repeat_interleave(torch.arange(len(counts_B)), counts_B)
+    # not repeat_interleave: on the CPU it wakes every thread there is, which then wait for more at the step's cost
+    owner = torch.from_numpy(np.repeat(np.arange(len(counts_B)), counts_B.numpy()))
     starts = torch.cumsum(counts_B, 0) - counts_B
     return owner, torch.arange(len(owner)) - starts[owner]
 
