@@ -192,14 +192,7 @@ class Hcscl(nn.Module):
     def summary_logits(self, batch: HcsclBatch, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Teacher-forced logits (B, T, V) and decoder states h' (B, T, d)."""
         assert batch.inputs_BT is not None
-        memory = self.memory(batch, encoded)
-        state = self.summarizer.start(memory)
-        logits, states = [], []
-        for word_B in batch.inputs_BT.unbind(1):
-            found, state = self.summarizer.step(word_B, state, memory)
-            logits.append(found)
-            states.append(state[0])
-        return torch.stack(logits, 1), torch.stack(states, 1)
+        return self.summarizer.forced(batch.inputs_BT, self.memory(batch, encoded))
 
     def select(self, batch: HcsclBatch, encoded: Encoded, states_BTd: Tensor, outputs_BT: Tensor) -> Tensor:
         """Scores of the candidate images (B, P), -inf where there is none (Eq 26-29)."""

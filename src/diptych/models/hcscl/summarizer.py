@@ -66,18 +66,45 @@ class Summarizer(nn.Module):
 
     def step(self, word_B: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """Logits (B, V) and the next state; attention asks with h'_{t-1}, the output uses h'_t and c_t."""
+        word = self._embedded(word_B)
+        state, weights = self._recur(word, state, memory)
+        h, _, context = state
+        return self._logits(h, context, word, weights, memory), state
+
+    def forced(self, words_BT: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) and states h' (B, T, d) when these words are said, whatever the logits are.
+
+        Only the recurrence goes step by step; what is made of its states is made of all of them at once.
+        """
+        words_BTw, state = self._embedded(words_BT), self.start(memory)
+        steps = []
+        for word in words_BTw.unbind(1):
+            state, weights = self._recur(word, state, memory)
+            steps.append((state[0], state[2], weights))
+        h_BTd, context_BTd, weights_BTN = (torch.stack(some, 1) for some in zip(*steps, strict=True))
+        return self._logits(h_BTd, context_BTd, words_BTw, weights_BTN, memory), h_BTd
+
+    def _embedded(self, words: Tensor) -> Tensor:
+        return self.embedding(torch.where(words < self.embedding.num_embeddings, words, UNK))
+
+    def _recur(self, word_Bw: Tensor, state: State, memory: Memory) -> tuple[State, Tensor]:
+        """The next state, and the weights of the attention with h'_{t-1}."""
         before, cell, context = state
         context_next, weights = self.context(before, memory)
-        known = torch.where(word_B < self.embedding.num_embeddings, word_B, UNK)
-        word = self.embedding(known)
-        h, cell = recur(self.cell, self.dropout(torch.cat([word, context], 1)), (before, cell))
-        combined = F.relu(self.combine(self.dropout(torch.cat([h, context_next], 1))))
+        h, cell = recur(self.cell, self.dropout(torch.cat([word_Bw, context], 1)), (before, cell))
+        return (h, cell, context_next), weights
+
+    def _logits(self, h: Tensor, context: Tensor, word: Tensor, weights: Tensor, memory: Memory) -> Tensor:
+        """Eq 24 of one step (B, ...) or of all (B, T, ...)."""
+        combined = F.relu(self.combine(self.dropout(torch.cat([h, context], -1))))
         logits = self.predict(combined)
-        if self.generate is not None:
-            assert memory.source_BSW is not None
-            share = self.generate(torch.cat([h, context_next, word], 1))
-            logits = _pointed(logits, share, weights, memory.source_BSW.flatten(1), memory.extra)
-        return logits, (h, cell, context_next)
+        if self.generate is None:
+            return logits
+        assert memory.source_BSW is not None
+        share = self.generate(torch.cat([h, context, word], -1))
+        source = memory.source_BSW.flatten(1)
+        source = source if weights.ndim == 2 else source[:, None].expand_as(weights)
+        return _pointed(logits, share, weights, source, memory.extra)
 
     def context(self, h_Bd: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """c_t (B, d) of Eq 21-23, and the weights: of all words, or of the sentences where these alone are read."""
@@ -105,12 +132,12 @@ class Summarizer(nn.Module):
         return states_BTd[torch.arange(len(place), device=place.device), place]
 
 
-def _pointed(logits_BV: Tensor, share_B1: Tensor, weights_BN: Tensor, source_BN: Tensor, extra: int) -> Tensor:
-    """Logarithms (B, V + extra) of the pointer-generator's mixture (See et al. 2017, Eq 8-9), in float32."""
-    weights_BN, share_B1 = weights_BN.float(), share_B1.float().sigmoid()
-    share_B1 = torch.where(weights_BN.sum(1, keepdim=True) > 0, share_B1, 1.0)  # without a word nothing can be copied
-    mixed = F.pad(logits_BV.float().softmax(1) * share_B1, (0, extra))
-    return mixed.scatter_add(1, source_BN, weights_BN * (1 - share_B1)).clamp_min(1e-12).log()
+def _pointed(logits_V: Tensor, share_1: Tensor, weights_N: Tensor, source_N: Tensor, extra: int) -> Tensor:
+    """Logarithms (..., V + extra) of the pointer-generator's mixture (See et al. 2017, Eq 8-9), in float32."""
+    weights_N, share_1 = weights_N.float(), share_1.float().sigmoid()
+    share_1 = torch.where(weights_N.sum(-1, keepdim=True) > 0, share_1, 1.0)  # without a word nothing can be copied
+    mixed = F.pad(logits_V.float().softmax(-1) * share_1, (0, extra))
+    return mixed.scatter_add(-1, source_N, weights_N * (1 - share_1)).clamp_min(1e-12).log()
 
 
 class Selector(nn.Module):
