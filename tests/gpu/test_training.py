@@ -30,7 +30,8 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 2e-3), ("bf16-mixed", 0.1)])
 def test_losses_are_those_of_the_cpu(version: Version, precision: str, tolerance: float) -> None:
-    order = Order("toy_task:ToyTask", "debug", {"dropout": 0.0})  # a GPU draws other random numbers
+    # a GPU draws other random numbers; class weights follow from guesses, and one rounding can change 9 % of a loss
+    order = Order("toy_task:ToyTask", "debug", {"dropout": 0.0, "weights": "equal"})
     losses = []
     for device, how in (("cpu", "32-true"), ("cuda", precision)):
         options = RunOptions(device, precision=how, tensorboard=False)  # type: ignore[arg-type]
