@@ -53,7 +53,7 @@ class HcsclTask(Task):
             "contextual": 384, "region": 256, "output_vectors": "random", "language": "en", "sentences": 4,
             "words": 32, "summary_words": 40, "width": 128, "location": 32,
             "attribute": 32, "output_word": 96, "inner": 256, "heads": 4, "layers": 1, "cme_norm": True,
-            "batch_size": 8, "lr": 1e-3, "epochs": 30, "patience": 8, "beam": 1,
+            "dropout": 0.0, "batch_size": 8, "lr": 1.5e-3, "epochs": 16, "patience": 8, "beam": 1,
         },
     }  # fmt: skip
     ablations: ClassVar[Mapping[str, Variant]] = {
