@@ -264,7 +264,8 @@ class Stage(ABC):
     def prepare(self, batch: Batch) -> Sequence[Any]:
         """One value a row that ``process`` then finds in ``batch.ready()``: pictures decoded and resized, say.
 
-        Called after ``setup``, in another thread, while ``process`` works on the batch before.
+        Called after ``setup``, in another thread, while ``process`` works on the batch before; several threads may be
+        in it at once, each with a batch of another shard.
         """
         raise NotImplementedError(f"stage {self.name} prepares nothing")
 

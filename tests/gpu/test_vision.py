@@ -20,9 +20,10 @@ from diptych.engine.devices import check_devices, device_names
 from diptych.engine.workbench import _process, _Ready
 from diptych.exceptions import WeightsError
 from diptych.imaging import decode_array
-from diptych.models.common.precision import HALF_TOLERANCE, to_device
+from diptych.models.common.precision import HALF_TOLERANCE, looked_up, stacked, to_device, to_host
 from diptych.stage import Batch, Output, Stage
 from diptych.stages.decoders import DECODER_LEVELS, decode_on
+from diptych.stages.pixels_input import IMAGENET, normalised
 from diptych.stages.schema import load_stage
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -151,9 +152,9 @@ def test_compiled(name: str, files: list[bytes]) -> None:
 
 @pytest.mark.gpu
 def test_inputs_reach_the_device_through_pinned_memory() -> None:
-    pixels = np.random.default_rng(0).random((4, 3, 8, 8), np.float32)
-    made = to_device(pixels, "cuda", channels_last=True)
-    assert made.is_cuda and made.stride()[1] == 1 and np.array_equal(made.cpu().numpy(), pixels)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 9, 8, 3), np.uint8)
+    made = looked_up(stacked(list(pixels), "cuda"), to_device(IMAGENET, "cuda"))
+    assert made.is_cuda and made.stride()[1] == 1 and np.array_equal(to_host(made), normalised(pixels))
 
 
 @pytest.mark.gpu

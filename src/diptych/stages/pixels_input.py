@@ -2,7 +2,8 @@
 
 ``stretched`` is ``Resize((side, side))``, ``centred`` is ``Resize(resize)`` and ``CenterCrop(side)``, all on Pillow
 images with the bilinear filter. ``IMAGENET`` holds what ``ToTensor()`` and ``Normalize`` make of each of 256 levels;
-pixels stay bytes until the network's device looks them up there (``NetworkStage.on_device``), a quarter of the memory.
+pixels stay bytes, a quarter of the memory, until they are looked up in it: by ``normalised`` on the host, else on the
+network's device (``NetworkStage.on_device``).
 Pictures are decoded at full size: decoding JPEG files at a scale would give other values.
 """
 

@@ -86,10 +86,10 @@ class Blocks:
             self._blocks.pop((lent.worker, number), None)
         if block is not None:
             self._blocks[lent.worker, lent.number] = block
-        copy = _page_locked(lent.size)
-        copy.copy_(self._blocks[lent.worker, lent.number][: lent.size])
-        self._returned[lent.worker].put(lent.number)
-        return copy
+        try:
+            return _page_locked(lent.size).copy_(self._blocks[lent.worker, lent.number][: lent.size])
+        finally:
+            self._returned[lent.worker].put(lent.number)
 
 
 _OPEN: WeakValueDictionary[str, Blocks] = WeakValueDictionary()

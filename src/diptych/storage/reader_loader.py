@@ -43,7 +43,8 @@ class Loader:
     :class:`~diptych.storage.reader_records.Records`. ``batch_size`` is one rank's. ``workers`` processes read ahead,
     batches keep their order; 0 reads in this process. ``float_dtype`` casts floats (``"float32"``). ``collate``
     replaces the padding collate function; ``collate=list`` gives the samples themselves. ``start_method`` (fork,
-    spawn, forkserver) and ``pin_memory`` are torch's; pinned batches of any kind are (see ``packing``).
+    spawn, forkserver) and ``pin_memory`` are torch's; batches of any kind are pinned. With either of them a batch
+    must be one that can be pickled, and what is kept of it keeps the memory of all of it (``packing``).
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def predict_rows(
         replace(stream or task.scored(), each=""),
         split=split,
         shuffle=False,
-        workers=assignment.options.readers,
+        workers=assignment.options.other_readers,
         keys=keys,
     )
     with contextlib.closing(feed):

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "make_optimiser"]
 
-OTHERS = 2
-"""Most worker processes of a stream that is not trained on: they live as long as the run, and are used a while."""
 LOOK_EVERY = 50
 """Steps after which the loss is looked at on the CPU: a loss that is not finite ends the run."""
 
@@ -189,7 +187,7 @@ class _Loop:
                 split=split,
                 shuffle=train,
                 seed=self._seed,
-                workers=self._options.readers if train else min(self._options.readers, OTHERS),
+                workers=self._options.readers if train else self._options.other_readers,
                 rank=self._fabric.global_rank if train else 0,
                 world=self._fabric.world_size if train else 1,
                 pin_memory=self._fabric.device.type == "cuda",

@@ -11,6 +11,8 @@ from diptych.exceptions import MissingExtra, UsageError
 
 __all__ = ["Precision", "RunOptions", "make_fabric"]
 
+OTHERS = 2
+"""Most worker processes of a stream that is not trained on: they live as long as the run, and are used a while."""
 MOST_READERS = 4
 """Processes of a stream where nobody says how many: with so many one GPU waits for none of the models' batches."""
 
@@ -50,6 +52,11 @@ class RunOptions:
             return 0
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, min(MOST_READERS, cores // self.devices - 1))
+
+    @property
+    def other_readers(self) -> int:
+        """The same for what is not trained on, which is soon read: at most ``OTHERS`` where nobody said."""
+        return self.readers if self.workers is not None else min(self.readers, OTHERS)
 
 
 def make_fabric(options: RunOptions) -> Any:

@@ -33,8 +33,10 @@ AT_ONCE = 8
 """Pictures in one forward pass, or a quarter of what a stage hands over, so that those of one padded size fill it."""
 
 
-_FEW_PAIRS = 20_000
-"""Of proposal and class in a picture, up to which the processor chooses sooner than a device that it must wait for."""
+_FEW_CLASSES = 40
+"""Up to so many the processor chooses sooner than a device that it must wait for. Fixed for a network, so that a
+picture's regions do not depend on its neighbours.
+"""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class Detector:
         attributes = torch.cat(shares) if shares else None
         given = [boxes, scores, features, *([] if attributes is None else [attributes])]
         finite_P = torch.stack([torch.isfinite(t).flatten(1).all(dim=1) for t in given]).all(dim=0).cpu()
-        if scores.numel() <= _FEW_PAIRS * len(scored):
+        if scores.shape[1] <= _FEW_CLASSES:
             boxes, scores = boxes.cpu(), scores.cpu()
         counts = [len(s.scores) for s in scored]
         parts = list(zip(boxes.split(counts), scores.split(counts), strict=True))

@@ -94,15 +94,14 @@ def compile_network(network: nn.Module) -> None:
     network.forward = forward
 
 
-def to_device(pixels: np.ndarray | Tensor, device: str, *, channels_last: bool = False) -> Tensor:
+def to_device(pixels: np.ndarray | Tensor, device: str) -> Tensor:
     """On the device; to a GPU through pinned memory, without waiting for what it still computes."""
     import torch
 
     made = torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else pixels
-    layout = torch.channels_last if channels_last else torch.preserve_format
     if torch.device(device).type == "cuda":
-        return made.pin_memory().to(device, non_blocking=True).to(memory_format=layout)
-    return made.to(device, memory_format=layout)
+        return made.pin_memory().to(device, non_blocking=True)
+    return made.to(device)
 
 
 def stacked(pixels: Sequence[np.ndarray], device: str) -> Tensor:

@@ -33,7 +33,7 @@ class EsimScorer:
 
         def seen(batch: PairBatch) -> np.ndarray:
             with torch.inference_mode():
-                return self.model(batch).double().softmax(1)[:, 1].cpu().numpy()
+                return self.model(batch.to(self.reader.device)).double().softmax(1)[:, 1].cpu().numpy()
 
         processor = is_processor(self.reader.device)
         order = sorted(range(len(first)), key=lambda n: (len(first[n]), len(second[n]), n))

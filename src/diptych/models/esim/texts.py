@@ -31,7 +31,7 @@ def alphabet_of(texts: Iterable[str], least: int = 2) -> str:
 
 
 class TextReader:
-    """Makes batches; with an encoder, each distinct text is encoded once and its vectors are kept."""
+    """Makes batches on the CPU; with an encoder, each distinct text is encoded once and its vectors are kept."""
 
     def __init__(self, config: EsimConfig, alphabet: str, device: str = "cpu") -> None:
         self._longest, self.device = config.longest, device
@@ -55,7 +55,7 @@ class TextReader:
         """Pairs as tensors; without ``same`` every label is 0."""
         self._encode([*first, *second])
         labels = torch.tensor([int(s) for s in same] if same is not None else [0] * len(first))
-        return PairBatch(*self._padded(first), *self._padded(second), labels.to(self.device))
+        return PairBatch(*self._padded(first), *self._padded(second), labels)
 
     def _padded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows = [self._row(text) for text in texts]
@@ -67,7 +67,7 @@ class TextReader:
             padded = np.zeros((*shape, self._encoder.size), np.float32)
         for place, row in enumerate(rows):
             padded[place, : len(row)] = row
-        return torch.from_numpy(padded).to(self.device), torch.tensor(lengths)
+        return torch.from_numpy(padded), torch.tensor(lengths)
 
     def _row(self, text: str) -> np.ndarray:
         if self._encoder is None:

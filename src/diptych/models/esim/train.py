@@ -86,7 +86,7 @@ def train(
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="diptych-esim-")))
         _same_run(place, {**asdict(config), **settings.model_dump(), "seed": seed}, pairs, dev)
-        options = RunOptions(device, tensorboard=False)
+        options = RunOptions(device, workers=0, tensorboard=False)  # in a worker an encoder would be loaded again
         assignment = _Pairs(str(place), "esim", 0, _PATH, "esim", seed, options)
         object.__setattr__(assignment, "given", (rows, task))
         if reason := fit(make_fabric(options), assignment, say):
