@@ -1,8 +1,9 @@
 """What a vision stage costs beside its network: a build's images/s over those of the bare network, and its memory.
 
 ``python benchmarks/extract.py [--stages backbone,grid] [--images 200] [--device cuda]`` times, for each stage,
-decoding alone, the network alone on pictures that are decoded already, one picture at a time as the field's scripts
-do it (open, resize, forward, one file), and the stage in a build; then all of them in one build.
+decoding alone, the network alone on pictures that are decoded already, the network *fed* by a thread that decodes ahead
+of it, one picture at a time as the field's scripts do it (open, resize, forward, one file), and the stage in a build;
+then all of them in one build. ``--turns 5`` does so five times in turns: a busy machine's single rates say little.
 ``--memory 100000`` sends that many pictures through decoding, batching and writing with a constant network, and
 ``--memory-stage backbone --memory 2000`` through a real one. Random weights, which cost the same as trained ones.
 The stage ``pause`` stands for an accelerator that does not share the processor. Processor time is of all threads.
@@ -28,7 +29,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from threading import Lock
+from queue import Queue
+from statistics import median
+from threading import Lock, Thread
 from typing import Any, ClassVar
 
 import numpy as np
@@ -222,44 +225,63 @@ def timed(function: Callable[[], object], count: int) -> Rate:
 # throughput -----------------------------------------------------------------------------------------------
 
 
-def bare(stage: Any, prepared: list[Any], device: str) -> Rate:
-    """The network alone, on inputs that lie on the device, at the stage's precision."""
+def calls(stage: Any, prepared: Sequence[Any], device: str) -> list[Callable[[], object]]:
+    """The network's forward passes for these inputs, which are put on the device."""
+    import torch
+
+    size = 1 if is_processor(device) else stage.accelerator_batch_size or stage.batch_size
+    if stage.name == "pause":
+        return [lambda: time.sleep(stage.config.seconds * len(prepared))]
+    if stage.name != "regions":
+        placed = [stage.on_device(prepared[n : n + size]) for n in range(0, len(prepared), size)]
+        return [lambda t=t: stage._network(t) for t in placed]
+    groups: dict[Any, list[Any]] = {}
+    for *_, made in prepared:
+        groups.setdefault(made.pixels.shape, []).append(made)
+    batches = [g[n : n + size] for g in groups.values() for n in range(0, len(g), size)]
+    tensors = [torch.stack([m.pixels for m in b]).to(device) for b in batches]
+    sizes = [[m.size for m in b] for b in batches]
+    score = stage._detector.network.score
+    return [lambda t=t, s=s: score(t, s) for t, s in zip(tensors, sizes, strict=True)]
+
+
+def forward(stage: Any, passes: list[Callable[[], object]], device: str) -> None:
+    """These passes at the stage's precision."""
     import torch
 
     from diptych.models.common.precision import inference
 
-    size = 1 if is_processor(device) else stage.batch_size
-    if stage.name == "pause":
-        return timed(lambda: time.sleep(stage.config.seconds * len(prepared)), len(prepared))
-    if stage.name == "regions":
-        detector = stage._detector
-        inputs = [made for *_, made in prepared]
-        groups: dict[Any, list[Any]] = {}
-        for made in inputs:
-            groups.setdefault(made.pixels.shape, []).append(made)
-        batches = [g[n : n + size] for g in groups.values() for n in range(0, len(g), size)]
-        tensors = [torch.stack([m.pixels for m in b]).to(device) for b in batches]
-        sizes = [[m.size for m in b] for b in batches]
-        calls = [lambda t=t, s=s: detector.network.score(t, s) for t, s in zip(tensors, sizes, strict=True)]
-    else:
-        placed = [stage.on_device(prepared[n : n + size]) for n in range(0, len(prepared), size)]
-        calls = [lambda t=t: stage._network(t) for t in placed]
-
     def once(call: Callable[[], object]) -> None:
-        with inference(device, stage.config.precision):
+        with inference(device, getattr(stage.config, "precision", "float32")):
             call()
 
-    def loop() -> None:
-        if is_processor(device):
-            side_by_side(once, calls)
-        else:
-            for call in calls:
-                once(call)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
+    if is_processor(device):
+        side_by_side(once, passes)
+    else:
+        for call in passes:
+            once(call)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
 
-    loop()  # a GPU chooses its kernels at the first batch of a shape
-    return timed(loop, len(prepared))
+
+def fed(stage: Any, files: list[bytes], device: str) -> Rate:
+    """A bare loop of the network on what another thread decodes ahead of it; nothing is stored."""
+    waiting: Queue[Sequence[Any]] = Queue(2)
+    size = stage.batch_size if is_processor(device) else stage.accelerator_batch_size or stage.batch_size
+    parts = [files[n : n + size] for n in range(0, len(files), size)]
+
+    def decode() -> None:
+        for part in parts:
+            waiting.put(stage.prepare(Batch(tuple(map(str, range(len(part)))), {"images.bytes": part}, stage)))
+
+    def loop() -> None:
+        ahead = Thread(target=decode)
+        ahead.start()
+        for _ in parts:
+            forward(stage, calls(stage, waiting.get(), device), device)
+        ahead.join()
+
+    return timed(loop, len(files))
 
 
 def one_by_one(stage: Stage, files: list[bytes], folder: Path) -> Rate:
@@ -274,12 +296,12 @@ def one_by_one(stage: Stage, files: list[bytes], folder: Path) -> Rate:
     return timed(loop, len(files))
 
 
-def measure(names: list[str], count: int, device: str, precision: str) -> None:
+def measure(names: list[str], count: int, device: str, precision: str, turns: int) -> None:
     files = pictures(count)
     size = sum(map(len, files)) / len(files) / 1e3
     print(f"{len(files)} pictures of {size:.0f} kB, {os.cpu_count()} cores, {device}, {precision}")
-    head = ("stage", "decode", "network", "one by one", "rest", "steady", "fixed", "of the slower", "over one by one",
-            "of both in turn", "CPU: of both")  # fmt: skip
+    head = ("stage", "decode", "network", "fed", "one by one", "rest", "steady", "fixed", "of the slower", "of fed",
+            "over one by one", "of both in turn", "CPU: of both")  # fmt: skip
     print(f"| {' | '.join(head)} |")
     print("| --- " * len(head) + "|")
     settings = {n: CONFIG[n] | ({"precision": precision} if n != "pause" else {}) for n in names}
@@ -289,54 +311,88 @@ def measure(names: list[str], count: int, device: str, precision: str) -> None:
         options = BuildOptions(device=device)
         build(recipe({}, 4), str(root), options, snapshot=snapshot)
         for name in names:
-            cells = one_stage(name, settings[name], files, root, snapshot, options)
+            cells = one_stage(name, settings[name], files, root, snapshot, options, turns)
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
         if len(names) > 1:
-            together(root, names, settings, snapshot, options)
+            together(root, names, settings, snapshot, options, turns)
 
 
 def one_stage(
-    name: str, settings: dict[str, Any], files: list[bytes], root: Path, snapshot: str, options: BuildOptions
+    name: str,
+    settings: dict[str, Any],
+    files: list[bytes],
+    root: Path,
+    snapshot: str,
+    options: BuildOptions,
+    turns: int,
 ) -> list[str]:
-    """The cells of one stage's line."""
+    """The cells of one stage's line: medians of the turns, and medians of each turn's ratios."""
     work = Pause if name == "pause" else load_stage(name)
     stage: Any = work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
     stage.setup(options.device)
     every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
-    prepared: list[Any] = []
-    decode = timed(lambda: prepared.extend(stage.prepare(every)), len(files))
-    network = bare(stage, prepared, options.device)
-    single = one_by_one(stage, files[: max(8, min(200, len(files) // 4))], root)
+    prepared: list[Any] = list(stage.prepare(every))
     some = Batch(every.keys[:16], {"images.bytes": files[:16]}, stage)
     replay = import_module(HERE).Replay  # not this program's own: recipes name the module's
     replay.take(stage.process(replace(some, prepared=prepared[:16])), stage.batch_size)
-    stage.close()
     warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
     build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
-    rest = Clock("replay")
-    elsewhere = replace(options, device="pause")
-    again = {"replay": {"use": "extract:Replay", "of": name}}
-    build(recipe(again, SHARDS), str(root), elsewhere, snapshot=snapshot, watcher=rest)
+    passes = calls(stage, prepared, options.device)
+    forward(stage, passes, options.device)  # a GPU chooses its kernels at the first batch of a shape
+    rates, ratios, fixed = [], [], []
+    for turn in range(turns):
+        decode = timed(lambda: stage.prepare(every), len(files))
+        network = timed(lambda: forward(stage, passes, options.device), len(files))
+        beside = fed(stage, files, options.device)
+        single = one_by_one(stage, files[: max(8, min(200, len(files) // 4))], root)
+        elsewhere = replace(options, device="pause")  # not the processor, so that two batches are on their way
+        again = {"replay": {"use": "extract:Replay", "of": f"{name} {turn}"}}
+        others, _ = in_build("replay", again, root, snapshot, elsewhere)
+        changed = {name: settings | different(settings, turn)}
+        steady, whole = in_build(name, changed, root, snapshot, elsewhere if name == "pause" else options)
+        rates.append((decode, network, beside, single, others, steady))
+        both = steady.cpu / (decode.cpu + network.cpu) if name != "pause" else float("nan")
+        slower, in_turn = min(decode.wall, network.wall), steady.wall * (1 / decode.wall + 1 / others.wall)
+        ratios.append((steady.wall / slower, steady.wall / beside.wall, steady.wall / single.wall, in_turn, both))
+        fixed.append(whole)
+    stage.close()
+    cells = [
+        str(Rate(median(r.wall for r in column), median(r.cpu for r in column))) for column in zip(*rates, strict=True)
+    ]
+    shares = [spread(column) for column in zip(*ratios, strict=True)]
+    return [*cells, f"{median(fixed):.2f} s", *shares]
+
+
+def in_build(
+    name: str, stages: dict[str, dict[str, Any]], root: Path, snapshot: str, options: BuildOptions
+) -> tuple[Rate, float]:
+    """A stage's steady rate in a build, and the seconds that it does not account for."""
     clock = Clock(name)
-    if name == "pause":
-        options = replace(options, device="pause")  # not the processor, so that two batches are on their way
-    build(recipe({name: settings}, SHARDS), str(root), options, snapshot=snapshot, watcher=clock)
+    build(recipe(stages, SHARDS), str(root), options, snapshot=snapshot, watcher=clock)
     close()
-    steady, fixed = clock.steady()
-    slower = min(decode.wall, network.wall)
-    both = steady.cpu / (decode.cpu + network.cpu) if name != "pause" else float("nan")
-    others, _ = rest.steady()
-    turns = steady.wall * (1 / decode.wall + 1 / others.wall)
-    ratios = [f"{ratio:.2f}" for ratio in (steady.wall / slower, steady.wall / single.wall, turns, both)]
-    return [str(cell) for cell in (decode, network, single, others, steady, f"{fixed:.2f} s", *ratios)]
+    return clock.steady()
 
 
-def together(root: Path, names: list[str], settings: dict[str, Any], snapshot: str, options: BuildOptions) -> None:
-    """All stages side by side, with other settings of the same cost, so that nothing is reused."""
+def different(settings: dict[str, Any], turn: int) -> dict[str, Any]:
+    """A setting that costs the same, so that no row is reused."""
+    if "weights" in settings:
+        return {"weights": f"random:{turn}"}
+    return {"seconds": CONFIG["pause"]["seconds"] * (1 + turn / 1000)}
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, and of several the least and the largest."""
+    several = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{median(values):.2f}{several}"
+
+
+def together(
+    root: Path, names: list[str], settings: dict[str, Any], snapshot: str, options: BuildOptions, turns: int
+) -> None:
+    """All stages side by side."""
     from diptych.stages.pool import _PICTURES
 
-    other = {"pause": {"seconds": CONFIG["pause"]["seconds"] * 1.001}}
-    again = {n: {**settings[n], **other.get(n, {"weights": "random:1"})} for n in names}
+    again = {n: settings[n] | different(settings[n], turns) for n in names}
     before, start = _PICTURES.decoded, time.perf_counter()
     report = build(recipe(again, 4), str(root), options, snapshot=snapshot)
     rows = sum(report.progress[n].computed for n in names)
@@ -442,6 +498,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--turns", type=int, default=1, help="measure so many times in turns, and print medians")
     parser.add_argument("--memory", type=int, default=0, help="send so many pictures through a build instead")
     parser.add_argument("--memory-stage", default="constant", help="constant, or a stage's name")
     parser.add_argument("--pause", type=float, default=20, help="milliseconds a picture of the stage `pause`")
@@ -450,7 +507,7 @@ def main() -> None:
     if options.memory:
         memory(options.memory_stage, options.memory, options.device)
     else:
-        measure(options.stages.split(","), options.images, options.device, options.precision)
+        measure(options.stages.split(","), options.images, options.device, options.precision, options.turns)
 
 
 if __name__ == "__main__":

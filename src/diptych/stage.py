@@ -231,6 +231,8 @@ class Stage(ABC):
     accelerator: ClassVar[bool] = False
     batch_size: ClassVar[int] = 32
     """Rows at once to begin with; an accelerator gets more while that pays."""
+    accelerator_batch_size: ClassVar[int | None] = None
+    """What an accelerator begins with, where it is not ``batch_size``."""
     overlaps: ClassVar[bool] = False
     """Whether two threads may be in ``process`` at once: one makes rows while the accelerator computes the other."""
     tolerance: ClassVar[float] = 0.0

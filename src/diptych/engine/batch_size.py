@@ -1,8 +1,9 @@
 """How many rows a stage takes at once on a device: more while that pays, fewer when memory runs out.
 
-A stage begins with its own ``batch_size``. On an accelerator the size is doubled as long as rows are computed faster
-for it, the device and the host have room for twice as much, and no batch has failed for want of memory; after the
-first doubling that does not pay it goes back and stays. On a CPU it is never grown: networks see each row alone there.
+A stage begins with its own ``batch_size``, on an accelerator with its ``accelerator_batch_size`` if it has one. There
+the size is doubled as long as rows are computed faster for it, the device and the host have room for twice as much, and
+no batch has failed for want of memory; after the first doubling that does not pay it goes back and stays. On a CPU it
+is never grown: networks see each row alone there.
 Rows do not depend on it beyond a stage's tolerance, on a CPU not at all, so it is in no key.
 """
 
@@ -27,8 +28,10 @@ LARGEST = 8
 class BatchSize:
     """The present size of one stage at one place; safe to use from several threads."""
 
-    def __init__(self, own: int, *, grows: bool = False, room: Callable[[], bool] = lambda: True) -> None:
-        self.rows = own
+    def __init__(
+        self, own: int, *, begin: int | None = None, grows: bool = False, room: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.rows = begin or own
         """Rows to ask for."""
         self.most = 0
         """Rows that fit since memory ran out; 0 while it has not."""
@@ -36,7 +39,7 @@ class BatchSize:
         self._settled = not grows
         self._room = room
         self._times: list[float] = []
-        self._best, self._good = float("inf"), own
+        self._best, self._good = float("inf"), self.rows
         self._lock = Lock()
 
     def measured(self, rows: int, seconds: float) -> None:

@@ -141,7 +141,8 @@ class Workbench:
             stage = type(node.stage)(node.stage.config)
             stage.compiled = place.compiled
             far = place.accelerator and stage.accelerator
-            size = BatchSize(stage.batch_size, grows=far, room=lambda: room_on(place.device))
+            begin = stage.accelerator_batch_size if far else None
+            size = BatchSize(stage.batch_size, begin=begin, grows=far, room=lambda: room_on(place.device))
             self._ready[name] = _Ready(stage, size, Semaphore(2 if far and stage.overlaps else 1))
         return self._ready[name]
 

@@ -73,6 +73,8 @@ def test_a_size_is_doubled_while_rows_get_cheaper() -> None:
     assert settle(size := BatchSize(8, grows=True), lambda n: 1 / min(n, 16)) == [8, 16, 32]
     assert size.rows == 16, "back to the last that paid"
     assert settle(size := BatchSize(8, grows=True), lambda n: 1.0) == [8, 16] and size.rows == 8
+    assert settle(size := BatchSize(8, begin=32, grows=True), lambda n: 1 / n) == [32, 64], "8 times its own, no more"
+    assert settle(size := BatchSize(8, begin=32, grows=True), lambda n: 1.0) == [32, 64] and size.rows == 32
 
 
 def test_a_processor_and_a_full_memory_grow_nothing() -> None:
@@ -172,6 +174,15 @@ def test_an_accelerator_gets_larger_batches_and_gives_the_same_rows(
     toy_vision.SIZES.clear()
     run(tmp_path / "fixed", 30, 1, device="far", batch_size=7)
     assert set(toy_vision.SIZES) == {7, 30 % 7}
+    close()
+    toy_vision.SIZES.clear()
+    monkeypatch.setattr(toy_vision.Mean, "accelerator_batch_size", 20)
+    run(tmp_path / "more", 100, 1, device="far")
+    assert toy_vision.SIZES[:3] == [20, 20, 20], "what it begins with there"
+    close()
+    toy_vision.SIZES.clear()
+    run(tmp_path / "processor", 30, 1)
+    assert set(toy_vision.SIZES) == {8, 30 % 8}
 
 
 def test_nothing_is_computed_while_a_stage_is_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
