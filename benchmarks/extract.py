@@ -327,18 +327,10 @@ def one_stage(
     turns: int,
 ) -> list[str]:
     """The cells of one stage's line: medians of the turns, and medians of each turn's ratios."""
-    work = Pause if name == "pause" else load_stage(name)
-    stage: Any = work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
-    stage.setup(options.device)
-    every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
-    prepared: list[Any] = list(stage.prepare(every))
+    stage, every, prepared, passes = warmed(name, settings, files, root, options)
     some = Batch(every.keys[:16], {"images.bytes": files[:16]}, stage)
     replay = import_module(HERE).Replay  # not this program's own: recipes name the module's
     replay.take(stage.process(replace(some, prepared=prepared[:16])), stage.batch_size)
-    warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
-    build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
-    passes = calls(stage, prepared, options.device)
-    forward(stage, passes, options.device)  # a GPU chooses its kernels at the first batch of a shape
     rates, ratios, fixed = [], [], []
     for turn in range(turns):
         decode = timed(lambda: stage.prepare(every), len(files))
@@ -361,6 +353,22 @@ def one_stage(
     ]
     shares = [spread(column) for column in zip(*ratios, strict=True)]
     return [*cells, f"{median(fixed):.2f} s", *shares]
+
+
+def warmed(
+    name: str, settings: dict[str, Any], files: list[bytes], root: Path, options: BuildOptions
+) -> tuple[Any, Batch, list[Any], list[Callable[[], object]]]:
+    """The stage on its device, all files as a batch, what it prepares of them, and its forward passes, done once."""
+    work = Pause if name == "pause" else load_stage(name)
+    stage: Any = work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
+    stage.setup(options.device)
+    every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
+    prepared: list[Any] = list(stage.prepare(every))
+    warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
+    build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
+    passes = calls(stage, prepared, options.device)
+    forward(stage, passes, options.device)  # a GPU chooses its kernels at the first batch of a shape
+    return stage, every, prepared, passes
 
 
 def in_build(
@@ -428,13 +436,18 @@ class Clock(Silent):
             self.ended = time.perf_counter()
 
     def steady(self) -> tuple[Rate, float]:
-        """The rate between a tenth and nine tenths of the rows, and the seconds that it does not account for."""
-        total = self.seen[-1][2]
-        first = next(s for s in self.seen if s[2] >= total / 10)
-        last = next(s for s in self.seen if s[2] >= total * 9 / 10)
-        count = last[2] - first[2]
-        rate = count / (last[0] - first[0])
-        return Rate(rate, 1e3 * (last[1] - first[1]) / count), self.ended - self.began - total / rate
+        """The steady rate, and the seconds that it does not account for."""
+        rate = steady(self.seen)
+        return rate, self.ended - self.began - self.seen[-1][2] / rate.wall
+
+
+def steady(seen: Sequence[tuple[float, float, int]]) -> Rate:
+    """The rate between a tenth and nine tenths of the rows: seconds, processor seconds and rows after each batch."""
+    total = seen[-1][2]
+    first = next(s for s in seen if s[2] >= total / 10)
+    last = next(s for s in seen if s[2] >= total * 9 / 10)
+    count = last[2] - first[2]
+    return Rate(count / (last[0] - first[0]), 1e3 * (last[1] - first[1]) / count)
 
 
 # memory ---------------------------------------------------------------------------------------------------
