@@ -10,7 +10,7 @@ import typer
 from diptych.commands.console import JsonFlag, RootOption, console, emit, open_version, table
 from diptych.exceptions import UsageError
 from diptych.storage.diff import diff
-from diptych.storage.lookup import Lineage, lineage
+from diptych.storage.lookup import Lineage, RowLineage, lineage
 from diptych.storage.store import datasets, open_store
 from diptych.version import Version
 
@@ -98,6 +98,9 @@ def _render(found: Lineage) -> None:
     if found.document:
         text = found.document
         say(f"  {text.language or 'language unknown'}: {text.title} ({len(text.text):,} characters)")
+    for row in found.rows:
+        if row.status == "rejected" and row.key == found.record:
+            say(f"  left out by {row.stage}: {_why(row)}", "yellow")
     say("fetched", "bold")
     for fetch in found.fetches:
         status = f" HTTP {fetch['status']}" if fetch["status"] else ""
@@ -106,19 +109,26 @@ def _render(found: Lineage) -> None:
     for row in found.rows:
         style = {"ok": "", "rejected": "yellow", "skipped": "dim"}.get(row.status, "red")
         say(f"{row.stage} v{row.stage_version} {row.key}", "bold")
-        why = f" {row.code}" if row.code else ""
-        if row.value is not None and row.threshold is not None:
-            why += f": {row.value:g} against the threshold {row.threshold:g}"
-        say(f"  {row.status}{why}{' ' + row.text[:200] if row.text else ''}", style)
+        say(f"  {row.status} {_why(row)}".rstrip(), style)
         say(f"  {row.segment}{'; weights ' + ', '.join(row.weights) if row.weights else ''}", "dim")
         for name, value in row.values.items():
             if value is not None:
                 array = hasattr(value, "dtype") and hasattr(value, "shape")
                 shown = f"{value.dtype} {tuple(value.shape)}" if array else repr(value)
+                if isinstance(value, bytes):
+                    shown = f"{len(value)} bytes"
                 say(f"    {name} = {shown[:240]}{' ...' if len(shown) > 240 else ''}")
     for name, rows in found.fits.items():
         for key, values in rows.items():
             say(f"{name} {key}: {', '.join(f'{k} {v}' for k, v in values.items())}")
+
+
+def _why(row: RowLineage) -> str:
+    """The code of a row that is not ok, what the rule saw and compared with, and the words it left."""
+    why = row.code
+    if row.value is not None and row.threshold is not None:
+        why += f": {row.value:g} against the threshold {row.threshold:g}"
+    return f"{why}{'; ' if why and row.text else ''}{row.text[:200]}"
 
 
 def stats_command(at: At, root: RootOption = "data", as_json: JsonFlag = False) -> None:
@@ -150,7 +160,9 @@ def report_command(
 
 def diff_command(
     dataset: Annotated[str, typer.Argument(metavar="D[@V]", help="the newer version; latest when left out")],
-    other: Annotated[str | None, typer.Argument(help="the older version; the parent when left out")] = None,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[D@]V", help="the older version; the parent when left out")
+    ] = None,
     root: RootOption = "data",
     as_json: JsonFlag = False,
 ) -> None:
@@ -158,5 +170,10 @@ def diff_command(
     store, manifest = open_version(dataset, root)
     if other is None and manifest.parent is None:
         raise UsageError(f"version {manifest.version} has no parent; name the version to compare with")
+    if other is not None and "@" in other:
+        name, _, number = other.partition("@")
+        other = number or "latest"
+        if name != manifest.dataset:
+            raise UsageError(f"{name} and {manifest.dataset} are two datasets; diff compares versions of one")
     found = diff(store, other if other is not None else manifest.parent or 0, manifest.version)
     emit(found, as_json, lambda: typer.echo(str(found)))

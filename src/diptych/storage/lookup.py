@@ -111,7 +111,10 @@ def record_rows(store: Store, manifest: Manifest, record: str) -> dict[str, tupl
             keys = reader.rows["key"].to_pylist()
             pairs.update(dict.fromkeys(k for k in keys if split_pair_key(k)[0] == record))
         if entry.name == "sentences":
-            values: dict[str, Any] = dict(store.part(manifest, entry.name, shard).row(record))
+            reader = store.part(manifest, entry.name, shard)
+            if record not in reader.rows["key"].to_pylist():
+                continue  # its text was rejected
+            values: dict[str, Any] = dict(reader.row(record))
             sentences.update(dict.fromkeys(sentence_key(i["text"]) for i in values.get("items") or ()))
     return {"document": (record,), "image": images, "pair": tuple(pairs), "sentence": tuple(sentences)}
 
@@ -176,7 +179,7 @@ def _fetches(store: Store, snapshot: Mapping[str, Any]) -> tuple[Mapping[str, An
     found = []
     index = FetchLog(store.home).index(unfinished=True)
     try:
-        for url in (snapshot["url"], *(i["url"] for i in snapshot["images"] or ())):
+        for url in dict.fromkeys((snapshot["url"], *(i["url"] for i in snapshot["images"] or ()))):
             state = index.url(snapshot["source"], url)
             if state is not None:
                 when = datetime.fromtimestamp(int(state.good_at), UTC).isoformat() if state.good_at else ""

@@ -1,0 +1,78 @@
+"""What a newcomer does first, and what the command line says when it does not go well."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych.cli import main
+from diptych.engine.steps import close
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ten pictures and no text."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "pictures").mkdir()
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((160, 120)).save(folder / "pictures" / f"p{number}.jpg")
+    return folder
+
+
+@pytest.fixture
+def diptych(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(place)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["diptych", *arguments])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return int(code), out, err
+
+    yield run
+    close()
+
+
+RECIPE = """
+name: s
+sources:
+  - {kind: folder, name: pictures, path: pictures, layout: pictures}
+shards: 2
+stages:
+  clean: {}
+  clean_text: {}
+  sentences: {}
+"""
+
+
+def test_show_names_the_rule_that_left_a_record_out(diptych: Run, place: Path) -> None:
+    (place / "s.yaml").write_text(RECIPE)
+    assert diptych("build", "s.yaml")[0] == 0
+    code, out, err = diptych("show", "s", "p1.jpg")
+    assert code == 0, err
+    assert "left out by clean_text: empty_text: 0 against the threshold 1; no title, text or summary" in out
+    assert out.count("file:p1.jpg") == 2  # the record's own line, and one fetch
+
+
+def test_diff_takes_both_versions_as_they_are_named_elsewhere(diptych: Run, place: Path) -> None:
+    (place / "s.yaml").write_text(RECIPE.replace("clean_text: {}", "clean_text: {min_characters: 0}"))
+    assert diptych("build", "s.yaml")[0] == 0
+    code, out, err = diptych("diff", "s@2", "s@1")
+    assert code == 0 and "version 1 -> 2" in out, err
+    assert diptych("diff", "s@2", "1")[1] == out
+    code, _, err = diptych("diff", "s@2", "t@1")
+    assert code == 2 and "t and s are two datasets" in err
