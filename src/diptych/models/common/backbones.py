@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diptych.exceptions import UsageError
 from diptych.models.common.efficientnet_lite import EfficientNetLite0
+from diptych.models.common.state_file import fill_network, read_state
 
 __all__ = ["Preprocessing", "build", "feature_shape", "preprocessing"]
 
@@ -99,7 +100,7 @@ def build(name: str, weights: Path | int) -> nn.Module:
             network = _network(name)
     else:
         network = _network(name)
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        fill_network(network, read_state(weights), weights, name)
     made = _cut(name, network.eval()).requires_grad_(False)
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.6 times as fast on a CPU
 

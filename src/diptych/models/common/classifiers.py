@@ -14,6 +14,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from diptych.models.common.state_file import fill_network, read_state
+
 __all__ = ["Vgg", "draw", "inception", "vgg"]
 
 
@@ -43,7 +45,7 @@ def vgg(name: Literal["vgg19", "vgg16"], weights: Path | int, *, fc7: bool) -> V
     with torch.device("meta"):
         network = torchvision.models.get_model(name, weights=None, init_weights=False)
         made = Vgg(network, fc7)
-    _fill(made, weights, {"classifier.6.", *(() if fc7 else ("classifier.",))})
+    _fill(made, weights, {"classifier.6.", *(() if fc7 else ("classifier.",))}, name)
     return made.eval().requires_grad_(False)
 
 
@@ -56,22 +58,22 @@ def inception(weights: Path | int) -> nn.Module:
         assert isinstance(network, torchvision.models.Inception3)
         network.AuxLogits = None
         network.fc = nn.Identity()  # type: ignore[assignment]
-    _fill(network, weights, {"fc.", "AuxLogits."})
+    _fill(network, weights, {"fc.", "AuxLogits."}, "inception_v3")
     return network.eval().requires_grad_(False)
 
 
-def _fill(network: nn.Module, weights: Path | int, unused: set[str]) -> None:
+def _fill(network: nn.Module, weights: Path | int, unused: set[str], kind: str) -> None:
     """Tensors for a network made on the device "meta"."""
     if isinstance(weights, int):
         network.to_empty(device="cpu")
         draw(network, weights)
         return
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = read_state(weights)
     wanted = {k: v for k, v in state.items() if not k.startswith(tuple(unused))}
     for key in set(network.state_dict()) - set(wanted):  # files older than PyTorch 0.4.1 do not have this counter
         if key.endswith("num_batches_tracked"):
             wanted[key] = torch.tensor(0)
-    network.load_state_dict(wanted, assign=True)
+    fill_network(network, wanted, weights, kind, assign=True)
 
 
 def draw(network: nn.Module, seed: int) -> None:

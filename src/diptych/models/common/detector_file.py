@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diptych.exceptions import WeightsError
 from diptych.models.common.array_pickle import load_arrays
+from diptych.models.common.state_file import read_state
 
 __all__ = ["METADATA", "DetectorFile", "read_detector", "write_detector"]
 
@@ -42,16 +43,7 @@ def read_detector(file: Path) -> DetectorFile:
         return _safetensors(file)
     if file.suffix == ".pkl":
         return DetectorFile({name: torch.from_numpy(array) for name, array in load_arrays(file).items()})
-    try:
-        raw = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # torch raises pickle's errors and its own
-        raise WeightsError(f"{file} is refused: {type(error).__name__}: {str(error)[:300]}") from error
-    inner = raw.get("model", raw) if isinstance(raw, Mapping) else None
-    if not isinstance(inner, Mapping) or not any(isinstance(v, Tensor) for v in inner.values()):
-        raise WeightsError(f"{file} holds {type(raw).__name__}, expected a dictionary of tensors")
-    return DetectorFile({str(k): v for k, v in inner.items() if isinstance(v, Tensor)})
+    return DetectorFile(read_state(file))
 
 
 def _safetensors(file: Path) -> DetectorFile:
@@ -64,7 +56,7 @@ def _safetensors(file: Path) -> DetectorFile:
             described = dict(raw)
             names = [tuple(map(str, described.pop(n, ()))) for n in ("classes", "attributes")]
             return DetectorFile(state, str(described.pop("architecture", "")), names[0], names[1], described)
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{file} is no safetensors file with a description of a detector: {error}") from error
 
 

@@ -28,6 +28,7 @@ from diptych.models.common.classifiers import draw
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Input, Loaded, Scored, finite_pictures
+from diptych.models.common.state_file import fill_network, size_of
 
 __all__ = ["CATEGORIES", "Name", "TorchvisionNetwork", "build", "load_v1", "load_v2"]
 
@@ -102,8 +103,11 @@ def _loaded(name: Name, weights: Path | int, sizes: Sizes) -> Loaded:
 
 def build(name: Name, weights: Path | int, sizes: Sizes) -> FasterRCNN:
     """The network in eval mode on the CPU, from a state-dict file (its number of classes too) or from a seed."""
-    state = None if isinstance(weights, int) else read_detector(weights).state
-    classes = len(CATEGORIES) if state is None else len(state["roi_heads.box_predictor.cls_score.bias"])
+    state: dict[str, Tensor] = {}
+    classes = len(CATEGORIES)
+    if not isinstance(weights, int):
+        state = read_detector(weights).state
+        classes = size_of("roi_heads.box_predictor.cls_score.bias", state, weights)
     settings = {
         "rpn_pre_nms_top_n_test": max(1000, sizes.proposals),
         "rpn_post_nms_top_n_test": sizes.proposals,
@@ -123,11 +127,10 @@ def build(name: Name, weights: Path | int, sizes: Sizes) -> FasterRCNN:
             name, weights=None, weights_backbone=None, num_classes=classes, **settings
         )
         assert isinstance(network, FasterRCNN)
-    if state is None:
-        assert isinstance(weights, int)
+    if isinstance(weights, int):
         _draw(network, weights)
     else:
-        network.load_state_dict(state)
+        fill_network(network, state, weights, name)
     pool: Any = network.roi_heads.box_roi_pool
     pool.scales = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
     pool.map_levels = LevelMapper(2, 5)

@@ -18,6 +18,7 @@ from diptych.models.common.detectors import Loaded
 from diptych.models.common.detectors_torchvision import CATEGORIES
 from diptych.models.common.rcnn import Rcnn, RcnnSpec
 from diptych.models.common.rcnn_trunk import Bottleneck
+from diptych.models.common.state_file import size_of
 
 __all__ = ["SPECS", "build", "fill", "load_named", "read_names"]
 
@@ -129,13 +130,10 @@ def _empty(spec: RcnnSpec, sizes: Sizes) -> Rcnn:
 
 def _sized(spec: RcnnSpec, state: dict[str, Tensor], file: Path) -> RcnnSpec:
     """The architecture with the checkpoint's own numbers of classes and attributes."""
-    predictor = "roi_heads.box_predictor."
-    if f"{predictor}cls_score.bias" not in state:
-        raise WeightsError(f"{file} is no detector in detectron2's layout: it has no {predictor}cls_score.bias")
-    spec = replace(spec, classes=len(state[f"{predictor}cls_score.bias"]) - 1)
+    predictor, apart = "roi_heads.box_predictor.", "roi_heads.attribute_predictor.attr_score.bias"
+    spec = replace(spec, classes=size_of(f"{predictor}cls_score.bias", state, file) - 1)
     if spec.attributes == "predictor" and f"{predictor}attr_score.bias" in state:
-        return replace(spec, attribute_classes=len(state[f"{predictor}attr_score.bias"]) - 1)
-    apart = "roi_heads.attribute_predictor.attr_score.bias"
+        return replace(spec, attribute_classes=size_of(f"{predictor}attr_score.bias", state, file) - 1)
     if spec.attributes == "apart" and apart in state:
-        return replace(spec, attribute_classes=len(state[apart]))
+        return replace(spec, attribute_classes=size_of(apart, state, file))
     return spec

@@ -28,6 +28,7 @@ from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Loaded
 from diptych.models.common.detectors_torchvision import TorchvisionNetwork
 from diptych.models.common.efficientnet_lite import EfficientNetLite0
+from diptych.models.common.state_file import fill_network, read_state
 
 __all__ = [
     "ARCHITECTURE",
@@ -134,7 +135,7 @@ def fill_trunk(network: FasterRCNN, trunk: Path | int) -> None:
     if isinstance(trunk, int):
         draw(backbone.trunk, trunk)
     else:
-        backbone.trunk.load_state_dict(torch.load(trunk, map_location="cpu", weights_only=True))
+        fill_network(backbone.trunk, read_state(trunk), trunk, "efficientnet_lite0")
     backbone.trunk.requires_grad_(False)
 
 
@@ -159,10 +160,8 @@ def load(weights: Path | int, sizes: Sizes, lists: Sequence[Path | int] = ()) ->
         labels, state = _read(weights)
         network = build(labels, sizes)
         fill_trunk(network, lists[0])
-        wrong = network.load_state_dict(state, strict=False)
-        missing = [k for k in wrong.missing_keys if not k.startswith(_TRUNK)]
-        if missing or wrong.unexpected_keys:
-            raise WeightsError(f"{weights}: tensors are missing {missing[:3]} or unknown {wrong.unexpected_keys[:3]}")
+        trunk = {k: v for k, v in network.state_dict().items() if k.startswith(_TRUNK)}
+        fill_network(network, trunk | state, weights, f"{ARCHITECTURE} with these labels")
     heads: Any = network.roi_heads
     made = TorchvisionNetwork(network, heads.attribute_predictor).eval().requires_grad_(False)
     return Loaded(made, ("__background__", *labels.classes), labels.attributes)
@@ -175,5 +174,4 @@ def _read(file: Path) -> tuple[Labels, dict[str, Tensor]]:
             f"{file}: expected a detector of architecture {ARCHITECTURE}, found {found.architecture or 'none'};"
             " make one with: diptych detector train"
         )
-    state = {k: v.float() if v.is_floating_point() else v for k, v in found.state.items()}
-    return Labels(found.classes, found.attributes), state
+    return Labels(found.classes, found.attributes), found.state
