@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from diptych.engine.build import ATTEMPTS, BuildReport, check_parent, make_context
 from diptych.engine.commit import would_commit
 from diptych.engine.context import BuildOptions, Force, graph_of, new_build_id
+from diptych.engine.devices import check_devices
 from diptych.engine.drive import drive, tasks_a_step
 from diptych.engine.intake import check_shrink
 from diptych.engine.rebuild import refreshing
@@ -45,6 +46,9 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     text, folder = file.text, str(file.folder)
     graph = graph_of(text)
     force = refreshing(graph, parameters.refresh) if parameters.refresh else None
+    graph.check_networks()
+    if parameters.runner == "threads":
+        check_devices(parameters.device)
     if parameters.crawl:
         crawl_sources(text, root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
     options = BuildOptions(

@@ -200,6 +200,7 @@ def test_one_task_at_a_time_is_on_the_accelerator_also_where_nobody_made_the_lim
 
     monkeypatch.setattr("tasks.extract.compute_step", counted)
     monkeypatch.setattr(steps, "places", lambda device, compiled: places("cpu", compiled=compiled))  # there is no GPU
+    monkeypatch.setattr("flows.build_dataset.check_devices", lambda device: None)
     with get_client(sync_client=True) as client:
         with pytest.raises(ObjectNotFound):
             client.read_global_concurrency_limit_by_name(LIMIT)

@@ -140,6 +140,7 @@ def build_command(
         rows = [[p.name, p.rows, p.reused, p.missing, later if p.open else ""] for p in plan.stages]
         emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", columns, rows))
         return
+    graph.check_networks(names)
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
         crawl_recipe(
             text,

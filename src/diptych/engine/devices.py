@@ -54,13 +54,28 @@ def device_names(text: str) -> tuple[str, ...]:
 
 
 def check_devices(text: str) -> None:
-    """Raise :class:`UsageError` when this machine lacks a CUDA device that is named."""
-    names = [n for n in device_names(text) if n.startswith("cuda")]
+    """Raise :class:`UsageError` when this machine lacks a device that is named, or torch cannot use it."""
+    names = [n for n in device_names(text) if not n.startswith("cpu")]
     count = _cuda_devices() if names else 0
     for name in names:
-        if int(name.partition(":")[2] or 0) >= count:
+        if not name.startswith("cuda"):
+            _try(name)
+        elif int(name.partition(":")[2] or 0) >= count:
             have = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0" if count else "no CUDA device"
             raise UsageError(f"device {name}: this machine has {have}; `diptych doctor` says what it has")
+
+
+def _try(name: str) -> None:
+    """Raise :class:`UsageError` when nothing can be put on this device and taken back."""
+    try:
+        import torch
+
+        torch.zeros(1, device=name).cpu()
+    except Exception as error:  # each kind of device has its own way to say so
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise UsageError(
+            f"device {name}: torch cannot use it here ({said}); `diptych doctor` says what it can"
+        ) from error
 
 
 def _cuda_devices() -> int:

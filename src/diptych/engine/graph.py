@@ -8,7 +8,7 @@ unkeyed one with the digest of its result.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -131,6 +131,17 @@ class Graph:
             if self.waits_for(node) & found:
                 found.add(node.name)
         return found
+
+    def check_networks(self, only: Sequence[str] = ()) -> None:
+        """Raise now what the first row of a stage would: a network nobody knows, weights that are not there."""
+        for node in self.stages:
+            if node.stage and (not only or node.name in only):
+                node.stage.tensor_schema()
+                for name in node.stage.weight_names():
+                    if weights_registry.is_random(name):
+                        weights_registry.random_seed(name)
+                    else:
+                        weights_registry.path(name)
 
     def key(self, node: Node, upstream: Mapping[str, str]) -> str:
         """The stage key (or fit key); ``upstream`` has the key of each producer, for unkeyed fits with its result."""

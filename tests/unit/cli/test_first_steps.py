@@ -76,3 +76,23 @@ def test_diff_takes_both_versions_as_they_are_named_elsewhere(diptych: Run, plac
     assert diptych("diff", "s@2", "1")[1] == out
     code, _, err = diptych("diff", "s@2", "t@1")
     assert code == 2 and "t and s are two datasets" in err
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "said"),
+    [
+        ("{model: nosuchnet}", "cpu", "no classifier named 'nosuchnet'"),
+        ("{model: resnet152, weights: resnet152}", "cpu", "run: diptych weights pull resnet152"),
+        ('{weights: "random:x"}', "cpu", "expected random:<seed>"),
+        ('{weights: "random:1"}', "meta", "device meta: torch cannot use it here"),
+    ],
+)
+def test_a_network_that_cannot_run_stops_before_anything_is_done(
+    diptych: Run, place: Path, settings: str, option: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DIPTYCH_WEIGHTS", raising=False)
+    monkeypatch.setattr("diptych.weights._cache", place / "no-weights")
+    (place / "n.yaml").write_text(f"{RECIPE}  backbone: {settings}\n".replace("name: s", "name: n"))
+    code, _, err = diptych("build", "n.yaml", "--device", option)
+    assert code in (1, 2) and said in err
+    assert not (place / "data" / "n").exists()

@@ -125,6 +125,9 @@ def test_devices_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     check_devices("cpu")
     with pytest.raises(UsageError, match="no CUDA device"):
         check_devices("cuda:*")
+    for name in ("tpu", "meta", "cpu,meta"):
+        with pytest.raises(UsageError, match=r"device (tpu|meta): torch cannot use it here \("):
+            check_devices(name)
 
 
 def test_shards_go_where_fewest_are_at_work() -> None:
