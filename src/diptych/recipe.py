@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from diptych.exceptions import RecipeError
 
 __all__ = [
-    "About", "Limits", "Paper", "Recipe", "RecipeFile", "SampleBuild", "Training", "about", "explain", "load_recipe",
-    "parse_recipe",
+    "NAME", "About", "Limits", "Paper", "Recipe", "RecipeFile", "SampleBuild", "Training", "about", "explain",
+    "load_recipe", "parse_recipe",
 ]  # fmt: skip
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Names of datasets."""
 
 Paper = Literal["hcscl", "mkp", "information_gap", "ccd", "flickr8k", "flickr30k", "coco"]
 """Papers and caption sets whose table of the data ``diptych stats`` prints."""
@@ -77,7 +80,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="the dataset's name and folder")
+    name: str = Field(pattern=NAME, description="the dataset's name and folder")
     title: str = Field(default="", description="one line for the card")
     contact: str = Field(
         default="", description="an address for the User-Agent; needed by sources that use the network"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +18,7 @@ from diptych.engine.devices import check_devices
 from diptych.engine.dry_run import dry_run
 from diptych.engine.rebuild import plan_rebuild, refreshing
 from diptych.exceptions import UsageError
-from diptych.recipe import about, load_recipe
+from diptych.recipe import NAME, about, load_recipe
 from diptych.sample_build import CACHE, sample_build
 from diptych.storage.store import open_store
 
@@ -45,9 +47,15 @@ def init_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Look at a source and write a commented recipe that builds unedited."""
-    from diptych.sources.inspect import suggest
+    from diptych.sources.inspect import plain_name, suggest
     from diptych.templates import recipe_text
 
+    if not re.fullmatch(NAME, name):
+        plain = plain_name(name)
+        raise UsageError(
+            f"{name!r} is no dataset's name, which is also its folder's: lower-case letters, digits, '_' and '-', at "
+            f"most 64, a letter or digit first; try: diptych init {plain} --from {shlex.quote(source)}"
+        )
     path = to or (Path("datasets") / f"{name}.yaml" if Path("datasets").is_dir() else Path(f"{name}.yaml"))
     if path.exists() and not force and not dry:
         raise UsageError(f"{path} exists; --force overwrites it, --to FILE writes elsewhere")

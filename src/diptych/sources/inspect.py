@@ -16,7 +16,7 @@ from diptych.sources.inspect_files import look_at_file, look_at_folder
 from diptych.sources.json_stream import stream_arrays
 from diptych.sources.urls import canonical_url
 
-__all__ = ["suggest"]
+__all__ = ["plain_name", "suggest"]
 
 _MOST = 100_000
 
@@ -37,7 +37,7 @@ def suggest(from_: str) -> SuggestedSource:
 
 
 def plain_name(text: str) -> str:
-    """A source's name made of a file's or host's."""
+    """A source's or dataset's name made of a file's, a host's or a person's."""
     name = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     return name if name and name[0].isalnum() else "source"
 

@@ -96,3 +96,25 @@ def test_a_network_that_cannot_run_stops_before_anything_is_done(
     code, _, err = diptych("build", "n.yaml", "--device", option)
     assert code in (1, 2) and said in err
     assert not (place / "data" / "n").exists()
+
+
+def test_init_of_pictures_and_captions_writes_a_recipe_that_keeps_them(diptych: Run, place: Path) -> None:
+    (place / "captions").mkdir()
+    for picture in (place / "pictures").iterdir():
+        (place / "captions" / picture.name).write_bytes(picture.read_bytes())
+    lines = "".join(f"p{number}.jpg,a dog {number}\n" for number in range(10))
+    (place / "captions" / "captions.csv").write_text(f"file,caption\n{lines}")
+    for name, least in (("pictures", 0), ("captions", 1)):
+        assert diptych("init", name, "--from", name)[0] == 0
+        assert f"min_characters: {least}" in (place / f"{name}.yaml").read_text()
+        code, _, err = diptych("build", f"{name}.yaml")
+        assert code == 0 and "rejected" not in err, err
+
+
+def test_init_refuses_what_is_no_name_and_offers_one(diptych: Run, place: Path) -> None:
+    for wrong, offered in (("My Data", "my-data"), ("a/b", "a-b"), ("Été", "t")):
+        code, out, err = diptych("init", wrong, "--from", "pictures")
+        assert code == 2 and f"diptych init {offered} --from pictures" in err and not out
+    assert not list(place.glob("My*"))
+    assert diptych("init", "2024", "--from", "pictures")[0] == 0  # YAML would read a number
+    assert diptych("build", "2024.yaml")[0] == 0
