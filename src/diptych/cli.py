@@ -1,6 +1,7 @@
 """The command line: ``diptych COMMAND``; the only module of the library that reads the environment.
 
-Exit codes: 0 done, 1 failed, 2 usage or recipe error, 3 nothing committed because too much failed or vanished.
+Exit codes: 0 done, 1 failed, 2 usage or recipe error, 3 nothing committed because too much failed or vanished,
+130 interrupted with Control-C.
 """
 
 from __future__ import annotations
@@ -86,9 +87,10 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         typer.echo(f"diptych: {where}{error.strerror or error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("diptych: interrupted; what was finished is kept, the same command goes on from there", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # typer makes this of Control-C
+            typer.echo("diptych: interrupted; what was finished is kept, the same command goes on from there", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -324,14 +324,21 @@ class Journal:
         self.write(Mark(self.crawl, "end", started_at=time.time(), text=text))
         self._close_file()
         self._log.roll(self.crawl, self._path)
-        os.close(self._lock_handle)
+        self._unlock()
 
     def leave(self) -> None:
-        """Close without an end: the next crawl continues this one."""
+        """Close without an end, or after an end that was interrupted: the next crawl continues this one."""
         self._close_file()
-        os.close(self._lock_handle)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        handle, self._lock_handle = self._lock_handle, -1
+        if handle >= 0:
+            os.close(handle)
 
     def _close_file(self) -> None:
+        if self._handle < 0:
+            return
         self._stop.set()
         self._syncer.join()
         self._flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 
 from diptych.cli import main
+from diptych.commands import building
 from diptych.engine.steps import close
+from diptych.storage.fetch_log import FetchLog
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -118,3 +121,37 @@ def test_init_refuses_what_is_no_name_and_offers_one(diptych: Run, place: Path) 
     assert not list(place.glob("My*"))
     assert diptych("init", "2024", "--from", "pictures")[0] == 0  # YAML would read a number
     assert diptych("build", "2024.yaml")[0] == 0
+
+
+def test_control_c_is_one_line_and_the_same_command_goes_on(
+    diptych: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    (place / "i.yaml").write_text(RECIPE.replace("name: s\n", "name: i\n"))
+    for place_of_it in ((FetchLog, "roll"), (building, "build")):
+        with monkeypatch.context() as patch:
+            patch.setattr(*place_of_it, interrupted)
+            code, out, err = diptych("build", "i.yaml")
+        assert code == 130 and not out
+        assert err.splitlines()[-1] == (
+            "diptych: interrupted; what was finished is kept, the same command goes on from there"
+        )
+    assert diptych("build", "i.yaml")[0] == 0
+
+
+def test_control_c_while_the_program_is_loaded_leaves_no_traceback() -> None:
+    program = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "diptych.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from diptych.__main__ import main
+assert "pyarrow" not in sys.modules
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "diptych: interrupted; nothing had begun\n")
