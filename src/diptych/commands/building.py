@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from diptych.commands.console import ConsoleWatcher, DryRun, JsonFlag, RootOption, emit, table
+from diptych.commands.shortfalls import shortfalls
 from diptych.engine.build import BuildReport, build
 from diptych.engine.context import BuildOptions, graph_of
 from diptych.engine.crawling import crawl_recipe, needs_crawl
@@ -150,7 +151,7 @@ def build_command(
         return
     graph.check_networks(names)
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
-        crawl_recipe(
+        crawled = crawl_recipe(
             text,
             root,
             file.folder,
@@ -159,12 +160,19 @@ def build_command(
             say=_say(as_json),
             environ=context.obj,
         )
+        for line in crawled.lines():
+            _say(as_json)(line)
     watcher = ConsoleWatcher(quiet=as_json)
     try:
         report = build(text, root, options, force=force, folder=file.folder, watcher=watcher)
     finally:
         watcher.close()
-    emit(_as_json(report), as_json, lambda: typer.echo(f"{parsed.name}: {report.committed.reason}"))
+    number = report.committed.version or report.committed.parent
+    lacks = shortfalls(open_store(root, parsed.name).log.manifest(number), recipe) if number else []
+    for line in lacks:
+        _say(as_json)(line)
+    data = _as_json(report) | {"shortfalls": lacks}
+    emit(data, as_json, lambda: typer.echo(f"{parsed.name}: {report.committed.reason}"))
 
 
 def _as_json(report: BuildReport) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from diptych.exceptions import UsageError
 from diptych.recipe import parse_recipe
 from diptych.sources.crawl import Progress, crawl
 from diptych.sources.shortfall import Vanishing
-from diptych.sources.tally import CrawlReport
+from diptych.sources.tally import CrawlReport, counted
 from diptych.storage.fetch_log import FetchLog
 from diptych.storage.manifest import Manifest
 from diptych.storage.snapshot import read_snapshot, replace_records
@@ -55,16 +55,20 @@ def crawl_recipe(
     store = open_store(root, parsed.name)
     store.home.put(PLACE, json.dumps({"folder": str(Path(folder).resolve())}).encode(), durable=False)
 
+    sources = sources_of(parsed, folder)
+    remote = {source.name for source in sources if source.fetch_settings() is not None}
+
     def tell(now: Progress) -> None:
+        what = counted(now.settled, *(("address", "addresses") if now.source in remote else ("file",)))
         reasons = ", ".join(f"{code} {n}" for code, n in now.reasons)
         say(
-            f"crawl {now.source}: {now.settled} addresses settled, {now.waiting} pictures waiting, "
+            f"crawl {now.source}: {what} done, {counted(now.waiting, 'picture')} waiting, "
             f"{now.success_rate:.1%} fetched{'; ' + reasons if reasons else ''}"
         )
 
     return crawl(
         store,
-        sources_of(parsed, folder),
+        sources,
         refresh=refresh,
         retry_failed=retry_failed,
         offline=offline,

@@ -174,7 +174,7 @@ class _Crawl:
         self._places = threading.Semaphore(_PICTURES_WAITING)
         self._waiting = 0
         self._progress = progress
-        self._told = 0.0
+        self._told = self.started
         for row in FetchLog(store.home).rows(journal.crawl):
             self.continued = self.continued or not isinstance(row, Mark)
             self.tally.add(row)

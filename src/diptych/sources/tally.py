@@ -8,12 +8,9 @@ from dataclasses import asdict, dataclass
 from diptych.sources.urls import host_of
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Mark, Row
 
-__all__ = ["CrawlReport", "Tally", "summarise"]
+__all__ = ["CrawlReport", "Tally", "counted", "summarise"]
 
-_PLURAL = {kind: f"{kind}s" for kind in ("page", "image", "file", "sitemap")} | {
-    "robots": "robots.txt",
-    "api": "API answers",
-}
+_NAMES = {"robots": ("robots.txt", "robots.txt"), "api": ("API answer",)}
 _COUNTED = ("page", "image", "file", "api")
 
 
@@ -59,18 +56,21 @@ class CrawlReport:
     def lines(self) -> list[str]:
         """For people."""
         fetched = ", ".join(
-            f"{sum(by.values())} {_PLURAL[kind]} ({', '.join(f'{n} {outcome}' for outcome, n in sorted(by.items()))})"
+            f"{counted(sum(by.values()), *_NAMES.get(kind, (kind,)))} "
+            f"({', '.join(f'{n} {outcome}' for outcome, n in sorted(by.items()))})"
             for kind, by in sorted(self.counts.items())
         )
         out = [
             f"crawl {self.crawl}{' (continued)' if self.continued else ''}: {fetched or 'nothing to fetch'}",
-            f"{self.requests} requests, {self.bytes} bytes, {self.seconds:.1f} s, {self.success_rate:.1%} successful",
+            f"{counted(self.requests, 'request')}, {self.bytes} bytes, {self.seconds:.1f} s, "
+            f"{self.success_rate:.1%} successful",
             "records: " + ", ".join(f"{count} {name}" for name, count in sorted(self.documents.items())),
         ]
         if self.reasons:
             out.append("reasons: " + ", ".join(f"{code} {count}" for code, count in self.reasons[:8]))
         out += [
-            f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in self.hosts_failed
+            f"host {host} failed throughout: {counted(count, 'URL')}, mostly {code}"
+            for host, count, code in self.hosts_failed
         ]
         return out
 
@@ -156,6 +156,11 @@ class Tally:
             documents=dict(sorted(self.documents.items())),
             missed=tuple(self.missed),
         )
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 file``, ``30 files``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def summarise(log: FetchLog, crawl: str) -> CrawlReport:

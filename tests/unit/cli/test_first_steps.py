@@ -15,6 +15,7 @@ from PIL import Image
 from diptych.cli import main
 from diptych.commands import building
 from diptych.engine.steps import close
+from diptych.sources.tally import counted
 from diptych.storage.fetch_log import FetchLog
 
 Run = Callable[..., tuple[int, str, str]]
@@ -155,3 +156,30 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "diptych: interrupted; nothing had begun\n")
+
+
+def test_a_build_says_which_pictures_never_came_and_which_stage_kept_nothing(diptych: Run, place: Path) -> None:
+    (place / "urls.csv").write_text("url,caption\n" + "".join(f"http://127.0.0.1:9/{n}.jpg,dog\n" for n in range(3)))
+    source = "{kind: urls, name: list, path: urls.csv, contact: me@example.org, min_success: 0}"
+    text = RECIPE.replace("name: s\n", "name: u\n").replace(
+        "{kind: folder, name: pictures, path: pictures, layout: pictures}", source
+    )
+    (place / "u.yaml").write_text(text)
+    code, _, err = diptych("build", "u.yaml")
+    assert code == 0 and "host 127.0.0.1:9 failed throughout: 3 URLs" in err
+    said = (
+        "3 of 3 pictures not fetched: robots_unreachable 3",
+        "`diptych crawl u.yaml --retry-failed`",
+        "clean_text kept none of 3 rows: short_text 3",
+        "`diptych stats u`",
+    )
+    assert all(words in err for words in said)
+    code, _, err = diptych("build", "u.yaml")  # no crawl, nothing new: it is still so
+    assert code == 0 and all(words in err for words in said)
+
+
+def test_a_folder_is_counted_in_files(diptych: Run, place: Path) -> None:
+    (place / "f.yaml").write_text(RECIPE.replace("name: s\n", "name: f\n"))
+    code, _, err = diptych("build", "f.yaml")
+    assert code == 0 and "10 files (10 ok)" in err and "addresses" not in err
+    assert counted(1, "address", "addresses") == "1 address" and counted(0, "file") == "0 files"
