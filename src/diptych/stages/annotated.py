@@ -23,19 +23,21 @@ def annotated(extra: str | None) -> Annotated | str:
     """What the annotation holds, crowds left out; no annotation: no boxes. A string says what is wrong with it."""
     try:
         raw = json.loads(extra) if extra else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"extra is no JSON: {error}"
     if not isinstance(raw, dict):
         return f"extra is {type(raw).__name__}, expected an object"
-    boxes = raw.get("boxes") or []
+    boxes, names, crowd = (raw.get(key) or [] for key in ("boxes", "classes", "crowd"))
+    for key, found in (("boxes", boxes), ("classes", names), ("crowd", crowd)):
+        if not isinstance(found, list):
+            return f"{key} is {type(found).__name__}, expected a list"
     try:
         found = np.asarray(boxes, np.float64).reshape(-1, 4)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return "boxes are not lists of four numbers"
     if len(found) != len(boxes) or not np.isfinite(found).all() or (found[:, 2:] < found[:, :2]).any():
         return "boxes are not x1 <= x2, y1 <= y2, finite"
-    names = raw.get("classes") or [""] * len(found)
-    crowd = raw.get("crowd") or [0] * len(found)
+    names, crowd = names or [""] * len(found), crowd or [0] * len(found)
     if len(names) != len(found) or len(crowd) != len(found):
         return f"{len(found)} boxes, {len(names)} classes, {len(crowd)} crowd flags"
     kept = [n for n in range(len(found)) if not crowd[n]]

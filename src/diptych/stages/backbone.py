@@ -82,7 +82,7 @@ class Backbone(NetworkStage):
             for n, row in enumerate(good):
                 pooled = means[n]
                 if not np.isfinite(pooled).all():
-                    out.fail(row, "not_finite", "the network gave NaN for this picture")
+                    out.fail(row, "not_finite", "the network gave NaN or infinity for this picture")
                     continue
                 values: dict[str, Any] = {"norm": float(np.sqrt((pooled * pooled).sum())), "pooled": half(pooled)}
                 if grids is not None:

@@ -99,7 +99,7 @@ class Bert(Stage):
         spans = [word_spans(text) for text in texts]
         for row, (text, words, made) in enumerate(zip(texts, spans, self._encoder.encode(texts, spans), strict=True)):
             if not (np.isfinite(made.words).all() and np.isfinite(made.sentence).all()):
-                out.fail(row, "not_finite", "the encoder gave NaN for this sentence")
+                out.fail(row, "not_finite", "the encoder gave NaN or infinity for this sentence")
                 continue
             named = [text[a:b] for a, b in words]
             out.set(row, words=named, pieces=made.pieces, tokens=half(made.words), sentence=half(made.sentence))

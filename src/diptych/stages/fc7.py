@@ -110,7 +110,7 @@ class Fc7(NetworkStage):
             mine = half(features[done : done + len(found.boxes)])
             done += len(found.boxes)
             if not np.isfinite(mine).all():
-                out.fail(row, "not_finite", "the network gave NaN for this picture")
+                out.fail(row, "not_finite", "the network gave NaN or infinity for this picture")
                 continue
             lists = {"boxes": found.boxes.tolist(), "kinds": found.kinds, "names": found.names}
             out.set(row, width=found.width, height=found.height, features=mine, **lists)

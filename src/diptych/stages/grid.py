@@ -61,7 +61,7 @@ class Grid(NetworkStage):
         for n, row in enumerate(good):
             values = {"grid": grids[n]} | ({"fc7": fc7[n]} if fc7 is not None else {})
             if not all(np.isfinite(v).all() for v in values.values()):
-                out.fail(row, "not_finite", "the network gave NaN for this picture")
+                out.fail(row, "not_finite", "the network gave NaN or infinity for this picture")
                 continue
             out.set(row, norm=float(norms[n]), **values)
         return out

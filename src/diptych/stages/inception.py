@@ -61,7 +61,7 @@ class Inception(NetworkStage):
             return out
         for row, pooled in zip(good, self._forward(list(good.values())), strict=True):
             if not np.isfinite(pooled).all():
-                out.fail(row, "not_finite", "the network gave NaN for this picture")
+                out.fail(row, "not_finite", "the network gave NaN or infinity for this picture")
                 continue
             norm = float(np.sqrt(np.square(pooled, dtype=np.float64).sum()))
             out.set(row, norm=float(np.float32(norm)), pooled=half(pooled))

@@ -142,4 +142,5 @@ def numbers(values: Tensor) -> np.ndarray:
 
 def half_numbers(values: Tensor) -> np.ndarray:
     """float16 on the host, converted where the values are; as ``pixels_input.half`` does it."""
-    return to_host(values.float().clamp(-65504, 65504).half().contiguous())
+    found = values.float()
+    return to_host(found.clamp(-65504, 65504).where(found.isfinite(), found).half().contiguous())

@@ -65,8 +65,9 @@ def normalised(pixels: np.ndarray, levels: np.ndarray = IMAGENET) -> np.ndarray:
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    """float16; what lies beyond its range becomes the largest finite value, NaN stays."""
-    return np.clip(values, -65504, 65504).astype(np.float16)
+    """float16; what lies beyond its range becomes the largest finite value, NaN and infinity stay."""
+    kept = np.clip(values, -65504, 65504)
+    return np.where(np.isinf(values), values, kept).astype(np.float16)
 
 
 def decoded(

@@ -149,7 +149,9 @@ def test_annotations() -> None:
     assert isinstance(annotated(None), Annotated) and isinstance(annotated(""), Annotated)
     wrong = ("[]", "{", '{"boxes": [[1, 2]]}', '{"boxes": [[5, 5, 1, 9]]}', '{"boxes": [["a", 1, 2, 3]]}',
              '{"boxes": [[1, 1, 2, 2]], "classes": []}', '{"boxes": [[1, 1, 2, 2]], "classes": ["a", "b"]}',
-             '{"boxes": [[1, 1, 2, NaN]]}')  # fmt: skip
+             '{"boxes": [[1, 1, 2, NaN]]}', '{"boxes": 5}', '{"boxes": {"a": 1}}', '{"boxes": "1234"}',
+             '{"boxes": [[1, 1, 2, 1%s]]}' % ("0" * 400), '{"boxes": [[1, 1, 2, 2]], "classes": 1}',
+             '{"boxes": [[1, 1, 2, 2]], "crowd": {"a": 0}}', '{"boxes": ' + "[" * 100_000)  # fmt: skip
     for text in wrong[:5] + wrong[6:]:
         assert isinstance(annotated(text), str), text
 

@@ -185,7 +185,17 @@ def test_nan_fails_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [s.code for s in states] == ["", "not_finite"]
 
 
+def test_infinity_fails_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding to 16 bits must not make a number of it."""
+    stage = Grid(GridConfig(side=32, weights="random:0", fc7=True))
+    for maps, fc7, code in ((1.0, 1e6, ""), (np.inf, 1.0, "not_finite"), (1.0, -np.inf, "not_finite")):
+        made = torch.full((1, 512, 1, 1), maps), torch.full((1, 4096), fc7)
+        monkeypatch.setattr(stage, "forward", lambda pixels, finish, made=made: finish(made))
+        assert [s.code for s in run(stage, [png(noise(9, 9))]).states] == [code]
+    stage.close()
+
+
 def test_half_keeps_what_is_too_large_finite() -> None:
-    values = np.array([1e6, -1e6, 0.5, np.inf, np.nan, 1e-9], np.float32)
-    assert half(values)[:3].tolist() == [65504, -65504, 0.5]
+    values = np.array([1e6, -1e6, 0.5, np.inf, -np.inf, np.nan, 1e-9], np.float32)
+    assert half(values)[:5].tolist() == [65504, -65504, 0.5, np.inf, -np.inf]
     assert half_numbers(torch.from_numpy(values)).tobytes() == half(values).tobytes()  # wherever it is done

@@ -115,9 +115,11 @@ def test_a_row_with_a_status_each(stage: Stage) -> None:
 def test_nan_fails_the_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regions, grid and inception have tests of their own; pixels and proposals have no network."""
     if shape := {"backbone": (1, 512), "fc7": (1, 4096)}.get(stage.name):
-        made = np.full(shape, np.nan, np.float32)
-        monkeypatch.setattr(stage, "_forward", lambda pixels: (made, None) if stage.name == "backbone" else made)
-        assert [s.code for s in run(stage, [pictures()["good"][0]]).states] == ["not_finite"]
+        for number in (np.nan, np.inf):
+            made = np.full(shape, number, np.float32)
+            answer = (made, None) if stage.name == "backbone" else made
+            monkeypatch.setattr(stage, "_forward", lambda pixels, answer=answer: answer)
+            assert [s.code for s in run(stage, [pictures()["good"][0]]).states] == ["not_finite"]
 
 
 def test_the_documented_bytes_are_those_of_the_schemas() -> None:
