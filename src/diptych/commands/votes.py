@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from diptych.commands.console import JsonFlag, RootOption, emit, open_version, table
+from diptych.exceptions import UsageError
+from diptych.sources.tally import counted
 from diptych.version import Version
 from diptych.votes.agreement import agreement
 from diptych.votes.answers import import_votes, write_votes
@@ -18,6 +20,8 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Questions for people, and their answers.", no_args_is_help=True)
 At = Annotated[str, typer.Argument(metavar="D@V")]
+_SHOWN = 8
+"""Refused lines that an error names."""
 
 
 @app.command("export")
@@ -49,12 +53,20 @@ def import_answers(
     """Check answers line by line; keep the good ones, say what was refused and why."""
     store, manifest = open_version(at, root)
     found = import_votes(file, known_items(Version(store, manifest)))
+    said = [f"line {r.line}: {r.reason}: {r.text}" for r in found.refused if r.reason != "unanswered"]
+    unanswered = len(found.refused) - len(said)
+    if not found.votes:
+        first = "".join(f"\n{line}" for line in said[:_SHOWN])
+        raise UsageError(
+            f"{file}: expected votes, found none: {unanswered} rows unanswered, {len(said)} refused; {to} was not "
+            f"written. An answer fills in the columns annotator and value (or a task of Label Studio){first}"
+        )
     kept = write_votes(found.votes, to)
 
     def render() -> None:
-        for item in found.refused:
-            typer.echo(f"line {item.line}: {item.reason}: {item.text}", err=True)
-        typer.echo(f"wrote {kept} votes to {to}; {len(found.refused)} refused")
+        for line in said:
+            typer.echo(line, err=True)
+        typer.echo(f"wrote {counted(kept, 'vote')} to {to}; {len(said)} refused, {unanswered} unanswered")
 
     emit({"kept": kept, "refused": found.refused, "reasons": found.reasons()}, as_json, render)
 

@@ -123,6 +123,10 @@ def _checked(rows: Iterable[_Row], known: KnownItems | None) -> Imported:
 
 
 def _vote(raw: Mapping[str, Any], known: KnownItems | None) -> Vote:
+    answer = raw.get("value")
+    empty = answer is None or (isinstance(answer, str) and not answer.strip())
+    if empty and raw.get("annotator") in ("", None) and isinstance(raw.get("item"), str):
+        raise _Bad("unanswered", f"nobody answered {raw['item']}")  # a row of the exported table as it was
     kind_name, item, annotator = (_text(raw, name) for name in ("kind", "item", "annotator"))
     kind = KINDS.get(kind_name)
     if kind is None:
@@ -132,8 +136,7 @@ def _vote(raw: Mapping[str, Any], known: KnownItems | None) -> Vote:
         raise _Bad("unknown_item", f"{item!r} is no {form}")
     if known is not None and item not in known.get(kind_name, {}):
         raise _Bad("unknown_item", f"the version has no {kind.rows} {item} to vote on")
-    answer = raw.get("value")
-    if answer is None or (isinstance(answer, str) and not answer.strip()):
+    if empty:
         raise _Bad("unanswered", f"{annotator} gave no answer for {item}")
     text = _chosen(str(answer), raw) if not kind.values else str(answer)
     value = kind.value(text)

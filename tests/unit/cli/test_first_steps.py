@@ -183,3 +183,21 @@ def test_a_folder_is_counted_in_files(diptych: Run, place: Path) -> None:
     code, _, err = diptych("build", "f.yaml")
     assert code == 0 and "10 files (10 ok)" in err and "addresses" not in err
     assert counted(1, "address", "addresses") == "1 address" and counted(0, "file") == "0 files"
+
+
+def test_votes_that_nobody_filled_in_are_counted_and_none_is_an_error(diptych: Run, place: Path) -> None:
+    text = RECIPE.replace("name: s\n", "name: v\n").replace("clean_text: {}", "clean_text: {min_characters: 0}")
+    (place / "v.yaml").write_text(text.replace("  sentences: {}", "  clean_pairs: {}"))
+    assert diptych("build", "v.yaml")[0] == 0
+    assert diptych("votes", "export", "v", "relation", "--to", "tasks.csv", "--format", "csv")[0] == 0
+    code, out, err = diptych("votes", "import", "v", "tasks.csv", "--to", "votes.csv")
+    assert code == 2 and not out and "10 rows unanswered, 0 refused" in err and "annotator and value" in err
+    assert not (place / "votes.csv").exists()
+    lines = (place / "tasks.csv").read_text("utf-8-sig").splitlines()
+    for number, value in ((1, "explicit"), (2, "perhaps")):
+        cells = lines[number].split(",")
+        lines[number] = ",".join(["ann", *cells[1:3], value, *cells[4:]])
+    (place / "tasks.csv").write_text("\n".join(lines))
+    code, out, err = diptych("votes", "import", "v", "tasks.csv", "--to", "votes.csv")
+    assert code == 0 and "wrote 1 vote to votes.csv; 1 refused, 8 unanswered" in out
+    assert err.startswith("line 3: unknown_value") and len(err.splitlines()) == 1
