@@ -52,7 +52,10 @@ def check_space(store: Store, context: BuildContext) -> None:
         return
     wanted = int(expected_bytes(store, context) * MARGIN)
     if wanted > free:
+        helps = "free space there, or name another disk or object storage with --root"
+        if context.parent is not None:  # a new dataset holds nothing that could be collected
+            helps += f"; `diptych retire {context.dataset}`, then `diptych gc {context.dataset}` give up older versions"
         raise NoSpace(
             f"dataset {context.dataset}: the build would write about {wanted / 1e9:.2f} GB, "
-            f"{free / 1e9:.2f} GB are free under {store.root.url}; free space, or `diptych gc {context.dataset}`"
+            f"{free / 1e9:.2f} GB are free under {store.root.url}; {helps}"
         )

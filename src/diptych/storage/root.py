@@ -306,7 +306,10 @@ class LocalRoot:
         except BaseException as error:
             _unlink(temporary)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(f"{self.url}: no space for {name} ({len(data):,} bytes); run diptych gc") from error
+                raise NoSpace(
+                    f"{self.url}: no space for {name} ({len(data):,} bytes); free space on that disk, "
+                    "or give up older versions with `diptych retire` and `diptych gc`"
+                ) from error
             raise
         return temporary
 

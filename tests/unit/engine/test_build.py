@@ -306,10 +306,16 @@ def test_a_build_that_does_not_fit_the_disk_says_so_before_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = corpus(open_store(tmp_path, "toy"))
-    monkeypatch.setattr(LocalRoot, "free_bytes", lambda self: 1000)
-    with pytest.raises(NoSpace, match=r"would write about .* GB, 0.00 GB are free"):
-        run(tmp_path, rows)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalRoot, "free_bytes", lambda self: 1000)
+        with pytest.raises(NoSpace, match=r"would write about .* GB, 0.00 GB are free") as full:
+            run(tmp_path, rows)
+    assert "--root" in str(full.value) and "gc" not in str(full.value), "a new dataset has nothing to collect"
     assert not toy.CALLS and not (tmp_path / "toy" / "parts").exists()
+    run(tmp_path, rows)
+    monkeypatch.setattr(LocalRoot, "free_bytes", lambda self: -1)
+    with pytest.raises(NoSpace, match="`diptych retire toy`, then `diptych gc toy`"):
+        run(tmp_path, rows)
 
 
 def test_deleted_dataset_builds_to_the_same_digest(tmp_path: Path) -> None:
