@@ -96,6 +96,10 @@ def comparison_text(groups: Sequence[Group], metrics: Sequence[str] = ()) -> str
     return plain_table(["", "on", "runs", *names], rows)
 
 
+_PANELS = 4
+"""Metrics in a row of the picture: more would be too small to read on a page."""
+
+
 def draw(groups: Sequence[Group], metrics: Sequence[str], form: str) -> bytes:
     """A picture (``png``, ``svg``, ``pdf``): one panel a metric, a bar a group, its deviation, the paper's figure."""
     try:
@@ -104,12 +108,17 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], form: str) -> bytes:
     except ImportError:
         raise MissingExtra("matplotlib", "report") from None
     names = list(metrics) or list(dict.fromkeys(n for g in groups for n in g.metrics))
-    figure = Figure(figsize=(1.6 + 3.2 * len(names), 1.2 + 0.45 * len(groups)), layout="constrained")
+    wide = min(_PANELS, len(names))
+    high = math.ceil(len(names) / wide)
+    figure = Figure(figsize=(1.6 + 3.2 * wide, 0.4 + high * (0.8 + 0.45 * len(groups))), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(high, wide, sharey=True, squeeze=False).ravel()
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
     places = np.arange(len(groups))
     empty = Spread(math.nan, math.nan, 0)
-    for axis, name in zip(axes, names, strict=True):
+    paper: list[Any] = []
+    for axis, name in zip(axes, names, strict=False):
         found = [g.metrics.get(name, empty) for g in groups]
         means = [0.0 if math.isnan(s.mean) else s.mean for s in found]
         spreads = [0.0 if math.isnan(s.deviation) else s.deviation for s in found]
@@ -117,11 +126,12 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], form: str) -> bytes:
         printed = [(place, g.paper[name]) for place, g in zip(places, groups, strict=True) if name in g.paper]
         if printed:
             heights, figures = zip(*printed, strict=True)
-            axis.plot(figures, heights, "D", color="#c4622d", markersize=5, label="paper, other data")
-            axis.legend(fontsize=7, loc="lower right")
+            paper = axis.plot(figures, heights, "D", color="#c4622d", markersize=5, label="paper, other data")
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
+    if paper:
+        figure.legend(handles=paper, fontsize=7, loc="outside lower right")
     several = len({g.on for g in groups}) > 1
     axes[0].set_yticks(places, [f"{g.label}\n{g.on}" if several else g.label for g in groups])
     axes[0].invert_yaxis()
