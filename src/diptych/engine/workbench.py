@@ -103,7 +103,7 @@ class Workbench:
         with self._take(node, key, place, fits) as ready, self._door.computing():
             try:
                 return replace(batch, prepared=ready.stage.prepare(batch))
-            except (DiptychError, MemoryError, ImportError):
+            except (DiptychError, ImportError):
                 raise
             except Exception:  # not lost: `process` prepares the batch itself, and names the row and what was wrong
                 return batch
@@ -158,6 +158,10 @@ class Workbench:
             self._ready.clear()
 
 
+_NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+"""torch says so in a RuntimeError."""
+
+
 @dataclass(frozen=True)
 class _Failure:
     """What went wrong, without the traceback: that would hold the batch's tensors."""
@@ -165,10 +169,14 @@ class _Failure:
     name: str
     text: str
     transient: bool
+    memory: bool
+    """Whether memory ran out: a device's, or the host's as Python or torch says it."""
 
-    @property
-    def memory(self) -> bool:
-        return self.name == "OutOfMemoryError"
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        name, text = type(error).__name__, str(error)[:2000]
+        memory = name == "OutOfMemoryError" or isinstance(error, MemoryError) or _NO_MEMORY in text
+        return cls(name, text or name, isinstance(error, OSError), memory)
 
 
 def _process(ready: _Ready, batch: Batch) -> Output:
@@ -178,10 +186,10 @@ def _process(ready: _Ready, batch: Batch) -> Output:
     stage, started = ready.stage, time.perf_counter()
     try:
         output = stage.process(batch)
-    except (DiptychError, MemoryError, ImportError):
+    except (DiptychError, ImportError):
         raise
     except Exception as error:
-        failure = _Failure(type(error).__name__, str(error)[:2000], isinstance(error, OSError))
+        failure = _Failure.of(error)
     else:
         ready.size.measured(len(batch), time.perf_counter() - started)
         output.check(stage.name)

@@ -106,7 +106,14 @@ def test_pictures_that_are_shared_stay_within_their_bound(tmp_path: Path, monkey
     assert 0 < most <= 2500
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path: Path) -> None:
+NO_MEMORY = pytest.mark.parametrize("error", [toy_vision.OutOfMemoryError, RuntimeError, MemoryError])
+
+
+@NO_MEMORY
+def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy_vision, "RAISED", [error])
     run(tmp_path / "plain", MEAN)
     close()
     toy_vision.SIZES.clear()
@@ -118,7 +125,11 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path
     assert report.progress["mean"].counts["failed_permanent"] == 1
 
 
-def test_a_row_that_never_fits_fails_alone_and_is_tried_again(tmp_path: Path) -> None:
+@NO_MEMORY
+def test_a_row_that_never_fits_fails_alone_and_is_tried_again(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy_vision, "RAISED", [error])
     store = open_store(tmp_path, "toy")
     toy_vision.GREEDY.add(store.blobs.put(toy_vision.png(10, 7)))
     report = run(tmp_path, MEAN, accept_failures=True)

@@ -36,6 +36,10 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's."""
 
 
+RAISED: list[type[Exception]] = [OutOfMemoryError]
+"""What a batch that does not fit raises: torch on a device, torch on a host, Python."""
+
+
 class Vision(Stage):
     version, key = 1, "image"
     inputs = ("images.bytes",)
@@ -63,7 +67,7 @@ class Mean(Vision):
         SIZES.append(len(batch))
         THREADS.add(("process", threading.current_thread().name.partition("_")[0]))
         if (ROOM[0] and len(batch) > ROOM[0]) or GREEDY & set(batch.keys):
-            raise OutOfMemoryError(f"{len(batch)} rows do not fit")
+            raise RAISED[0](f"DefaultCPUAllocator: can't allocate memory for {len(batch)} rows")
         out = batch.output()
         for row, colour in accepted(out, batch.ready()).items():
             out.set(row, red=float(colour[0]), colour=colour.astype(np.float16))
