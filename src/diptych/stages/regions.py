@@ -59,6 +59,8 @@ class RegionsConfig(NetworkConfig):
     def _bounds(self) -> RegionsConfig:
         if self.min_boxes > self.max_boxes:
             raise ValueError(f"min_boxes ({self.min_boxes}) is above max_boxes ({self.max_boxes})")
+        if self.min_side and self.max_side and self.min_side > self.max_side:
+            raise ValueError(f"min_side ({self.min_side}) is above max_side ({self.max_side})")
         return self
 
 

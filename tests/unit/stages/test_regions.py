@@ -227,6 +227,8 @@ def test_settings_and_registry() -> None:
     assert Regions().weight_names() == (NAMES[1],) and RegionsConfig().score_threshold == 0.55
     with pytest.raises(ValidationError, match="min_boxes"):
         RegionsConfig(min_boxes=5, max_boxes=4)
+    with pytest.raises(ValidationError, match="min_side"):
+        RegionsConfig(min_side=800, max_side=600)
     for name in NAMES:
         entry = weights.spec(name)
         assert entry.purpose.startswith("regions") and len(entry.sha256_prefix) == 8
