@@ -167,14 +167,14 @@ def keep_building(folder: str, me: str, rounds: int) -> None:
     for n in range(rounds):
         records = {name: f"{name} {n % 3}" for name in "abcdef"} | {me: f"by {me} {n}"}
         with SignOfLife(toy.store, f"process-{me}-{n}"):  # not the name its segments bear: gc does not spare them
-            for attempt in range(50):
+            for attempt in range(1000):
                 try:
                     toy.commit(records, build=f"{me}{n}x{attempt}", resume=True)
                     break
                 except Conflict:
                     continue
             else:
-                raise AssertionError("fifty lost races")
+                raise AssertionError("a thousand lost races")
 
 
 def test_builders_and_gc_at_the_same_time(tmp_path: Path) -> None:
@@ -183,12 +183,15 @@ def test_builders_and_gc_at_the_same_time(tmp_path: Path) -> None:
     for builder in builders:
         builder.start()
     toy = Toy(tmp_path, shards=2)
+    toy.plan({"q": "left behind"}, build="dead")
     named = 0
     while any(builder.is_alive() for builder in builders):
         with contextlib.suppress(Conflict):
             report = gc(toy.store, grace=0, keep_blobs=())
             named += len([i for i in report.deleted if i.kind in ("segment", "list")])
         time.sleep(0.02)
+    report = gc(toy.store, grace=0, keep_blobs=())  # on a busy machine perhaps the only one that lost no race
+    named += len([i for i in report.deleted if i.kind in ("segment", "list")])
     assert [builder.exitcode for builder in builders] == [0, 0]
     assert list(toy.store.log.versions()) == list(range(1, 7)) and named > 0
     for version in toy.store.log.versions():
@@ -266,7 +269,9 @@ def test_signs_of_life(toy: Toy) -> None:
     with SignOfLife(toy.store, "b1", "build", every=0.02) as sign:
         [found] = alive(toy.store)
         assert (found.id, found.kind, found.pid) == ("b1", "build", os.getpid())
-        time.sleep(0.1)
+        until = time.monotonic() + 60
+        while alive(toy.store)[0].refreshed == found.refreshed and time.monotonic() < until:
+            time.sleep(0.02)
         assert alive(toy.store)[0].refreshed > found.refreshed
         assert sign.others("build") == []
     assert alive(toy.store) == []
