@@ -110,7 +110,9 @@ class Entities(Stage):
         token = variable(self.config.token_variable)
         if not token:
             raise StageError(
-                f"stage entities: no access token; set the environment variable {self.config.token_variable}"
+                f"stage entities: a picture has no answer in {self.config.answers or 'a folder (answers: FOLDER)'} and "
+                f"none is given without an access token of Baidu's image recognition; set the environment variable "
+                f"{self.config.token_variable} to one"
             )
         return token
 

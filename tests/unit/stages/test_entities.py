@@ -145,7 +145,7 @@ def test_a_wrong_token_ends_the_stage(service: Service, monkeypatch: pytest.Monk
     with pytest.raises(StageError, match="refuses the token .error 110") as error:
         run(service, picture())
     assert "wrong" not in str(error.value)
-    with pytest.raises(StageError, match="set the environment variable OTHER_TOKEN"):
+    with pytest.raises(StageError, match="access token of Baidu's .* set the environment variable OTHER_TOKEN"):
         run(service, picture(), token_variable="OTHER_TOKEN")
 
 
