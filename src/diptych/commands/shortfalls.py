@@ -23,7 +23,9 @@ def shortfalls(manifest: Manifest, recipe: str) -> list[str]:
         lost = {code.removeprefix("failed:"): n for code, n in outcomes.items() if code not in _FINE}
         if lost:
             lines.append(f"{sum(lost.values())} of {counted(sum(outcomes.values()), word)} not fetched: {_named(lost)}")
-    if lines:
+    if not statistics.get("records"):
+        lines.append("there is no record: the sources of the recipe gave none")
+    elif lines:
         lines.append(f"`diptych crawl {recipe} --retry-failed` asks for what failed again")
     for stage, counts in statistics.get("stages", {}).items():
         if counts["rows"] and counts.get("rejected") == counts["rows"]:

@@ -31,14 +31,15 @@ from diptych.sources.base import Missed, Read, Source, SourceConfig
 from diptych.sources.charset import decode_text
 from diptych.sources.fetch import Fetcher
 from diptych.sources.spool import Spool
+from diptych.sources.tables import check_header
 from diptych.sources.urls import file_url, path_of
 
-__all__ = ["PICTURES", "Folder", "FolderConfig", "find_layout", "walk_files"]
+__all__ = ["FILE_KEYS", "PICTURES", "Folder", "FolderConfig", "find_layout", "walk_files"]
 
 Layout = Literal["auto", "documents", "captions", "pictures"]
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jfif"})
 CAPTION_FILES = ("captions.csv", "captions.jsonl", "captions.tsv", "metadata.csv", "metadata.jsonl")
-_FILE_KEYS = ("file", "image", "file_name", "filename", "path")
+FILE_KEYS = ("file", "image", "file_name", "filename", "path")
 _CAPTION_KEYS = ("caption", "text", "title", "description")
 _EXTRACTOR = "folder 1"
 
@@ -248,10 +249,10 @@ def _json(extra: dict[str, Any]) -> str:
 def _caption_lines(path: Path, source: str) -> Iterator[tuple[str, str]]:
     """(picture file, JSON of its caption and other columns) of each line."""
     for number, row in enumerate(_rows(path, source), 1):
-        file_key = next((key for key in _FILE_KEYS if row.get(key)), None)
+        file_key = next((key for key in FILE_KEYS if row.get(key)), None)
         if file_key is None:
             raise SourceError(
-                f"source {source!r}, {path}, row {number}: expected a column {' or '.join(_FILE_KEYS)}, "
+                f"source {source!r}, {path}, row {number}: expected a column {' or '.join(FILE_KEYS)}, "
                 f"found {sorted(row)}"
             )
         caption_key = next((key for key in _CAPTION_KEYS if key in row), None)
@@ -265,8 +266,15 @@ def _rows(path: Path, source: str) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix != ".jsonl":
                 delimiter = "\t" if path.suffix == ".tsv" else ","
-                for row in csv.DictReader(file, delimiter=delimiter):
-                    row.pop(None, None)  # type: ignore[call-overload]
+                reader = csv.DictReader(file, delimiter=delimiter)
+                check_header(path, reader.fieldnames or (), delimiter)
+                for row in reader:
+                    if None in row:
+                        known = len(row) - 1
+                        raise SourceError(
+                            f"source {source!r}, {path}, line {reader.line_num}: expected {known} columns, found "
+                            f"{known + len(row[None])}; a caption with {delimiter!r} stands in quotes"
+                        )
                     yield row
                 return
             for number, line in enumerate(file, 1):

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 from diptych.exceptions import SourceError, UsageError
 from diptych.sources.base import SuggestedSource
-from diptych.sources.folder import PICTURES, find_layout, walk_files
+from diptych.sources.folder import FILE_KEYS, PICTURES, find_layout, walk_files
 from diptych.sources.inspect_files import look_at_file, look_at_folder
 from diptych.sources.json_stream import stream_arrays
+from diptych.sources.malformed import Malformed
+from diptych.sources.tables import column_names
 from diptych.sources.urls import canonical_url
 
 __all__ = ["plain_name", "suggest"]
@@ -89,6 +91,12 @@ def _file(path: Path) -> SuggestedSource:
     if found is not None:
         return found
     if path.suffix in (".csv", ".tsv", ".jsonl"):
+        columns = column_names(path, Malformed(plain_name(path.stem), 100))
+        if not columns & set(FILE_KEYS):
+            raise UsageError(
+                f"--from {path}: expected a column of addresses (http...) or one of files ({', '.join(FILE_KEYS)}), "
+                f"found {', '.join(sorted(columns)) or 'no rows'}"
+            )
         settings: dict[str, object] = {
             "kind": "folder",
             "name": plain_name(path.stem),
@@ -135,7 +143,8 @@ def _coco_captions(path: Path) -> SuggestedSource | None:
         )
     if folder is None:
         raise UsageError(
-            f"--from {path}: its first image {first!r} is in no folder beside it; write images: FOLDER into the recipe"
+            f"--from {path}: its first image {first!r} is in no folder beside it; put the images into images/ "
+            f"beside it, or write a recipe with kind: coco, captions: {path} and images: FOLDER"
         )
     settings: dict[str, object] = {
         "kind": "coco",

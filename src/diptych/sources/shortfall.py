@@ -34,8 +34,7 @@ def check_success(sources: Sequence[Source], report: CrawlReport) -> None:
         f"{s.config.min_success:.0%}"
         for s in low
     ]
-    reasons = ", ".join(f"{code} ({count})" for code, count in report.reasons[:8])
-    lines.append(f"reasons: {reasons}")
+    lines.append(report.why())
     lines += [
         f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in report.hosts_failed[:8]
     ]

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from diptych.exceptions import RecipeError, SourceError
 from diptych.sources.malformed import Malformed
 
-__all__ = ["SUFFIXES", "Row", "column_names", "extra_json", "read_rows", "table_format", "text_of"]
+__all__ = ["SUFFIXES", "Row", "check_header", "column_names", "extra_json", "read_rows", "table_format", "text_of"]
 
 Row = dict[str, Any]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -105,6 +105,16 @@ def _jsonl(path: Path, file: IO[bytes], malformed: Malformed) -> Iterator[tuple[
             malformed.add(path, f"line {number}", "a JSON object", value)
 
 
+def check_header(path: Path, header: Sequence[str], delimiter: str) -> None:
+    """:class:`SourceError` when the first line has one column only because something else separates them."""
+    other = next((c for c in ",;\t|" if c != delimiter and len(header) == 1 and c in header[0]), "")
+    if other:
+        raise SourceError(
+            f"{path}, line 1: expected columns separated by {delimiter!r}, found {header[0][:200]!r}, separated by "
+            f"{other!r}; save it with {delimiter!r} (a .csv has commas, a .tsv tabs)"
+        )
+
+
 def _csv(path: Path, text: io.TextIOWrapper, delimiter: str, malformed: Malformed) -> Iterator[tuple[int, Row]]:
     rows = csv.reader(text, delimiter=delimiter)
     header: list[str] | None = None
@@ -119,6 +129,7 @@ def _csv(path: Path, text: io.TextIOWrapper, delimiter: str, malformed: Malforme
             continue
         if header is None:
             header = [name.strip() for name in values]
+            check_header(path, header, delimiter)
         elif not values:
             continue
         elif len(values) != len(header):

@@ -31,6 +31,8 @@ class CrawlReport:
     success: dict[str, float]
     """Source -> share of its URLs and files that have bytes (what publishers forbid is not counted)."""
     reasons: tuple[tuple[str, int], ...]
+    first: dict[str, str]
+    """Reason -> an address that failed for it."""
     hosts_failed: tuple[tuple[str, int, str], ...]
     """Hosts that gave nothing: name, URLs, the commonest reason."""
     documents: dict[str, int]
@@ -64,15 +66,19 @@ class CrawlReport:
             f"crawl {self.crawl}{' (continued)' if self.continued else ''}: {fetched or 'nothing to fetch'}",
             f"{counted(self.requests, 'request')}, {self.bytes} bytes, {self.seconds:.1f} s, "
             f"{self.success_rate:.1%} successful",
-            "records: " + ", ".join(f"{count} {name}" for name, count in sorted(self.documents.items())),
+            "records: " + (", ".join(f"{n} {name}" for name, n in sorted(self.documents.items())) or "none was found"),
         ]
         if self.reasons:
-            out.append("reasons: " + ", ".join(f"{code} {count}" for code, count in self.reasons[:8]))
+            out.append(self.why())
         out += [
             f"host {host} failed throughout: {counted(count, 'URL')}, mostly {code}"
             for host, count, code in self.hosts_failed
         ]
         return out
+
+    def why(self) -> str:
+        """The commonest reasons, each with how often and an address that failed for it."""
+        return "reasons: " + ", ".join(f"{code} {n} (as {self.first[code]})" for code, n in self.reasons[:8])
 
 
 class Tally:
@@ -83,6 +89,7 @@ class Tally:
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.by_source: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.reasons: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
         self.hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.documents: Counter[str] = Counter()
         self.missed: list[tuple[str, str]] = []
@@ -119,6 +126,7 @@ class Tally:
         good = row.outcome in ("ok", "not_modified")
         if not good and not (row.kind == "robots" and row.outcome == "gone"):  # no robots.txt: all is allowed
             self.reasons[row.code or row.outcome] += 1
+            self.first.setdefault(row.code or row.outcome, row.url)
         if row.kind in _COUNTED:
             self.by_source[row.source]["good" if good else row.outcome] += 1
         if row.kind in ("page", "image") and row.outcome != "refused":
@@ -152,6 +160,7 @@ class Tally:
             counts={kind: dict(sorted(by.items())) for kind, by in sorted(self.counts.items())},
             success={source: self.success(source) for source in sorted(self.by_source)},
             reasons=tuple(sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))),
+            first=dict(self.first),
             hosts_failed=tuple(sorted(failed, key=lambda item: (-item[1], item[0]))),
             documents=dict(sorted(self.documents.items())),
             missed=tuple(self.missed),

@@ -201,3 +201,35 @@ def test_votes_that_nobody_filled_in_are_counted_and_none_is_an_error(diptych: R
     code, out, err = diptych("votes", "import", "v", "tasks.csv", "--to", "votes.csv")
     assert code == 0 and "wrote 1 vote to votes.csv; 1 refused, 8 unanswered" in out
     assert err.startswith("line 3: unknown_value") and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("file;caption\np0.jpg;a dog\n", "line 1: expected columns separated by ',', found 'file;caption'"),
+        ("url;caption\nhttp://x.example/0.jpg;a dog\n", "separated by ';'; save it with ','"),
+        ("a,b\n1,2\n", "expected a column of addresses (http...) or one of files (file, image,"),
+        ("", "found no rows"),
+    ],
+)
+def test_init_says_what_a_list_lacks(diptych: Run, place: Path, content: str, said: str) -> None:
+    (place / "list.csv").write_text(content)
+    code, out, err = diptych("init", "list", "--from", "list.csv")
+    assert code in (1, 2) and said in err and not out
+    assert not (place / "list.yaml").exists()
+
+
+def test_a_captions_file_names_what_is_wrong_with_it(diptych: Run, place: Path) -> None:
+    text = RECIPE.replace("name: s\n", "name: w\n").replace("layout: pictures", "captions: wrong.csv")
+    (place / "w.yaml").write_text(text)
+    file = place / "pictures" / "wrong.csv"
+    for content, status, said in (
+        ("file;caption\np0.jpg;a dog\n", 1, "found 'file;caption', separated by ';'"),
+        ("file,caption\np0.jpg,a dog, running\n", 1, "line 2: expected 2 columns, found 3; a caption with ','"),
+        ("file,caption\nnone.jpg,a dog\n", 3, "missing 1 (as file:none.jpg)"),
+        ("file,caption\n", 0, "there is no record: the sources of the recipe gave none"),
+    ):
+        file.write_text(content)
+        code, _, err = diptych("build", "w.yaml")
+        assert code == status and said in err, err
+    file.unlink()
