@@ -10,6 +10,7 @@ import typer
 
 from diptych.commands.console import JsonFlag, RootOption, emit, open_version, table
 from diptych.exceptions import UsageError
+from diptych.storage.store import datasets
 from diptych.version import Version
 
 if TYPE_CHECKING:
@@ -203,10 +204,11 @@ def predict_command(
         if split is not None:
             raise UsageError(f"--split {split}: raw documents have no splits; --input {source} is a path")
         place: Version | Path = path
-    elif "@" in source or "/" not in source:
+    elif "@" in source or source in datasets(root):
         place = _version(source, root)
     else:
-        raise UsageError(f"--input {source}: neither a folder or file nor DATASET@VERSION")
+        known = ", ".join(datasets(root)) or "none"
+        raise UsageError(f"--input {source}: neither a folder or file nor DATASET@VERSION (under {root}: {known})")
     said = say_of(
         assignment, place, split=split, keys=key, pictures=pictures, say=(lambda text: None) if quiet else _say
     )

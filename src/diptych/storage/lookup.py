@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,7 +72,7 @@ def find_records(store: Store, manifest: Manifest, key: str) -> tuple[str, ...]:
     for row in table.select(["record", "url", "source_id", "images"]).to_pylist():
         images = row["images"] or ()
         names = [row["url"], row["source_id"], *(i["url"] for i in images)]
-        if any(i["key"] == key for i in images) or any(n == key or n.rsplit("/", 1)[-1] == key for n in names if n):
+        if any(i["key"] == key for i in images) or any(_named(n, key) for n in names if n):
             hits.append(row["record"])
     hits = hits or _dropped(store, table, key)
     if not hits:
@@ -80,6 +81,12 @@ def find_records(store: Store, manifest: Manifest, key: str) -> tuple[str, ...]:
             "file name of a document or image, or an image key (SHA-256)"
         )
     return tuple(hits)
+
+
+def _named(address: str, key: str) -> bool:
+    """Whether ``key`` is an address, the path of a ``file:`` address or the last part of either."""
+    path = unquote(address.removeprefix("file:")) if address.startswith("file:") else address
+    return key in (address, path, path.rsplit("/", 1)[-1])
 
 
 def _dropped(store: Store, table: pa.Table, image: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +71,21 @@ def test_show_names_the_rule_that_left_a_record_out(diptych: Run, place: Path) -
     assert code == 0, err
     assert "left out by clean_text: empty_text: 0 against the threshold 1; no title, text or summary" in out
     assert out.count("file:p1.jpg") == 2  # the record's own line, and one fetch
+
+
+def test_show_finds_a_picture_by_its_file(diptych: Run, place: Path) -> None:
+    (place / "told" / "documents").mkdir(parents=True)
+    images = [{"file": "my 100% dog.jpg"}, {"file": "a b/x.jpg"}]
+    (place / "told" / "documents" / "d.json").write_text(json.dumps({"title": "Two", "images": images}))
+    (place / "told" / "a b").mkdir()
+    for number, image in enumerate(images):
+        (place / "told" / image["file"]).write_bytes((place / "pictures" / f"p{number}.jpg").read_bytes())
+    (place / "told.yaml").write_text(
+        RECIPE.replace("name: s\n", "name: told\n").replace("path: pictures, layout: pictures", "path: told")
+    )
+    assert diptych("build", "told.yaml")[0] == 0
+    found = {diptych("show", "told", key)[1].splitlines()[0] for key in ("my 100% dog.jpg", "x.jpg", "a b/x.jpg")}
+    assert len(found) == 1 and "told@1 record" in found.pop()
 
 
 def test_diff_takes_both_versions_as_they_are_named_elsewhere(diptych: Run, place: Path) -> None:
