@@ -22,7 +22,7 @@ def shortfalls(manifest: Manifest, recipe: str) -> list[str]:
         outcomes: Mapping[str, int] = statistics.get(what, {})
         lost = {code.removeprefix("failed:"): n for code, n in outcomes.items() if code not in _FINE}
         if lost:
-            lines.append(f"{sum(lost.values())} of {counted(sum(outcomes.values()), word)} not fetched: {_named(lost)}")
+            lines.append(f"{sum(lost.values())} of {counted(sum(outcomes.values()), word)} missing: {_named(lost)}")
     if not statistics.get("records"):
         lines.append("there is no record: the sources of the recipe gave none")
     elif lines:

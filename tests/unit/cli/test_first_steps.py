@@ -184,7 +184,7 @@ def test_a_build_says_which_pictures_never_came_and_which_stage_kept_nothing(dip
     code, _, err = diptych("build", "u.yaml")
     assert code == 0 and "host 127.0.0.1:9 failed throughout: 3 URLs" in err
     said = (
-        "3 of 3 pictures not fetched: robots_unreachable 3",
+        "3 of 3 pictures missing: robots_unreachable 3",
         "`diptych crawl u.yaml --retry-failed`",
         "clean_text kept none of 3 rows: short_text 3",
         "`diptych stats u`",
