@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from diptych.exceptions import Corrupt, NotFound, UsageError
 from diptych.naming import record_id, shard_of
 from diptych.records import Document
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Mark, Row
+from diptych.storage.lists import encode_table
+from diptych.storage.references import snapshot_blobs
 from diptych.storage.snapshot import Forgotten, Snapshot, cut_snapshot, read_forgotten, read_snapshot, shrink
 from diptych.storage.store import Store, open_store
+from diptych.storage.takedown import remember
 
 
 @dataclass
@@ -235,3 +239,38 @@ def test_only_the_sources_that_are_named(store: Store) -> None:
     assert cut_snapshot(store, [WEB]).rows == 1, "a running crawl does not move a build's snapshot"
     assert cut_snapshot(store, [WEB], unfinished=True).rows == 2
     running.leave()
+
+
+def damaged(data: bytes) -> list[bytes]:
+    """Cut off, emptied, noise, and a bit turned in the first column's page."""
+    turned = bytearray(data)
+    turned[12] ^= 4
+    return [data[: len(data) // 2], b"", b"noise" * 50, bytes(turned)]
+
+
+def test_damage_is_named_whatever_is_read(store: Store) -> None:
+    """These files bear no digest of their bytes: their pages' checksums stand for it."""
+    Night(store).document(1, images=("http://a/i",)).image("http://a/i").end()
+    snapshot = cut_snapshot(store, [WEB])
+    store.home.put("raw/forgotten.parquet", encode_table(pa.table({"hash": [Forgotten.hash("http://a/x")]})))
+    record = next(snapshot.iter_rows())["record"]
+    log = FetchLog(store.home)
+    readers: dict[str, list[Callable[[], object]]] = {
+        f"raw/fetches/{log.crawls()[0]}.parquet": [log.index, log.begin, lambda: cut_snapshot(store, [WEB])],
+        "raw/forgotten.parquet": [lambda: read_forgotten(store), lambda: remember(store)],
+        f"snapshots/{snapshot.digest}.parquet": [
+            snapshot.table, lambda: list(snapshot.iter_rows()), lambda: snapshot.record(record),
+            lambda: list(snapshot_blobs(store, snapshot.digest)),
+        ],
+    }  # fmt: skip
+    for path, calls in readers.items():
+        file = store.home.local(path)
+        good = file.read_bytes()
+        for number, bad in enumerate(damaged(good)):
+            file.write_bytes(bad)
+            for call in calls if number < 3 else calls[:1]:  # the others may not read that page
+                with pytest.raises(Corrupt, match=rf"{path} in .* is damaged: .*; (restore|move)"):
+                    call()
+        file.write_bytes(good)
+        for call in calls[:1]:
+            call()

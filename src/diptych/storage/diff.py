@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from diptych.storage.canonical import row_digests
 from diptych.storage.manifest import Manifest, StageEntry
+from diptych.storage.parquet import SNAPSHOT_ADVICE, opened
 from diptych.storage.parts import Part, read_chunk
 from diptych.storage.references import snapshot_path
 
@@ -162,7 +162,8 @@ def _rows(store: Store, parts: list[Part]) -> Iterator[tuple[str, _Row]]:
 
 def _records(store: Store, one: Manifest, two: Manifest) -> RecordsDiff:
     if one.snapshot == two.snapshot:
-        rows = pq.read_metadata(store.home.local(snapshot_path(one.snapshot))).num_rows
+        with opened(store.home, snapshot_path(one.snapshot), SNAPSHOT_ADVICE) as file:
+            rows = file.metadata.num_rows
         return RecordsDiff((), (), (), rows)
     old, new = (_snapshot(store, manifest.snapshot) for manifest in (one, two))
     changed = tuple(sorted(k for k in old.keys() & new.keys() if old[k] != new[k]))
@@ -173,7 +174,7 @@ def _records(store: Store, one: Manifest, two: Manifest) -> RecordsDiff:
 def _snapshot(store: Store, digest: str) -> dict[str, bytes]:
     """Record id to a digest of everything the snapshot says about it."""
     found: dict[str, bytes] = {}
-    with pq.ParquetFile(store.home.local(snapshot_path(digest))) as file:
+    with opened(store.home, snapshot_path(digest), SNAPSHOT_ADVICE) as file:
         for batch in file.iter_batches(8192):
             table = pa.Table.from_batches([batch])
             digests = row_digests([(f.name, f.type, table[f.name]) for f in table.schema], table.num_rows).exact

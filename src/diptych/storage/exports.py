@@ -6,16 +6,15 @@ which exports hold a record, also when their version is no more.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from diptych.storage.lists import encode_table
+from diptych.storage.parquet import opened
 from diptych.storage.snapshot import Forgotten
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ def exports_holding(store: Store, hashes: Collection[str]) -> list[ExportRecord]
     wanted = pa.array(sorted({bytes.fromhex(h)[:_BYTES] for h in hashes}), pa.binary(_BYTES))
     found = []
     for entry in read_exports(store):
-        data = store.home.read(f"{FOLDER}/{entry.id}.parquet")
-        members = pq.read_table(io.BytesIO(data), columns=["hash"])["hash"]
+        with opened(store.home, f"{FOLDER}/{entry.id}.parquet", "restore it from a backup, or export again") as file:
+            members = file.read(["hash"])["hash"]
         if pc.any(pc.is_in(members, value_set=wanted)).as_py():
             found.append(entry)
     return found

@@ -33,11 +33,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diptych.exceptions import Conflict, Corrupt, NotFound, StoreError
+from diptych.storage.parquet import opened
 from diptych.storage.root import Root
 
 __all__ = ["Attempt", "DocumentRow", "FetchLog", "LogIndex", "Mark", "RecordState", "Row", "UrlState", "scope_of"]
 
 FOLDER = "raw/fetches"
+_AGAIN = "move the file away and crawl again (what it fetched is fetched once more)"
 GOOD = ("ok", "not_modified")
 
 
@@ -366,10 +368,9 @@ class FetchLog:
     def rows(self, crawl: str) -> Iterator[Row]:
         """The rows of one crawl in the order they were written."""
         if self.root.exists(f"{FOLDER}/{crawl}.parquet"):
-            local = self.root.local(f"{FOLDER}/{crawl}.parquet")
-            with pq.ParquetFile(local) as file:
+            with opened(self.root, f"{FOLDER}/{crawl}.parquet", _AGAIN) as file:
                 for batch in file.iter_batches(batch_size=4096):
-                    yield from (_from_values(values) for values in batch.to_pylist())
+                    yield from [_from_values(values) for values in batch.to_pylist()]
             return
         path = self.root.scratch(FOLDER) / f"{crawl}.jsonl"
         if not path.exists():
@@ -431,7 +432,7 @@ class FetchLog:
     def roll(self, crawl: str, path: Path) -> None:
         """Turn a journal into the crawl's Parquet file, in bounded memory, and delete it."""
         temporary = path.with_name(f".tmp-{crawl}-{secrets.token_hex(4)}.parquet")
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
             batch: list[dict[str, object]] = []
             for row in read_journal(path):
                 batch.append(row_values(row))
@@ -477,7 +478,7 @@ def read_journal(path: Path) -> Iterator[Row]:
             elif torn:
                 raise Corrupt(
                     f"{path}, line {torn}: expected one JSON object, found damage in the middle of the journal; "
-                    "move the file away and crawl again (what it fetched is fetched once more)"
+                    f"{_AGAIN}"
                 )
             else:
                 yield row

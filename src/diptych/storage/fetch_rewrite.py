@@ -56,7 +56,7 @@ def _rewrite_table(log: FetchLog, crawl: str, change: Callable[[Row], Row | None
     temporary = log.root.scratch(FOLDER) / f".tmp-{crawl}-{secrets.token_hex(4)}.parquet"
     changed = 0
     try:
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
             batch: list[dict[str, object]] = []
             for row in log.rows(crawl):
                 kept = change(row)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from diptych.exceptions import Corrupt, NotFound
+from diptych.exceptions import NotFound
 from diptych.storage.manifest import Manifest
+from diptych.storage.parquet import SNAPSHOT_ADVICE, opened
 from diptych.storage.parts import read_chunk
 
 if TYPE_CHECKING:
@@ -78,17 +78,13 @@ def snapshot_blobs(store: Store, digest: str) -> Iterator[str]:
     """SHA-256 of every blob a snapshot names (documents and images), repeated as often as it does."""
     path = snapshot_path(digest)
     try:
-        local = store.home.local(path)
-    except NotFound:
-        raise NotFound(f"{path} is missing in {store.home.url}; versions built from it cannot be checked") from None
-    try:
-        with pq.ParquetFile(local) as file:
+        with opened(store.home, path, SNAPSHOT_ADVICE) as file:
             for batch in file.iter_batches(8192, columns=["content", "images"]):
                 yield from batch.column("content").drop_null().to_pylist()
                 keys = batch.column("images").flatten().field("key")
                 yield from keys.drop_null().to_pylist()
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise Corrupt(f"{path} in {store.home.url} is damaged: {error}") from error
+    except NotFound:
+        raise NotFound(f"{path} is missing in {store.home.url}; versions built from it cannot be checked") from None
 
 
 def fetched_blobs(store: Store) -> set[str]:

@@ -22,6 +22,7 @@ import json
 import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -32,6 +33,7 @@ from diptych.exceptions import Corrupt, NotFound, UsageError
 from diptych.naming import digest_bytes
 from diptych.storage.fetch_log import FetchLog, LogIndex, RecordState, scope_of
 from diptych.storage.overrides import Overrides
+from diptych.storage.parquet import SNAPSHOT_ADVICE, opened
 from diptych.storage.store import Store
 
 __all__ = [
@@ -111,7 +113,8 @@ def read_forgotten(store: Store) -> Forgotten:
     """The hashes in ``raw/forgotten.parquet`` (its column ``hash``); none when there is no such file."""
     if not store.home.exists(FORGOTTEN):
         return Forgotten()
-    return Forgotten(pq.read_table(store.home.local(FORGOTTEN), columns=["hash"]).column("hash").to_pylist())
+    with opened(store.home, FORGOTTEN, "restore it from a backup: it says what never comes back") as file:
+        return Forgotten(file.read(["hash"]).column("hash").to_pylist())
 
 
 @dataclass(frozen=True)
@@ -144,11 +147,12 @@ class Snapshot:
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows."""
-        return pq.read_table(self._local(), columns=list(columns) if columns else None)
+        with self._opened() as file:
+            return file.read(list(columns) if columns else None)
 
     def iter_rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """All rows one after the other, in bounded memory."""
-        with pq.ParquetFile(self._local()) as file:
+        with self._opened() as file:
             for batch in file.iter_batches(GROUP, columns=list(columns) if columns else None):
                 yield from batch.to_pylist()
 
@@ -161,7 +165,7 @@ class Snapshot:
         """Rows with ``low <= record < high``."""
         wanted = list(columns) if columns else None
         tables = []
-        with pq.ParquetFile(self._local()) as file:
+        with self._opened() as file:
             for group in range(file.num_row_groups):
                 statistics = file.metadata.row_group(group).column(0).statistics
                 if statistics.max < low or statistics.min >= high:
@@ -179,11 +183,11 @@ class Snapshot:
     @property
     def overridden(self) -> bool:
         """Whether the file has the column ``override``."""
-        with pq.ParquetFile(self._local()) as file:
+        with self._opened() as file:
             return "override" in file.schema_arrow.names
 
-    def _local(self) -> str:
-        return str(self.store.home.local(_path(self.digest)))
+    def _opened(self) -> AbstractContextManager[pq.ParquetFile]:
+        return opened(self.store.home, _path(self.digest), SNAPSHOT_ADVICE)
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ def read_snapshot(store: Store, digest: str) -> Snapshot:
     """The snapshot of that digest; :class:`NotFound` when it was never cut or was collected."""
     if not store.home.exists(_path(digest)):
         raise NotFound(f"no snapshot {digest} in {store.home.url}; it was never cut, or gc removed it")
-    with pq.ParquetFile(store.home.local(_path(digest))) as file:
+    with opened(store.home, _path(digest), SNAPSHOT_ADVICE) as file:
         counts = json.loads(file.metadata.metadata[b"diptych"])
         return Snapshot(store, digest, counts["records"], counts["rows"])
 
@@ -382,7 +386,9 @@ def _write(store: Store, found: Iterable[dict[str, Any]], overridden: bool = Fal
     temporary = store.home.scratch("snapshots") / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
     try:
         statistics: Any = ["record"]  # of the other columns they would cost and serve nothing
-        with pq.ParquetWriter(temporary, schema, compression="zstd", write_statistics=statistics) as writer:
+        with pq.ParquetWriter(
+            temporary, schema, compression="zstd", write_statistics=statistics, write_page_checksum=True
+        ) as writer:
             for group in _groups(found):
                 for row in group:
                     encoded = row_bytes(row)

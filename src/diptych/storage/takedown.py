@@ -8,19 +8,17 @@ of all takedowns' hashes: what crawls, snapshots and gc look at.
 
 from __future__ import annotations
 
-import io
 import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diptych.exceptions import Corrupt
 from diptych.storage.lists import encode_table
 from diptych.storage.log import now
-from diptych.storage.snapshot import FORGOTTEN
+from diptych.storage.snapshot import FORGOTTEN, read_forgotten
 
 if TYPE_CHECKING:
     from diptych.storage.store import Store
@@ -107,19 +105,12 @@ def remember(store: Store) -> frozenset[str]:
     Two of these at once lose nothing: each looks again after it has written, and takedowns are only ever added.
     """
     while True:
-        held = _held(store)
+        held = read_forgotten(store).hashes
         wanted = held | _hashes(read_takedowns(store))
         if wanted == held:
             return held
         table = pa.table({"hash": pa.array(sorted(wanted), pa.string())})
         store.home.put(FORGOTTEN, encode_table(table))
-
-
-def _held(store: Store) -> frozenset[str]:
-    if not store.home.exists(FORGOTTEN):
-        return frozenset()
-    table = pq.read_table(io.BytesIO(store.home.read(FORGOTTEN)), columns=["hash"])
-    return frozenset(table.column("hash").to_pylist())
 
 
 def _hashes(takedowns: Iterable[Takedown]) -> frozenset[str]:
