@@ -17,6 +17,7 @@ from diptych.engine.context import BuildOptions, graph_of
 from diptych.engine.crawling import crawl_recipe, needs_crawl
 from diptych.engine.devices import check_devices
 from diptych.engine.dry_run import dry_run
+from diptych.engine.intake import sources_of
 from diptych.engine.rebuild import plan_rebuild, refreshing
 from diptych.exceptions import UsageError
 from diptych.recipe import NAME, about, load_recipe
@@ -168,7 +169,9 @@ def build_command(
     finally:
         watcher.close()
     number = report.committed.version or report.committed.parent
-    lacks = shortfalls(open_store(root, parsed.name).log.manifest(number), recipe) if number else []
+    remote = any(source.fetch_settings() is not None for source in sources_of(parsed, file.folder))
+    again = recipe if remote and not (sample or sample_documents) else ""
+    lacks = shortfalls(open_store(root, parsed.name).log.manifest(number), again) if number else []
     for line in lacks:
         _say(as_json)(line)
     data = _as_json(report) | {"shortfalls": lacks}

@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 def shortfalls(manifest: Manifest, recipe: str) -> list[str]:
-    """One line for each, with counts, reasons and where to look; ``recipe`` is how the recipe was named."""
+    """One line for each, with counts, reasons and where to look; ``recipe`` names what can be crawled again, if any."""
     statistics = cast("Mapping[str, Any]", manifest.statistics)
     lines = []
     for what, word in (("records", "record"), ("images", "picture")):
@@ -25,7 +25,7 @@ def shortfalls(manifest: Manifest, recipe: str) -> list[str]:
             lines.append(f"{sum(lost.values())} of {counted(sum(outcomes.values()), word)} missing: {_named(lost)}")
     if not statistics.get("records"):
         lines.append("there is no record: the sources of the recipe gave none")
-    elif lines:
+    elif lines and recipe:
         lines.append(f"`diptych crawl {recipe} --retry-failed` asks for what failed again")
     for stage, counts in statistics.get("stages", {}).items():
         if counts["rows"] and counts.get("rejected") == counts["rows"]:

@@ -244,8 +244,10 @@ def test_a_captions_file_names_what_is_wrong_with_it(diptych: Run, place: Path) 
         ("file,caption\np0.jpg,a dog, running\n", 1, "line 2: expected 2 columns, found 3; a caption with ','"),
         ("file,caption\nnone.jpg,a dog\n", 3, "missing 1 (as file:none.jpg)"),
         ("file,caption\n", 0, "there is no record: the sources of the recipe gave none"),
+        ("file,caption\np0.jpg,a dog\nnone.jpg,a dog\n", 0, "1 of 2 pictures missing: gone 1"),
     ):
         file.write_text(content)
         code, _, err = diptych("build", "w.yaml")
         assert code == status and said in err, err
+        assert "diptych crawl w.yaml" not in err, "a folder is read by every build"
     file.unlink()
