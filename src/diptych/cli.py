@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -34,6 +35,7 @@ from diptych.commands.planning import plan_command
 from diptych.commands.schemas import schemas_command
 from diptych.environment import set_environment
 from diptych.exceptions import DiptychError
+from diptych.releases import release
 
 __all__ = ["app", "main"]
 
@@ -64,8 +66,19 @@ app.add_typer(votes.app, name="votes")
 app.add_typer(weights_commands.app, name="weights")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"diptych {release('diptych')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _settings(context: typer.Context) -> None:
+def _settings(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release and exit.")
+    ] = False,
+) -> None:
     context.obj = os.environ
     set_environment(os.environ)
     cache = os.environ.get("DIPTYCH_WEIGHTS")
@@ -77,7 +90,7 @@ def _settings(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line; errors made on purpose are one message and their exit code, never a traceback."""
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, prog_name="diptych")
     except DiptychError as error:
         typer.echo(f"diptych: {error}", err=True)
         sys.exit(error.exit_code)

@@ -251,3 +251,10 @@ def test_a_captions_file_names_what_is_wrong_with_it(diptych: Run, place: Path) 
         assert code == status and said in err, err
         assert "diptych crawl w.yaml" not in err, "a folder is read by every build"
     file.unlink()
+
+
+def test_version_and_usage_name_the_program(diptych: Run) -> None:
+    code, out, _ = diptych("--version")
+    assert code == 0 and out.startswith("diptych 0.") and len(out.split()) == 2
+    code, _, err = diptych("show")
+    assert code == 2 and "Usage: diptych show" in err
