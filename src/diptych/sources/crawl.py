@@ -86,8 +86,9 @@ def crawl(
     asked for; what the log knows of all others stands. ``environ`` holds the variables
     that ``fetch.*_from`` keys name. At most ``threads`` requests are under way, in ``hands`` worker processes once one
     process is too slow (default: one a core, at most four; fewer than two: none). Raises :class:`NothingCommitted` when
-    a source's share of well-fetched URLs is below its ``min_success``, or more of its records answer 404 or 410 than
-    ``vanishing`` allows (what was fetched stays in the log), :class:`Conflict` while another crawl runs.
+    a source's share of well-fetched URLs is below its ``min_success`` (unless only failed ones are asked for), or more
+    of its records answer 404 or 410 than ``vanishing`` allows (what was fetched stays in the log), :class:`Conflict`
+    while another crawl runs.
     """
     if sum((refresh, retry_failed, offline)) > 1:
         raise RecipeError("crawl: refresh, retry_failed and offline exclude each other; give one")
@@ -103,7 +104,8 @@ def crawl(
     with SignOfLife(store, f"crawl-{secrets.token_hex(6)}", "crawl"):
         pool = _Pool(threads, usual_count() if hands is None else hands)
         report, gone = _run(store, sources, transports, mode, progress, pool, only, vanishing)
-    check_success(sources, report)
+    if mode != "retry_failed":  # what failed once is not the share of a source that min_success is about
+        check_success(sources, report)
     if gone:
         raise NothingCommitted("\n".join(gone))
     return report

@@ -250,6 +250,8 @@ def test_a_captions_file_names_what_is_wrong_with_it(diptych: Run, place: Path) 
         code, _, err = diptych("build", "w.yaml")
         assert code == status and said in err, err
         assert "diptych crawl w.yaml" not in err, "a folder is read by every build"
+    code, out, err = diptych("build", "w.yaml", "--retry-failed")
+    assert code == 0 and "nothing changed" in out, err
     file.unlink()
 
 
