@@ -249,6 +249,11 @@ def test_retire_protects(toy: Toy) -> None:
         toy.commit({"a": f"content {n}"}, build=f"b{n}")
     toy.store.log.tag("good", 2)
     toy.store.home.put("runs/vsepp/r1/run.json", json.dumps({"version": 3}).encode())
+    toy.store.home.put("runs/vsepp/r2/run.json", b'{"vers')
+    with pytest.raises(Corrupt, match=r"runs/vsepp/r2/run.json in .* does not say which version the run used"):
+        retire(toy.store, keep_last=1)
+    assert retire(toy.store, keep_last=1, force=True, dry_run=True).versions == (1, 2, 3, 4)
+    toy.store.home.delete("runs/vsepp/r2/run.json")
     plan = retire(toy.store, keep_last=1, dry_run=True)
     assert plan.versions == (1, 4) and plan.entry is None and toy.store.log.head() == 6
     assert "tagged good" in plan.protected[2] and "run vsepp/r1" in plan.protected[3]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diptych.exceptions import Conflict, NotFound, UsageError
+from diptych.exceptions import Conflict, Corrupt, NotFound, UsageError
 from diptych.storage.log import RetireEntry
 
 if TYPE_CHECKING:
@@ -27,14 +27,23 @@ class RetirePlan:
 
 
 def versions_in_use(store: Store) -> dict[int, list[str]]:
-    """Version to the training runs that used it: ``version`` in ``runs/<model>/<run id>/run.json``."""
+    """Version to the training runs that used it: ``version`` in ``runs/<model>/<run id>/run.json``.
+
+    :class:`Corrupt` for a run that does not say which: its version must not go unseen.
+    """
     used: dict[int, list[str]] = {}
     for model in store.home.list("runs"):
         for run in store.home.list(f"runs/{model}"):
+            path = f"runs/{model}/{run}/run.json"
             try:
-                version = json.loads(store.home.read(f"runs/{model}/{run}/run.json"))["version"]
-            except (NotFound, ValueError, KeyError, TypeError):
+                version = json.loads(store.home.read(path)).get("version")
+            except NotFound:
                 continue
+            except (ValueError, AttributeError) as error:
+                raise Corrupt(
+                    f"{path} in {store.home.url} does not say which version the run used ({error}); "
+                    "restore it from a backup, or delete the run's folder"
+                ) from error
             if isinstance(version, int):
                 used.setdefault(version, []).append(f"{model}/{run}")
     return used
@@ -79,7 +88,7 @@ def _plan(store: Store, asked: Sequence[int], existing: Collection[int], force: 
             store.log.manifest(version)  # raises NotFound naming what exists
     protected: dict[int, str] = {}
     latest = max(existing, default=0)
-    used = versions_in_use(store)
+    used = {} if force else versions_in_use(store)
     tags = store.log.tags()
     for version in asked:
         names = [name for name, number in tags.items() if number == version]
@@ -87,6 +96,6 @@ def _plan(store: Store, asked: Sequence[int], existing: Collection[int], force: 
             protected[version] = "it is the latest version"
         elif names and not force:
             protected[version] = f"tagged {', '.join(names)} (--force retires it all the same)"
-        elif version in used and not force:
+        elif version in used:
             protected[version] = f"used by the run {used[version][0]} (--force retires it all the same)"
     return RetirePlan(tuple(v for v in asked if v not in protected), protected, None)

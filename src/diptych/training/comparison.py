@@ -46,7 +46,9 @@ def group_runs(runs: Sequence[RunFolder]) -> tuple[Group, ...]:
     found: dict[tuple[str, ...], list[tuple[RunFolder, Any, Any]]] = {}
     for run in runs:
         about = run.about()
-        if about.get("status") != "finished" or "task" not in about:
+        if "task" not in about:
+            raise UsageError(f"run {run.model}/{run.run} was not made by `diptych train`; only such runs are compared")
+        if about.get("status") != "finished":
             raise UsageError(f"run {run.model}/{run.run} is not finished: diptych train --resume {run.model}/{run.run}")
         results = run.read_json("results.json")
         on = f"{about['dataset']}@{about['version']}, {results['split']}"
