@@ -106,7 +106,7 @@ def _file(path: Path) -> SuggestedSource:
         return SuggestedSource(settings, (f"{path.name} is read as a list of pictures with captions",))
     raise UsageError(
         f"--from {path}: expected a folder, a COCO captions file (.json), a list of pictures or addresses (.csv, .tsv, "
-        f".jsonl, .parquet), a Flickr token file or a .tar shard, found a {path.suffix or 'file'}"
+        f".jsonl, .parquet), a Flickr token file or a .tar shard; this one is none, or damaged"
     )
 
 
