@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diptych.cli import main
-from diptych.engine.steps import close
 from diptych.sample import Site, write
 
 RECIPE = """
@@ -38,25 +35,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(Site(12), folder / "site", static=False)
     (folder / "news.yaml").write_text(RECIPE)
     return folder
-
-
-@pytest.fixture
-def diptych(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(place)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["diptych", *arguments])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return int(code), out, err
-
-    yield run  # type: ignore[misc]
-    close()
 
 
 def value(diptych: Run, *arguments: str) -> Any:

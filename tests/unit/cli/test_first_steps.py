@@ -8,15 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.cli import main
 from diptych.commands import building
-from diptych.engine.steps import close
 from diptych.sources.tally import counted
 from diptych.storage.fetch_log import FetchLog
 
@@ -32,25 +29,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((160, 120)).save(folder / "pictures" / f"p{number}.jpg")
     return folder
-
-
-@pytest.fixture
-def diptych(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(place)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["diptych", *arguments])
-        capsys.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
-        return int(code), out, err
-
-    yield run
-    close()
 
 
 RECIPE = """
