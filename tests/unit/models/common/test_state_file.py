@@ -46,10 +46,10 @@ def test_what_is_no_file_of_tensors(
     (tmp_path / "cut.pth").write_bytes(good.read_bytes()[:-600])
     (tmp_path / "empty.pth").touch()
     (tmp_path / "noise.pth").write_bytes(b"\x80\x02noise" * 50)
-    torch.save({"w": Evil()}, tmp_path / "evil.pth")
+    torch.save({"w": Evil()}, tmp_path / "malicious.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     (tmp_path / "noise.safetensors").write_bytes(b"\xff" * 64)
-    for name in ("folder.pth", "cut.pth", "empty.pth", "noise.pth", "evil.pth", "list.pth", "noise.safetensors"):
+    for name in ("folder.pth", "cut.pth", "empty.pth", "noise.pth", "malicious.pth", "list.pth", "noise.safetensors"):
         with pytest.raises(WeightsError, match=rf"{name} (is refused|holds list|is no safetensors)"):
             load(tmp_path / name)
     assert not (tmp_path / "executed").exists()
