@@ -385,7 +385,13 @@ def _imported(name: str) -> WeightSpec | None:
     note = _cache / name / "imported.json"
     if not name or "/" in name or not note.is_file():
         return None
-    raw = json.loads(note.read_text())
-    return WeightSpec(
-        name, raw["file"], "imported by hand", "as its owner says", raw["loader"], raw["size"], raw["sha256"]
-    )
+    try:
+        raw = json.loads(note.read_text())
+        return WeightSpec(
+            name, raw["file"], "imported by hand", "as its owner says", raw["loader"], raw["size"], raw["sha256"]
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{note} is broken ({type(error).__name__}: {error}); delete {note.parent} and run: "
+            f"diptych weights import FILE --name {name}"
+        ) from error

@@ -104,3 +104,12 @@ def test_broken_files(tmp_path: Path) -> None:
         file.write_bytes(data)
         with pytest.raises(WeightsError, match="no pickle of arrays"):
             load_arrays(file)
+
+
+def test_what_no_memory_holds_and_a_folder(tmp_path: Path) -> None:
+    greedy = tmp_path / "greedy.pkl"
+    greedy.write_bytes(b"\x80\x04\x8e" + (1 << 60).to_bytes(8, "little"))
+    (tmp_path / "folder.pkl").mkdir()
+    for file in (greedy, tmp_path / "folder.pkl"):
+        with pytest.raises(WeightsError, match=f"{file.name} is no pickle of arrays"):
+            load_arrays(file)

@@ -193,6 +193,9 @@ def test_names_and_numbers_of_classes_come_from_the_files(tmp_path: Path, monkey
     made = load_named("small", tmp_path / "m.pth", SMALL, [objects, attributes])
     assert made.names[:3] == ("__background__", "yolk", "goal") and len(made.names) == 12
     assert made.attributes[0] == "gray" and len(made.attributes) == 7
+    objects.write_bytes(b"\xff\xfe")
+    with pytest.raises(WeightsError, match=r"objects.txt: expected a name a line, in UTF-8"):
+        load_named("small", tmp_path / "m.pth", SMALL, [objects])
     monkeypatch.setitem(SPECS, "coco", replace(VARIANTS["c4"], classes=80))
     names = load_named("coco", 0, SMALL).names  # detectron2's order: COCO's categories by id
     assert len(names) == 81 and (names[1], names[12], names[80]) == ("person", "stop sign", "toothbrush")

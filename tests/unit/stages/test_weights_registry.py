@@ -286,3 +286,14 @@ def test_without_a_published_hash_the_first_download_counts(entry: WeightSpec, m
     assert weights.digest("m") == SHA and weights.state("m") == "present"
     file.write_bytes(BODY[::-1])
     assert weights.state("m") == "corrupt" and weights.digest("m") == SHA
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_broken_note_is_named(entry: WeightSpec, text: str, tmp_path: Path) -> None:
+    (tmp_path / entry.file).write_bytes(BODY)
+    weights.import_file(tmp_path / entry.file, "own")
+    note = weights.cache() / "own" / "imported.json"
+    note.write_text(text)
+    for call in (lambda: weights.path("own"), weights.list_weights):
+        with pytest.raises(WeightsError, match=rf"{note} is broken .*delete .*weights import FILE --name own"):
+            call()

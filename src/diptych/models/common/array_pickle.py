@@ -98,9 +98,7 @@ def load_arrays(file: Path) -> dict[str, np.ndarray]:
             raw = _read(handle)
     except WeightsError as error:
         raise WeightsError(f"{file} is refused: {error}") from error
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # a broken pickle raises whatever its instructions stumble on
+    except Exception as error:  # a broken pickle raises whatever its instructions stumble on, MemoryError too
         raise WeightsError(f"{file} is no pickle of arrays: {type(error).__name__}: {error}") from error
     inner = raw.get("model", raw) if isinstance(raw, dict) else None
     if not isinstance(inner, Mapping):

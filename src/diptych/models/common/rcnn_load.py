@@ -71,7 +71,11 @@ load_bottom_up_d2 = partial(load_named, "bottom_up_attention_d2")
 
 def read_names(file: Path) -> tuple[str, ...]:
     """Names of a vocabulary of bottom-up attention: a line each, the first of its synonyms."""
-    return tuple(line.split(",")[0].strip().lower() for line in file.read_text(encoding="utf-8").splitlines())
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{file}: expected a name a line, in UTF-8: {error}; import another list") from error
+    return tuple(line.split(",")[0].strip().lower() for line in lines)
 
 
 def build(spec: RcnnSpec, seed: int, sizes: Sizes) -> Rcnn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            return load_file(file)
+            return _whole(file, load_file(file))
         except (SafetensorError, OSError, ValueError) as error:
             raise WeightsError(f"{file} is no safetensors file: {error}") from error
     try:
@@ -36,15 +37,32 @@ def read_state(file: Path) -> dict[str, Tensor]:
     except (WeightsError, MemoryError):
         raise
     except Exception as error:  # torch raises pickle's errors, those of its zip reader and its own
-        said = " ".join(str(error).split())[:300]
         raise WeightsError(
-            f"{file} is refused: expected a torch file with nothing but tensors, found {type(error).__name__}: {said}"
+            f"{file} is refused: expected a torch file with nothing but tensors, found {_said(error)}"
         ) from error
     inner = raw.get("model", raw) if isinstance(raw, Mapping) else None
     found = {str(k): v for k, v in inner.items() if isinstance(v, Tensor)} if isinstance(inner, Mapping) else {}
     if not found:
         raise WeightsError(f"{file} holds {type(raw).__name__}, expected a dictionary of tensors")
-    return found
+    return _whole(file, found)
+
+
+def _said(error: Exception) -> str:
+    """What was wrong, without torch's advice to read the file with code and all."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named:
+        return f"a name, {named[1]}, which is never executed"
+    lines = [s.strip() for s in str(error).splitlines() if s.strip() and "weights_only" not in s]
+    return ": ".join([type(error).__name__, *(s[:300] for s in lines[:1])])
+
+
+def _whole(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, all of whose numbers are in the file: one number can claim to be a terabyte of them."""
+    for name, tensor in state.items():
+        there = tensor.layout == torch.strided and not tensor.is_meta
+        if not there or tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+            raise WeightsError(f"{file} is refused: the numbers of {name} are not in it")
+    return state
 
 
 def _refuse_packed(file: Path) -> None:
@@ -75,6 +93,12 @@ def fill_network(
     ``kind`` says what was expected of ``file``. ``assign`` takes the tensors themselves: for networks on "meta".
     """
     expected = network.state_dict()
+    for name, tensor in state.items():
+        if name in expected and tensor.dtype.is_floating_point != expected[name].dtype.is_floating_point:
+            raise WeightsError(
+                f"{file} is no {kind}: {name} holds {tensor.dtype}, expected {expected[name].dtype}; "
+                "name the weights that this model was trained as"
+            )
     given = {k: v.to(expected[k].dtype) if k in expected else v for k, v in state.items()}
     try:
         network.load_state_dict(given, assign=assign)

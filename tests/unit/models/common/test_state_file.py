@@ -53,6 +53,8 @@ def test_what_is_no_file_of_tensors(
         with pytest.raises(WeightsError, match=rf"{name} (is refused|holds list|is no safetensors)"):
             load(tmp_path / name)
     assert not (tmp_path / "executed").exists()
+    with pytest.raises(WeightsError, match=r"found a name, posix.system, which is never executed$"):
+        load(tmp_path / "evil.pth")
 
 
 @pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
@@ -71,6 +73,13 @@ def test_a_file_that_unpacks_to_more(tmp_path: Path) -> None:
     assert len(read_state(tmp_path / "plain.pth")["w"]) == 1_000_000
     with pytest.raises(WeightsError, match=r"has \d+ bytes and unpacks to 40\d+"):
         read_state(tmp_path / "bomb.pth")
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(1).expand(1 << 40), torch.zeros(3, device="meta")], ids=str)
+def test_numbers_that_are_not_in_the_file(tensor: torch.Tensor, tmp_path: Path) -> None:
+    torch.save({"w": tensor}, tmp_path / "few.pth")
+    with pytest.raises(WeightsError, match="few.pth is refused: the numbers of w are not in it"):
+        read_state(tmp_path / "few.pth")
 
 
 def test_layouts_of_older_releases_still_load(tmp_path: Path) -> None:
@@ -100,5 +109,7 @@ def test_what_does_not_fit_is_named() -> None:
     network = nn.Linear(2, 3)
     with pytest.raises(WeightsError, match=r"f is no line: Missing key\(s\) in state_dict: \"bias\".*size mismatch"):
         fill_network(network, {"weight": torch.zeros(3, 1)}, "f", "line")
+    with pytest.raises(WeightsError, match="f is no line: bias holds torch.int64, expected torch.float32"):
+        fill_network(network, {**network.state_dict(), "bias": torch.zeros(3, dtype=torch.int64)}, "f", "line")
     with pytest.raises(WeightsError, match=r"expected a vector b, found shape \(\)"):
         size_of("b", {"b": torch.tensor(1.0)}, "f")
