@@ -31,11 +31,14 @@ def annotated(extra: str | None) -> Annotated | str:
     for key, found in (("boxes", boxes), ("classes", names), ("crowd", crowd)):
         if not isinstance(found, list):
             return f"{key} is {type(found).__name__}, expected a list"
+    lists = (isinstance(b, list) and len(b) == 4 and all(type(v) in (int, float) for v in b) for b in boxes)
+    if not all(lists):
+        return "boxes are not lists of four numbers"  # NumPy would read "7", true and two pairs, too
     try:
         found = np.asarray(boxes, np.float64).reshape(-1, 4)
-    except (ValueError, TypeError, OverflowError):
+    except OverflowError:
         return "boxes are not lists of four numbers"
-    if len(found) != len(boxes) or not np.isfinite(found).all() or (found[:, 2:] < found[:, :2]).any():
+    if not np.isfinite(found).all() or (found[:, 2:] < found[:, :2]).any():
         return "boxes are not x1 <= x2, y1 <= y2, finite"
     names, crowd = names or [""] * len(found), crowd or [0] * len(found)
     if len(names) != len(found) or len(crowd) != len(found):

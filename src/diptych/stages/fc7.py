@@ -135,6 +135,9 @@ class Fc7(NetworkStage):
             if drawn.size not in (None, (width, height)) and len(drawn.boxes):
                 return f"boxes were drawn in a picture of {drawn.size}, this one has {width}x{height} pixels"
             some = drawn.boxes[: self.config.max_annotated]
+            outside = ((some[:, 2:] < 0) | (some[:, :2] > (width, height))).any(axis=1)
+            if outside.any():
+                return f"the box {some[outside][0].tolist()} lies outside the picture, {width}x{height} pixels"
             found.append(some)
             kinds += ["annotated"] * len(some)
             names += drawn.names[: len(some)]

@@ -129,6 +129,10 @@ def test_rows_that_cannot_be_computed(stage: Fc7) -> None:
         extra=["", "", "{", other_size, "", ""],
     )
     assert [s.code for s in output.states] == ["bad_boxes"] * 4 + ["", "not_an_image"]
+    beside = [json.dumps({"boxes": [box]}) for box in ([-9, 0, -1, 5], [0, 9000, 5, 9001], [-9, -9, 9000, 9000])]
+    some = run(stage, data=[good] * 3, boxes=[[]] * 3, extra=beside)
+    assert [s.code for s in some.states] == ["bad_boxes", "bad_boxes", ""]  # what reaches over the edge is cut there
+    assert "[-9.0, 0.0, -1.0, 5.0] lies outside" in some.states[0].text
     assert "9" in output.states[3].text and output.values["features"][4].shape == (3, 4096)  # without area: one pixel
 
 
@@ -149,6 +153,8 @@ def test_annotations() -> None:
     assert isinstance(annotated(None), Annotated) and isinstance(annotated(""), Annotated)
     wrong = ("[]", "{", '{"boxes": [[1, 2]]}', '{"boxes": [[5, 5, 1, 9]]}', '{"boxes": [["a", 1, 2, 3]]}',
              '{"boxes": [[1, 1, 2, 2]], "classes": []}', '{"boxes": [[1, 1, 2, 2]], "classes": ["a", "b"]}',
+             '{"boxes": [["1", "1", "2", "2"]]}', '{"boxes": [[[1, 1], [2, 2]]]}', '{"boxes": [[true, 1, 2, 2]]}',
+             '{"boxes": [null]}',
              '{"boxes": [[1, 1, 2, NaN]]}', '{"boxes": 5}', '{"boxes": {"a": 1}}', '{"boxes": "1234"}',
              '{"boxes": [[1, 1, 2, 1%s]]}' % ("0" * 400), '{"boxes": [[1, 1, 2, 2]], "classes": 1}',
              '{"boxes": [[1, 1, 2, 2]], "crowd": {"a": 0}}', '{"boxes": ' + "[" * 100_000)  # fmt: skip
