@@ -115,7 +115,9 @@ class Recipe(BaseModel):
         return value
 
 
-def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> RecipeError:
+def explain(
+    error: ValidationError, where: str, model: type[BaseModel] | None = None, what: str = "the recipe is wrong"
+) -> RecipeError:
     """A :class:`RecipeError` with each wrong key's path, what is allowed and what was found."""
     lines = []
     for item in error.errors():
@@ -127,7 +129,7 @@ def explain(error: ValidationError, where: str, model: type[BaseModel] | None = 
             lines.append(f"{path}: unknown key; allowed are {', '.join(allowed) if allowed else 'others'}")
         else:
             lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{shown}")
-    return RecipeError("the recipe is wrong:\n  " + "\n  ".join(lines))
+    return RecipeError(f"{what}:\n  " + "\n  ".join(lines))
 
 
 def _fields_at(model: type[BaseModel] | None, location: tuple[int | str, ...]) -> list[str]:

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import yaml
+from pydantic import ValidationError
 
 from diptych.commands.console import JsonFlag, emit
+from diptych.engine.devices import one_device
 from diptych.exceptions import UsageError
 from diptych.metrics.boxes import Boxes, Precision, Recall, average_precision, proposal_recall
 from diptych.naming import digest_bytes
+from diptych.recipe import explain
 from diptych.sources.json_stream import stream_arrays
 from diptych.stage import Batch, Stage, Status
 
@@ -56,8 +59,11 @@ def boxes_command(
         raise UsageError(f"expected regions or proposals, found {stage!r}")
     cls = load_stage(stage)
     chosen = {"mode": "threshold", "score_threshold": 0.05, "once": False} if stage == "regions" else {}
-    made = cls(cls.Config.model_validate({**chosen, **_settings(settings or [])}))
-    found = measure(made, images, instances, counts or [19, 36, 100], threshold, limit, device)
+    try:
+        made = cls(cls.Config.model_validate({**chosen, **_settings(settings or [])}))
+    except ValidationError as error:
+        raise explain(error, "", cls.Config, f"--set of {stage} is wrong") from error
+    found = measure(made, images, instances, counts or [19, 36, 100], threshold, limit, one_device(device))
     emit(asdict(found), as_json, lambda: typer.echo(_text(found)))
 
 
@@ -135,7 +141,10 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"--set expects setting=value, found {text!r}")
-        found[name] = yaml.safe_load(value)
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text}: the value is no YAML") from error
     return found
 
 

@@ -9,6 +9,7 @@ import typer
 
 from diptych import weights
 from diptych.commands.console import JsonFlag, emit
+from diptych.engine.devices import one_device
 from diptych.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def train(
     """Train what stands on the frozen backbone; use the file with: diptych weights import FILE --name NAME."""
     from diptych.models.detector.train import Schedule, train
 
+    device = one_device(device)
     schedule = Schedule(epochs, batch_size, rate, side=side, seed=seed)
     train(_examples(coco, images, documents, site_seed), _trunk(trunk), out, work, schedule, typer.echo, device)
     typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -69,6 +71,7 @@ def evaluate(
     from diptych.models.detector.network import load
     from diptych.models.detector.scores import score
 
+    device = one_device(device)
     place = Path(file) if Path(file).is_file() else weights.path(file)
     loaded = load(place, Sizes(side, side, 100), [_trunk(trunk)])
     detector = Detector(loaded, Selection(threshold=0.05), device)

@@ -16,7 +16,7 @@ from threading import Lock
 
 from diptych.exceptions import UsageError
 
-__all__ = ["DEVICES_PATTERN", "Place", "Places", "check_devices", "device_names", "places"]
+__all__ = ["DEVICES_PATTERN", "Place", "Places", "check_devices", "device_names", "one_device", "places"]
 
 DEVICES_PATTERN = r"^(cuda:\*|[a-z]+(:\d+)?(,[a-z]+(:\d+)?)*)$"
 """What an option of a build may say; also for the forms of the flows."""
@@ -55,7 +55,7 @@ def device_names(text: str) -> tuple[str, ...]:
 
 def check_devices(text: str) -> None:
     """Raise :class:`UsageError` when this machine lacks a device that is named, or torch cannot use it."""
-    names = [n for n in device_names(text) if not n.startswith("cpu")]
+    names = [n for n in device_names(text) if n != "cpu"]
     count = _cuda_devices() if names else 0
     for name in names:
         if not name.startswith("cuda"):
@@ -63,6 +63,15 @@ def check_devices(text: str) -> None:
         elif int(name.partition(":")[2] or 0) >= count:
             have = f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0" if count else "no CUDA device"
             raise UsageError(f"device {name}: this machine has {have}; `diptych doctor` says what it has")
+
+
+def one_device(text: str) -> str:
+    """The device of a command that uses one; :class:`UsageError` when it is several or this machine lacks it."""
+    check_devices(text)
+    names = device_names(text)
+    if len(names) != 1:
+        raise UsageError(f"device {text!r}: this command uses one device, found {len(names)}; name one of them")
+    return names[0]
 
 
 def _try(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,25 @@ def test_what_is_wrong_is_named(folder: Path) -> None:
             app, ["boxes", str(folder), str(folder / "none.json"), "--stage", "proposals", *extra]
         )
         assert isinstance(done.exception, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--set", "strategy=slow"], "--set of proposals is wrong:\n  strategy: .*'single'"),
+        (["--set", "nosuch=1"], "nosuch: unknown key; allowed are count, nms_threshold"),
+        (["--set", "count=["], "the value is no YAML"),
+        (["--device", "tpu"], "device tpu: torch cannot use it here"),
+        (["--device", "cpu,cpu"], "uses one device, found 2"),
+        (
+            ["--stage", "regions", "--set", "min_side=800", "--set", "max_side=99"],
+            r"min_side \(800\) is above max_side",
+        ),
+    ],
+)
+def test_settings_and_devices_that_cannot_be(folder: Path, extra: list[str], message: str) -> None:
+    done = CliRunner().invoke(
+        app, ["boxes", str(folder), str(folder / "instances.json"), "--stage", "proposals", *extra]
+    )
+    assert isinstance(done.exception, UsageError)
+    assert re.search(message, str(done.exception)), done.exception

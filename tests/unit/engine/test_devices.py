@@ -17,7 +17,7 @@ import toy_vision
 from diptych.engine.batch_size import LARGEST, TRIES, BatchSize, room_on
 from diptych.engine.build import BuildReport, build
 from diptych.engine.context import BuildOptions
-from diptych.engine.devices import Place, Places, check_devices, device_names, places
+from diptych.engine.devices import Place, Places, check_devices, device_names, one_device, places
 from diptych.engine.steps import close
 from diptych.exceptions import UsageError
 from diptych.stage import Batch, Output
@@ -125,8 +125,11 @@ def test_devices_this_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     check_devices("cpu")
     with pytest.raises(UsageError, match="no CUDA device"):
         check_devices("cuda:*")
-    for name in ("tpu", "meta", "cpu,meta"):
-        with pytest.raises(UsageError, match=r"device (tpu|meta): torch cannot use it here \("):
+    assert one_device("cpu") == "cpu"
+    with pytest.raises(UsageError, match="uses one device, found 2"):
+        one_device("cpu,cpu")
+    for name in ("tpu", "meta", "cpu,meta", "cpux"):
+        with pytest.raises(UsageError, match=r"device (tpu|meta|cpux): torch cannot use it here \("):
             check_devices(name)
 
 
