@@ -54,7 +54,7 @@ def test_what_is_no_file_of_tensors(
             load(tmp_path / name)
     assert not (tmp_path / "executed").exists()
     with pytest.raises(WeightsError, match=r"found a name, posix.system, which is never executed$"):
-        load(tmp_path / "evil.pth")
+        load(tmp_path / "malicious.pth")
 
 
 @pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
