@@ -46,7 +46,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     text, folder = file.text, str(file.folder)
     graph = graph_of(text)
     force = refreshing(graph, parameters.refresh) if parameters.refresh else None
-    graph.check_networks()
+    graph.check()
     if parameters.runner == "threads":
         check_devices(parameters.device)
     if parameters.crawl:

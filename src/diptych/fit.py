@@ -44,6 +44,9 @@ class Fit(ABC):
     def __init__(self, config: StageConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
 
+    def check(self) -> None:  # noqa: B027 - optional to override
+        """Raise now what would stop it: a package that is not there. Asked before a crawl begins."""
+
     @abstractmethod
     def partial(self, keys: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         """What one shard contributes; rows whose inputs are not ok are left out before."""

@@ -1,13 +1,16 @@
-"""Which releases and which code are running: what manifests, segments and run folders record."""
+"""Which packages are there, which releases and which code are running: what manifests and run folders record."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["git_commit", "release"]
+from diptych.exceptions import MissingExtra
+
+__all__ = ["git_commit", "release", "require"]
 
 
 @cache
@@ -17,6 +20,13 @@ def release(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def require(extra: str, *packages: str) -> None:
+    """Raise :class:`MissingExtra` for the first package that is not installed; ``extra`` brings it."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtra(package, extra)
 
 
 @cache

@@ -260,6 +260,12 @@ class Stage(ABC):
         """Names in the weights registry that this configuration needs."""
         return self.weights
 
+    def check(self) -> None:  # noqa: B027 - optional to override
+        """Raise now what would stop every row: a package that is not there, settings that no network has.
+
+        Asked before a crawl begins, and before ``setup``.
+        """
+
     def setup(self, device: str) -> None:  # noqa: B027 - optional to override
         """Load what ``process`` needs (heavy imports, weights), once per process; ``device`` as torch names it."""
 

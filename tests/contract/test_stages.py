@@ -19,13 +19,15 @@ import pyarrow as pa
 import pytest
 
 from diptych import weights
-from diptych.exceptions import WeightsError
+from diptych.exceptions import MissingExtra, WeightsError
 from diptych.stage import Batch, Output, Stage, Status, Tensor
 from diptych.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 NEVER_BAD = ("sentences", "bert", "parse", "votes", "pair_votes", "entity_zero_shot")
 """Every text is a text, votes read no column, and without names to look for no picture is looked at."""
+NOTHING_ASKED = ("relevance_scores", "entity_zero_shot")
+"""By default nothing that needs the packages: n-grams alone, and no names to look for."""
 NAMES = [pytest.param(n, marks=[pytest.mark.ocr] if n == "ocr" else []) for n in STAGES]
 
 
@@ -101,6 +103,17 @@ def test_declarations(stage: Stage) -> None:
     assert all(isinstance(t, Tensor) for t in stage.tensor_schema().values())
     assert all(weights.is_random(n) or weights.spec(n) for n in stage.weight_names())
     assert all(f.description for f in stage.Config.model_fields.values()), "every setting says what it does"
+
+
+def test_a_package_that_is_not_there_is_known_before_any_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.check()
+    monkeypatch.setattr("diptych.releases.find_spec", lambda name: None)
+    monkeypatch.setattr("diptych.stages.proposals.find_spec", lambda name: None)
+    if set(stage.packages) - {"numpy", "pillow"} and stage.name not in NOTHING_ASKED:
+        with pytest.raises(MissingExtra, match=r"not installed; run: pip install 'diptych\["):
+            stage.check()
+    else:
+        stage.check()
 
 
 def test_golden_rows_have_the_declared_inputs(stage: Stage) -> None:

@@ -80,6 +80,7 @@ def measure(
     pictures = list(_pictures(images, instances))[:limit]
     if not pictures:
         raise UsageError(f"{instances}: no picture of it lies in {images}")
+    stage.check()
     stage.setup(device)
     found: list[Boxes] = []
     failed = 0

@@ -14,7 +14,7 @@ from diptych.commands.console import ConsoleWatcher, DryRun, JsonFlag, RootOptio
 from diptych.commands.shortfalls import shortfalls
 from diptych.engine.build import BuildReport, build
 from diptych.engine.context import BuildOptions, graph_of
-from diptych.engine.crawling import crawl_recipe, needs_crawl
+from diptych.engine.crawling import check_last_crawl, crawl_recipe, needs_crawl
 from diptych.engine.devices import check_devices
 from diptych.engine.dry_run import dry_run
 from diptych.engine.intake import sources_of
@@ -150,7 +150,7 @@ def build_command(
         rows = [[p.name, p.rows, p.reused, p.missing, later if p.open else ""] for p in plan.stages]
         emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", columns, rows))
         return
-    graph.check_networks(names)
+    graph.check(names)
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
         crawled = crawl_recipe(
             text,
@@ -163,6 +163,8 @@ def build_command(
         )
         for line in crawled.lines():
             _say(as_json)(line)
+    elif crawl is None:
+        check_last_crawl(text, root, file.folder)
     watcher = ConsoleWatcher(quiet=as_json)
     try:
         report = build(text, root, options, force=force, folder=file.folder, watcher=watcher)

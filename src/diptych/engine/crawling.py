@@ -10,14 +10,14 @@ from diptych.engine.intake import cut_recipe, sources_of
 from diptych.exceptions import UsageError
 from diptych.recipe import parse_recipe
 from diptych.sources.crawl import Progress, crawl
-from diptych.sources.shortfall import Vanishing
-from diptych.sources.tally import CrawlReport, counted
-from diptych.storage.fetch_log import FetchLog
+from diptych.sources.shortfall import Vanishing, check_success
+from diptych.sources.tally import CrawlReport, counted, summarise
+from diptych.storage.fetch_log import FetchLog, Mark
 from diptych.storage.manifest import Manifest
 from diptych.storage.snapshot import read_snapshot, replace_records
 from diptych.storage.store import Store, open_store
 
-__all__ = ["crawl_recipe", "needs_crawl", "refetch_records"]
+__all__ = ["check_last_crawl", "crawl_recipe", "needs_crawl", "refetch_records"]
 
 
 PLACE = "raw/recipe.json"
@@ -36,6 +36,16 @@ def needs_crawl(recipe: str, root: str, folder: str | Path) -> bool:
         return any(index.done_crawl(source.name) == "" for source in sources)
     finally:
         index.close()
+
+
+def check_last_crawl(recipe: str, root: str, folder: str | Path) -> None:
+    """Raise :class:`NothingCommitted` as the last crawl did, if it asked all URLs and too few were fetched well."""
+    parsed = parse_recipe(recipe)
+    log = FetchLog(open_store(root, parsed.name).home)
+    for last in log.crawls()[-1:]:
+        start = next((row.text for row in log.rows(last) if isinstance(row, Mark) and row.mark == "start"), "")
+        if start in ("conditional", "refresh", "offline"):
+            check_success(sources_of(parsed, folder), summarise(log, last))
 
 
 def crawl_recipe(

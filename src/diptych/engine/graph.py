@@ -132,10 +132,13 @@ class Graph:
                 found.add(node.name)
         return found
 
-    def check_networks(self, only: Sequence[str] = ()) -> None:
-        """Raise now what the first row of a stage would: a network nobody knows, weights that are not there."""
-        for node in self.stages:
-            if node.stage and (not only or node.name in only):
+    def check(self, only: Sequence[str] = ()) -> None:
+        """Raise now what the first row would: packages or weights that are not there, a network nobody knows."""
+        for node in self.nodes:
+            if only and node.name not in only:
+                continue
+            node.work.check()
+            if node.stage:
                 node.stage.tensor_schema()
                 for name in node.stage.weight_names():
                     if weights_registry.is_random(name):

@@ -124,6 +124,7 @@ class Workbench:
                 if not ready.loaded:
                     ready.stage.fits = fits()
                     with self._door.alone():
+                        ready.stage.check()
                         ready.stage.setup(place.device)
                     ready.loaded = True
             yield ready

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from diptych.exceptions import MissingExtra
 from diptych.fit import Fit
 from diptych.fits.vocabulary import FieldName
+from diptych.releases import require
 from diptych.stage import StageConfig
 
 __all__ = ["Word2Vec", "Word2VecConfig"]
@@ -50,6 +49,10 @@ class Word2Vec(Fit):
     config: Word2VecConfig
     packages = ("gensim", "numpy")
 
+    def check(self) -> None:
+        """gensim."""
+        require("vectors", "gensim")
+
     def partial(self, keys: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         """The sentences of one shard, one row a document."""
         config = self.config
@@ -77,8 +80,7 @@ class Word2Vec(Fit):
         return pa.table(columns, schema=self.outputs)
 
     def _train(self, sentences: list[list[str]], counts: dict[str, int]) -> dict[str, np.ndarray]:
-        if find_spec("gensim") is None:
-            raise MissingExtra("gensim", "vectors")
+        self.check()
         from gensim.models import Word2Vec as Model
 
         config = self.config

@@ -39,7 +39,10 @@ def check_success(sources: Sequence[Source], report: CrawlReport) -> None:
         f"host {host} failed throughout: {count} URLs, mostly {code}" for host, count, code in report.hosts_failed[:8]
     ]
     lines += [f"missed {url}: {code}" for url, code in report.missed[:_NAMED]]
-    lines.append("what was fetched is kept; run 'diptych crawl RECIPE --retry-failed' when the cause is gone")
+    lines.append(
+        "what was fetched is kept; run 'diptych crawl RECIPE --retry-failed' when the cause is gone, "
+        "or 'diptych build RECIPE --no-crawl' for a version without what failed"
+    )
     raise NothingCommitted("\n".join(lines))
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from diptych.imaging import decode
 from diptych.stage import Batch, Output, Tensor
-from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, half_numbers, numbers
+from diptych.stages.network import NetworkConfig, NetworkStage, half_numbers, numbers
 from diptych.stages.pixels_input import accepted, half
 
 __all__ = ["Backbone", "BackboneConfig"]
@@ -58,7 +58,6 @@ class Backbone(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        check_torch()
         from diptych.models.common.backbones import build, preprocessing
 
         self._prepare = preprocessing(self.config.model)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from diptych.models.common.model_folder import with_folder_digest
+from diptych.models.common.model_folder import require_transformers, with_folder_digest
 from diptych.models.common.text_encoder import (
     TextEncoder,
     encoder_weights,
@@ -79,6 +79,10 @@ class Bert(Stage):
     def weight_names(self) -> tuple[str, ...]:
         """The registered files, unless a folder replaces them."""
         return () if self.config.folder else encoder_weights(self.config.model)
+
+    def check(self) -> None:
+        """torch and transformers."""
+        require_transformers()
 
     def setup(self, device: str) -> None:
         """Load the encoder."""

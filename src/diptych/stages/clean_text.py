@@ -22,6 +22,7 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from diptych.releases import require
 from diptych.stage import Batch, Output, RowState, Stage, StageConfig, Status
 from diptych.stages.language import HAN, LanguageGuess, LanguageGuesser
 from diptych.stages.minhash import signature
@@ -77,6 +78,10 @@ class CleanText(Stage):
     fetched: ClassVar[bool] = True
     gate: ClassVar[bool] = True
     batch_size = 256
+
+    def check(self) -> None:
+        """The language guesser."""
+        require("text", "py3langid")
 
     def setup(self, device: str) -> None:
         """Load the language classifier."""

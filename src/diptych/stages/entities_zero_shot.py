@@ -88,12 +88,16 @@ class EntityZeroShot(Stage):
         """The registered encoder, unless a folder replaces it or nothing is looked for."""
         return () if self.config.folder else tuple(_FILES.values())
 
+    def check(self) -> None:
+        """torch and transformers, unless nothing is looked for."""
+        if self._listed():
+            require_transformers()
+
     def setup(self, device: str) -> None:
         """Load the encoder and encode the names."""
         self._names = self._listed()
         if not self._names:
             return
-        require_transformers()
         if self.config.folder:
             self._load(Path(self.config.folder), device)
         else:

@@ -19,7 +19,7 @@ from pydantic import Field
 from diptych.imaging import ImageRefused
 from diptych.stage import Batch, Output, StageConfig, Tensor
 from diptych.stages.annotated import annotated
-from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
+from diptych.stages.network import NetworkConfig, NetworkStage, numbers
 from diptych.stages.pixels_input import accepted, half
 from diptych.stages.pool import mapped
 
@@ -75,7 +75,6 @@ class Fc7(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        check_torch()
         from diptych.models.common.classifiers import vgg
 
         self.load(device, lambda source: vgg(self.config.model, source, fc7=True))

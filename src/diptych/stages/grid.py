@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from diptych.stage import Batch, Output, Tensor
-from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, half_numbers, numbers
+from diptych.stages.network import NetworkConfig, NetworkStage, half_numbers, numbers
 from diptych.stages.pixels_input import accepted, stretched
 
 __all__ = ["Grid", "GridConfig"]
@@ -41,7 +41,6 @@ class Grid(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        check_torch()
         from diptych.models.common.classifiers import vgg
 
         self.load(device, lambda source: vgg(self.config.model, source, fc7=self.config.fc7))

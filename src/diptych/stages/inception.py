@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from diptych.stage import Batch, Output, Tensor
-from diptych.stages.network import NetworkConfig, NetworkStage, check_torch, numbers
+from diptych.stages.network import NetworkConfig, NetworkStage, numbers
 from diptych.stages.pixels_input import accepted, centred, half, stretched
 
 __all__ = ["Inception", "InceptionConfig"]
@@ -44,7 +44,6 @@ class Inception(NetworkStage):
 
     def setup(self, device: str) -> None:
         """Load the network."""
-        check_torch()
         from diptych.models.common.classifiers import inception
 
         self.load(device, inception)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -12,7 +11,6 @@ from PIL import Image
 from pydantic import Field
 
 from diptych import weights
-from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused
 from diptych.models.common.alone import is_processor, side_by_side
 from diptych.models.common.precision import (
@@ -25,6 +23,7 @@ from diptych.models.common.precision import (
     to_device,
     to_host,
 )
+from diptych.releases import require
 from diptych.stage import Stage, StageConfig
 from diptych.stages.decoders import Decoder
 from diptych.stages.pixels_input import IMAGENET, decoded, normalised
@@ -33,7 +32,7 @@ from diptych.stages.pool import decoded_once
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["NetworkConfig", "NetworkStage", "check_torch", "half_numbers", "numbers", "weights_source"]
+__all__ = ["NetworkConfig", "NetworkStage", "half_numbers", "numbers", "weights_source"]
 
 Prepared = TypeVar("Prepared")
 
@@ -46,13 +45,6 @@ class NetworkConfig(StageConfig):
     decoder: Decoder = Field(
         "pillow", description="device: JPEG files are decoded where the network runs, which changes values a little"
     )
-
-
-def check_torch() -> None:
-    """Raise :class:`MissingExtra` when torch or torchvision is not installed."""
-    for package in ("torch", "torchvision"):
-        if find_spec(package) is None:
-            raise MissingExtra(package, "vision")
 
 
 def weights_source(name: str) -> Path | int:
@@ -79,6 +71,10 @@ class NetworkStage(Stage):
     def weight_names(self) -> tuple[str, ...]:
         """The registered name, or ``random:<seed>``."""
         return (self.network_config.weights or vars(self.config).get("model", ""),)
+
+    def check(self) -> None:
+        """torch and torchvision."""
+        require("vision", "torch", "torchvision")
 
     def load(self, device: str, make: Callable[[Path | int], nn.Module], levels: np.ndarray = IMAGENET) -> None:
         """Make the network from its weights and put it on the device; ``levels`` (256, 3) are its inputs' values."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,8 +12,8 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from diptych import weights
-from diptych.exceptions import MissingExtra
 from diptych.imaging import ImageRefused, decode_array
+from diptych.releases import require
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.ocr_engine import Line, OcrDied, OcrProcess, model_folder
 from diptych.stages.pool import mapped
@@ -104,11 +103,12 @@ class Ocr(Stage):
         given = {"ppocr_det": self.config.detection_dir, "ppocr_rec": self.config.recognition_dir}
         return tuple(name for name, folder in given.items() if folder is None)
 
+    def check(self) -> None:
+        """PaddleOCR and onnxruntime."""
+        require("ocr", "paddleocr", "onnxruntime")
+
     def setup(self, device: str) -> None:
         """Find the models; the process itself starts with the first picture that may hold text."""
-        for package in ("paddleocr", "onnxruntime"):
-            if find_spec(package) is None:
-                raise MissingExtra(package, "ocr")
         self._folder = tempfile.TemporaryDirectory(prefix="diptych-ocr-")
         self._process = OcrProcess(self._settings(Path(self._folder.name)), self.recycle_after, self.timeout)
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from diptych import weights
 from diptych.models.parser.flat import FlatTree, flat_tree, flatten, is_punctuation
+from diptych.releases import require
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.language import LanguageGuesser
 from diptych.stages.splitting import encodable, tokens
@@ -64,6 +65,11 @@ class Parse(Stage):
     def weight_names(self) -> tuple[str, ...]:
         """The parsers of the configuration."""
         return tuple(dict.fromkeys(self.config.models.values()))
+
+    def check(self) -> None:
+        """Stanza and the language guesser."""
+        require("parse", "stanza")
+        require("text", "py3langid")
 
     def setup(self, device: str) -> None:
         """Load the language guesser and the parsers."""

@@ -60,13 +60,13 @@ class Proposals(Stage):
     packages = ("opencv-contrib-python", "pillow")
     batch_size = 32
 
-    def setup(self, device: str) -> None:
-        """Find OpenCV's contributed modules."""
+    def check(self) -> None:
+        """OpenCV with its contributed modules; another distribution may have written over cv2."""
         if find_spec("cv2") is None:
             raise MissingExtra("opencv-contrib-python", "proposals")
         import cv2
 
-        if not hasattr(cv2, "ximgproc"):  # another distribution wrote over cv2
+        if not hasattr(cv2, "ximgproc"):
             raise MissingExtra("opencv-contrib-python", "proposals")
 
     def prepare(self, batch: Batch) -> Sequence[Any]:

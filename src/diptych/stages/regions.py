@@ -17,8 +17,9 @@ from pydantic import Field, field_validator, model_validator
 
 from diptych import weights
 from diptych.models.common.detector_list import DETECTORS, Sizes
+from diptych.releases import require
 from diptych.stage import Batch, Output, Stage, Tensor
-from diptych.stages.network import NetworkConfig, check_torch, weights_source
+from diptych.stages.network import NetworkConfig, weights_source
 from diptych.stages.pixels_input import accepted, decoded, half, stretched
 
 __all__ = ["Regions", "RegionsConfig"]
@@ -59,9 +60,16 @@ class RegionsConfig(NetworkConfig):
     def _bounds(self) -> RegionsConfig:
         if self.min_boxes > self.max_boxes:
             raise ValueError(f"min_boxes ({self.min_boxes}) is above max_boxes ({self.max_boxes})")
-        if self.min_side and self.max_side and self.min_side > self.max_side:
-            raise ValueError(f"min_side ({self.min_side}) is above max_side ({self.max_side})")
+        if self.sizes.min_side > self.sizes.max_side:
+            own = "" if self.min_side and self.max_side else f"; where not given, they are those of {self.model}"
+            raise ValueError(f"min_side ({self.sizes.min_side}) is above max_side ({self.sizes.max_side}){own}")
         return self
+
+    @property
+    def sizes(self) -> Sizes:
+        """What is given, else the model's own."""
+        own = DETECTORS[self.model].sizes
+        return Sizes(self.min_side or own.min_side, self.max_side or own.max_side, self.proposals or own.proposals)
 
 
 class Regions(Stage):
@@ -107,17 +115,20 @@ class Regions(Stage):
         name = self.config.weights or own[0]
         return (name,) if weights.is_random(name) else (name, *own[1:])
 
+    def check(self) -> None:
+        """torch and torchvision, and detectron2 where it is asked for."""
+        require("vision", "torch", "torchvision")
+        if self.config.backend == "detectron2":
+            from diptych.models.common.detectors_detectron2 import check
+
+            check(self.config.model)
+
     def setup(self, device: str) -> None:
         """Load the network."""
-        check_torch()
         from diptych.models.common.detectors import Detector, load_detector
         from diptych.models.common.selection import Selection
 
         config, (name, *lists) = self.config, self.weight_names()
-        own = DETECTORS[config.model].sizes
-        sizes = Sizes(
-            config.min_side or own.min_side, config.max_side or own.max_side, config.proposals or own.proposals
-        )
         source = weights_source(name)
         how = Selection(
             config.mode, config.score_threshold, config.count, config.min_boxes, config.max_boxes,
@@ -127,9 +138,9 @@ class Regions(Stage):
         if config.backend == "detectron2":
             from diptych.models.common.detectors_detectron2 import load
 
-            loaded = load(config.model, source, sizes, files)
+            loaded = load(config.model, source, config.sizes, files)
         else:
-            loaded = load_detector(config.model, source, sizes, files)
+            loaded = load_detector(config.model, source, config.sizes, files)
         self._detector = Detector(loaded, how, device, config.precision, compiled=self.compiled)
 
     def prepare(self, batch: Batch) -> Sequence[Any]:

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 
 from diptych import weights
 from diptych.exceptions import WeightsError
+from diptych.models.common.model_folder import require_transformers
 from diptych.models.common.text_encoder import encoder_weights, load_encoder
+from diptych.releases import require
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.relevance_scorers import Cosine, Ngrams, Scorer
 
@@ -127,6 +129,13 @@ class RelevanceScores(Stage):
             embedding = header(_file(self.config.checkpoint))[0].embedding
             names += [embedding] if embedding != "characters" else []
         return tuple(dict.fromkeys(file for name in names for file in encoder_weights(name)))
+
+    def check(self) -> None:
+        """What the scores asked for are made with."""
+        if "minilm" in self.config.asked:
+            require_transformers()
+        if "esim" in self.config.asked:
+            require("vision", "torch")
 
     def setup(self, device: str) -> None:
         """Load the encoder and the checkpoint."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from diptych.releases import require
 from diptych.stage import Batch, Output, Stage
 from diptych.stages.splitting import SentenceSplitter, encodable, paragraphs, tokens
 from diptych.stages.splitting_stanza import StanzaSplitter, tokenizer_files
@@ -108,6 +109,12 @@ class Sentences(Stage):
     config: SentencesConfig
     packages = ("sentencex", "breame")
     batch_size = 256
+
+    def check(self) -> None:
+        """The splitters, and the table of spellings."""
+        require("text", *self.packages)
+        if self.config.folder is not None:
+            require("parse", "stanza")
 
     def setup(self, device: str) -> None:
         """Load the splitter."""

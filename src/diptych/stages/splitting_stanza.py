@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from diptych.exceptions import MissingExtra
+from diptych.releases import require
 from diptych.stages.splitting import SentenceSplitter, Span, encodable
 
 __all__ = ["StanzaSplitter", "tokenizer_files"]
@@ -30,10 +30,7 @@ class StanzaSplitter:
     """As :class:`~diptych.stages.splitting.SentenceSplitter`, for the languages of a folder; loads lazily."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            import stanza  # noqa: F401 - asked for here, so that a missing extra is known before any row
-        except ImportError:
-            raise MissingExtra("stanza", "parse") from None
+        require("parse", "stanza")
         self._files = tokenizer_files(folder)
         self._rules = SentenceSplitter()
         self._pipelines: dict[str, Any] = {}

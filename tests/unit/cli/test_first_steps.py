@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,7 @@ def test_diff_takes_both_versions_as_they_are_named_elsewhere(diptych: Run, plac
         ("{model: resnet152, weights: resnet152}", "cpu", "run: diptych weights pull resnet152"),
         ('{weights: "random:x"}', "cpu", "expected random:<seed>"),
         ('{weights: "random:1"}', "meta", "device meta: torch cannot use it here"),
+        ('{weights: "random:1"}', "", "'torchvision' is not installed; run: pip install 'diptych[vision]'"),
     ],
 )
 def test_a_network_that_cannot_run_stops_before_anything_is_done(
@@ -92,7 +94,11 @@ def test_a_network_that_cannot_run_stops_before_anything_is_done(
     monkeypatch.delenv("DIPTYCH_WEIGHTS", raising=False)
     monkeypatch.setattr("diptych.weights._cache", place / "no-weights")
     (place / "n.yaml").write_text(f"{RECIPE}  backbone: {settings}\n".replace("name: s", "name: n"))
-    code, _, err = diptych("build", "n.yaml", "--device", option)
+    if not option:
+        monkeypatch.setattr(
+            "diptych.releases.find_spec", lambda name: None if name == "torchvision" else find_spec(name)
+        )
+    code, _, err = diptych("build", "n.yaml", "--device", option or "cpu")
     assert code in (1, 2) and said in err
     assert not (place / "data" / "n").exists()
 
@@ -151,6 +157,24 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "diptych: interrupted; nothing had begun\n")
+
+
+def test_what_a_crawl_refused_no_build_after_it_commits_unasked(diptych: Run, place: Path) -> None:
+    (place / "low.csv").write_text("url,caption\nhttp://127.0.0.1:9/1.jpg,dog\n")
+    source = "{kind: urls, name: list, path: low.csv, contact: me@example.org}"
+    text = RECIPE.replace("name: s\n", "name: low\n").replace(
+        "{kind: folder, name: pictures, path: pictures, layout: pictures}", source
+    )
+    (place / "low.yaml").write_text(text)
+    for _ in range(2):
+        code, _, err = diptych("build", "low.yaml")
+        assert code == 3 and "source 'list': 0.0% of its URLs were fetched well" in err
+        assert "'diptych crawl RECIPE --retry-failed'" in err and "'diptych build RECIPE --no-crawl'" in err
+    assert diptych("crawl", "low.yaml", "--retry-failed")[0] == 0
+    assert "committed version 1" in diptych("build", "low.yaml")[1]
+    (place / "low.csv").write_text("url,caption\nhttp://127.0.0.1:9/1.jpg,dog\nhttp://127.0.0.1:9/2.jpg,dog\n")
+    assert diptych("crawl", "low.yaml")[0] == 3 and diptych("build", "low.yaml")[0] == 3
+    assert "committed version 2" in diptych("build", "low.yaml", "--no-crawl")[1]
 
 
 def test_a_build_says_which_pictures_never_came_and_which_stage_kept_nothing(diptych: Run, place: Path) -> None:

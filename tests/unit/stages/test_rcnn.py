@@ -230,10 +230,10 @@ def test_the_adapter_without_detectron2_says_how_to_install_it(monkeypatch: pyte
     monkeypatch.setattr(detectors_detectron2, "find_spec", lambda name: None)
     stage = Regions(RegionsConfig.model_validate({"model": "r50_fpn", "weights": "random:0", "backend": "detectron2"}))
     with pytest.raises(UsageError, match="pip install .*detectron2.git"):
-        stage.setup("cpu")
+        stage.check()
     torchvisions = Regions(RegionsConfig.model_validate({"weights": "random:0", "backend": "detectron2"}))
     with pytest.raises(UsageError, match="has no detector"):
-        torchvisions.setup("cpu")
+        torchvisions.check()
 
 
 def test_settings() -> None:

@@ -229,6 +229,8 @@ def test_settings_and_registry() -> None:
         RegionsConfig(min_boxes=5, max_boxes=4)
     with pytest.raises(ValidationError, match="min_side"):
         RegionsConfig(min_side=800, max_side=600)
+    with pytest.raises(ValidationError, match=r"min_side \(1400\) is above max_side \(1333\); where not given"):
+        RegionsConfig(min_side=1400)
     for name in NAMES:
         entry = weights.spec(name)
         assert entry.purpose.startswith("regions") and len(entry.sha256_prefix) == 8

@@ -21,17 +21,21 @@ from diptych.models.common.detectors import Input, Loaded, Scored, finite_pictur
 from diptych.models.common.rcnn import Rcnn, RcnnSpec
 from diptych.models.common.rcnn_load import SPECS, load_named
 
-__all__ = ["INSTALL", "configuration", "load"]
+__all__ = ["INSTALL", "check", "configuration", "load"]
 
 INSTALL = "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
 
 
-def load(name: str, weights: Path | int, sizes: Sizes, lists: Sequence[Path] = ()) -> Loaded:
-    """detectron2's model with the built-in detector's weights; :class:`UsageError` says how to install it."""
+def check(name: str) -> None:
+    """Raise :class:`UsageError` when detectron2 has no such detector, or is not installed."""
     if name not in SPECS:
         raise UsageError(f"backend detectron2 has no detector {name!r}; use {', '.join(SPECS)}, or backend builtin")
     if find_spec("detectron2") is None:
         raise UsageError(f"backend detectron2: it is not installed; run: {INSTALL}, or use backend builtin")
+
+
+def load(name: str, weights: Path | int, sizes: Sizes, lists: Sequence[Path] = ()) -> Loaded:
+    """detectron2's model with the built-in detector's weights."""
     ours = load_named(name, weights, sizes, lists)
     assert isinstance(ours.network, Rcnn)
     return Loaded(Detectron2Network(ours.network), ours.names, ours.attributes)

@@ -6,12 +6,12 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from diptych import weights
-from diptych.exceptions import MissingExtra, UsageError
+from diptych.exceptions import UsageError
+from diptych.releases import require
 
 __all__ = [
     "folder_digest", "load_folder", "quiet_transformers", "registered_folder", "require_transformers",
@@ -66,9 +66,7 @@ def quiet_transformers() -> Iterator[None]:
 
 def require_transformers() -> None:
     """:class:`MissingExtra` when the packages are not there."""
-    for package in ("torch", "transformers"):
-        if find_spec(package) is None:
-            raise MissingExtra(package, "bert")
+    require("bert", "torch", "transformers")
 
 
 def load_folder(folder: Path) -> tuple[Any, Any]:
