@@ -13,8 +13,11 @@ __all__ = ["Ui"]
 
 FIND = """(name) => [...document.querySelectorAll("label")].find(
   l => l.innerText.replace("(Optional)", "").trim() === name)?.closest(".p-label")"""
-PLACE = "(e) => { e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); \
-return [r.x + r.width / 2, r.y + r.height / 2]; }"
+PLACE = """(e) => {
+  e.scrollIntoView({block: "center", behavior: "instant"});
+  const r = e.getBoundingClientRect();
+  const x = r.x + r.width / 2, y = r.y + r.height / 2, hit = document.elementFromPoint(x, y);
+  return hit && e.contains(hit) ? [x, y] : null; }"""
 BUTTON = """(name) => [...document.querySelectorAll("button, a, [role=tab], [role=menuitem]")].find(
   b => b.innerText.trim() === name && b.getClientRects().length && !b.disabled)"""
 
@@ -68,5 +71,9 @@ class Ui:
         (self.pictures / f"{name}.png").write_bytes(self.page.picture())
 
     def _click(self, element: str) -> Any:
-        x, y = self.page.run(f"({PLACE})({element})")
-        self.page.click(x, y)
+        """Where it is once it stays there, with nothing in front of it: panels slide, fields appear above."""
+        before = None
+        while (place := self.page.until(f"({PLACE})({element})")) != before:
+            before = place
+            time.sleep(0.2)
+        self.page.click(*place)
