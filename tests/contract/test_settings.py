@@ -25,7 +25,7 @@ CANDIDATES: tuple[Any, ...] = (
     "min", "paddle", "resnet18", "minilm", "whole", "none", (1,), str(ROOT / "pyproject.toml"), "vgg16", "center",
     "fixed", "fasterrcnn_resnet50_fpn", "bfloat16", "detectron2", "first", "strip", "{} there",
     {"en": "minilm"}, "single", "annotated",
-    "regions", "device", ({"file": str(ROOT / "pyproject.toml"), "columns": {"cmi": ("cmi",)}},),
+    "regions", "device", 1200, ({"file": str(ROOT / "pyproject.toml"), "columns": {"cmi": ("cmi",)}},),
 )  # fmt: skip
 DERIVED = {"models_sha256", "folder_sha256", "names_sha256", "checkpoint_sha256", "filter_list_sha256", "file_sha256"}
 """Filled in from files, never set by hand."""
