@@ -16,9 +16,10 @@ from torchvision.models._api import WeightsEnum
 from torchvision.models.detection import FasterRCNN
 
 from diptych import weights
+from diptych.models.common.alone import alone
 from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Detector, load_detector
-from diptych.models.common.detectors_torchvision import CATEGORIES, Name, build
+from diptych.models.common.detectors_torchvision import CATEGORIES, Name, TorchvisionNetwork, build
 from diptych.models.common.selection import Selection, select
 from diptych.stage import Batch, Output, Status
 from diptych.stages.regions import Regions, RegionsConfig
@@ -108,6 +109,21 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             rpn_post_nms_top_n_test=60, box_score_thresh=0.02, box_detections_per_img=40,
         )  # fmt: skip
     return theirs.eval(), file, request.param
+
+
+@pytest.mark.parametrize("sides", [(96, 160), (320, 533), (800, 1333)])
+def test_inputs_are_those_of_torchvisions_transform_bit_for_bit(sides: tuple[int, int]) -> None:
+    network = load_detector("fasterrcnn_resnet50_fpn", 0, Sizes(*sides, 30)).network
+    assert isinstance(network, TorchvisionNetwork)
+    transform: Any = network.network.transform
+    transform.image_mean, transform.image_std = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
+    for width, height in ((480, 360), (96, 97), (31, 500), (1, 1), (640, 7), (213, 340)):
+        picture = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+        if not network.fits(width, height):
+            continue
+        theirs = alone(lambda p=picture: transform([torchvision.transforms.ToTensor()(p)])[0])
+        ours = network.prepare(picture)
+        assert torch.equal(ours.pixels, theirs.tensors[0]) and ours.size == tuple(theirs.image_sizes[0])
 
 
 @pytest.mark.parametrize("size", [(240, 180), (120, 200), (96, 96)])
