@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,13 +14,14 @@ from PIL import Image
 from pydantic import ValidationError
 from torchvision.models._api import WeightsEnum
 from torchvision.models.detection import FasterRCNN
+from torchvision.ops import batched_nms
 
 from diptych import weights
 from diptych.models.common.alone import alone
 from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Detector, load_detector
 from diptych.models.common.detectors_torchvision import CATEGORIES, Name, TorchvisionNetwork, build
-from diptych.models.common.selection import Selection, select
+from diptych.models.common.selection import Mode, Selection, select, select_there
 from diptych.stage import Batch, Output, Status
 from diptych.stages.regions import Regions, RegionsConfig
 
@@ -85,15 +86,47 @@ def test_selection_equals_the_twin(how: Selection, once: bool, prefix: int, monk
         low = random.uniform(0, 60, (25, 3, 2))
         boxes = np.concatenate([low, low + random.uniform(5, 60, (25, 3, 2))], -1).astype(np.float32)
         scores = random.dirichlet([0.4] * 4, 25)[:, 1:].astype(np.float32)
-        rows, classes = select(torch.from_numpy(boxes), torch.from_numpy(scores), how)
-        assert list(zip(rows.tolist(), classes.tolist(), strict=True)) == twin(boxes, scores, how)
+        found = select(boxes, scores, how)
+        assert list(zip(found.rows.tolist(), found.classes.tolist(), strict=True)) == twin(boxes, scores, how)
+        np.testing.assert_array_equal(found.boxes, boxes[found.rows, found.classes])
+        np.testing.assert_array_equal(found.scores, scores[found.rows, found.classes])
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one box for all classes", "a box for each class"])
+@pytest.mark.parametrize("proposals", [40, 300])  # below and above torchvision's bound for moving boxes
+def test_selection_on_a_device_and_on_the_host_equal_torchvisions_over_all_pairs(
+    proposals: int, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(proposals)
+    low = random.uniform(0, 200, (proposals, 1 if shared else 9, 2))
+    boxes = np.concatenate([low, low + random.uniform(1, 90, low.shape)], -1).astype(np.float32)
+    scores = random.dirichlet([0.5] * 10, proposals)[:, 1:].astype(np.float32).round(3)  # many are equal
+    there = torch.from_numpy(boxes), torch.from_numpy(scores)
+    flat, each = there[1].flatten(), there[0].expand(-1, 9, 4).reshape(-1, 4)
+    order = flat.sort(descending=True, stable=True)[1]
+    order = order[flat[order] > 0]
+    kept = order[batched_nms(each[order], flat[order], order % 9, 0.5).sort()[0]]
+    for short in (4000, 100):  # with 100 the shortlist is too short, and all pairs leave the device
+        monkeypatch.setattr("diptych.models.common.selection._SHORTLIST", short)
+        for found in (
+            select(boxes, scores, Selection("fixed", count=len(flat), once=False)),
+            select_there(*there, Selection("fixed", count=len(flat), once=False)),
+        ):
+            np.testing.assert_array_equal(found.rows * 9 + found.classes, kept.numpy())
+            np.testing.assert_array_equal(found.boxes, boxes[found.rows, 0 if shared else found.classes])
+            np.testing.assert_array_equal(found.scores, scores[found.rows, found.classes])
 
 
 def test_selection_of_nothing() -> None:
-    rows, classes = select(torch.zeros(0, 3, 4), torch.zeros(0, 3), Selection())
-    assert rows.tolist() == classes.tolist() == []
-    empty = select(torch.zeros(2, 3, 4), torch.full((2, 3), 0.9), Selection())  # boxes without area
-    assert empty[0].tolist() == []
+    for boxes, scores in (
+        (np.zeros((0, 3, 4), np.float32), np.zeros((0, 3), np.float32)),
+        (np.zeros((2, 3, 4), np.float32), np.full((2, 3), 0.9, np.float32)),  # boxes without area
+        (np.full((600, 3, 4), np.nan, np.float32), np.full((600, 3), np.nan, np.float32)),
+    ):
+        for mode in get_args(Mode):
+            one = select(boxes, scores, Selection(mode))
+            other = select_there(torch.from_numpy(boxes), torch.from_numpy(scores), Selection(mode))
+            assert len(one.rows) == len(one.classes) == len(one.boxes) == len(one.scores) == len(other.rows) == 0
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from diptych.models.common.alone import is_processor, side_by_side
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.precision import Precision, compile_network, inference, placed, to_device
-from diptych.models.common.selection import Selection, select
+from diptych.models.common.selection import Selection, select, select_there
 
 __all__ = ["Detector", "Found", "Input", "Loaded", "Network", "Scored", "finite_pictures", "load_detector"]
 
@@ -172,27 +172,26 @@ class Detector:
         shares = [s.attributes for s in scored if s.attributes is not None]
         attributes = torch.cat(shares) if shares else None
         given = [boxes, scores, features, *([] if attributes is None else [attributes])]
-        finite_P = torch.stack([torch.isfinite(t).flatten(1).all(dim=1) for t in given]).all(dim=0).cpu()
-        if scores.shape[1] <= _FEW_CLASSES:
-            boxes, scores = boxes.cpu(), scores.cpu()
+        fine_P = torch.stack([torch.isfinite(t).flatten(1).all(dim=1) for t in given]).all(dim=0).cpu().numpy()
         counts = [len(s.scores) for s in scored]
-        parts = list(zip(boxes.split(counts), scores.split(counts), strict=True))
-        chosen = [select(b, s, self.selection) for b, s in parts]
         ends = np.cumsum(counts)
-        rows = torch.cat([rows + int(end) - n for (rows, _), n, end in zip(chosen, counts, ends, strict=True)])
-        rows = rows.to(features.device)
-        taken = [features[rows].cpu()]
+        if scores.shape[1] <= _FEW_CLASSES:
+            parts = (np.split(t.cpu().numpy(), ends[:-1]) for t in (boxes, scores))
+            chosen = [select(b, s, self.selection) for b, s in zip(*parts, strict=True)]
+        else:
+            chosen = [select_there(s.boxes, s.scores, self.selection) for s in scored]
+        rows = np.concatenate([one.rows + end - n for one, n, end in zip(chosen, counts, ends, strict=True)])
+        taken = torch.from_numpy(rows).to(features.device)
+        values = [features[taken].cpu().numpy()]
         if attributes is not None:
-            best = attributes[rows].max(dim=1)
-            taken += [best.indices.cpu(), best.values.cpu()]
-        each = zip(*(t.split([len(rows) for rows, _ in chosen]) for t in taken), strict=True)
+            best = attributes[taken].max(dim=1)
+            values += [best.indices.cpu().numpy(), best.values.cpu().numpy()]
+        last = np.cumsum([len(one.rows) for one in chosen])[:-1]
+        each = zip(*(np.split(v, last) for v in values), strict=True)
         found = []
-        fine = finite_P.split(counts)
-        for n, ((rows, classes), (b, s), mine) in enumerate(zip(chosen, parts, each, strict=True)):
-            scale = torch.tensor([o / i for o, i in zip(originals[n], sizes[n], strict=True)], dtype=torch.float32)
-            places = b[rows, classes if b.shape[1] > 1 else 0] * scale.flip(0).repeat(2).to(b.device)
-            whole = scored[n].finite and bool(fine[n].all())
-            values = (places, classes + 1, s[rows, classes])
-            boxes_K4, labels, best_scores = (v.cpu().numpy() for v in values)
-            found.append(Found(boxes_K4, labels, best_scores, mine[0].numpy(), whole, *(m.numpy() for m in mine[1:])))
+        for n, (one, fine, mine) in enumerate(zip(chosen, np.split(fine_P, ends[:-1]), each, strict=True)):
+            high, wide = (o / i for o, i in zip(originals[n], sizes[n], strict=True))
+            places = one.boxes * np.array([wide, high, wide, high], np.float32)
+            finite = scored[n].finite and bool(fine.all())
+            found.append(Found(places, one.classes + 1, one.scores, mine[0], finite, *mine[1:]))
         return found

@@ -21,7 +21,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
+from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import LevelMapper
 
 from diptych.models.common.alone import alone
@@ -29,6 +29,7 @@ from diptych.models.common.classifiers import draw
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Input, Loaded, Scored, finite_pictures
+from diptych.models.common.rcnn_boxes import inside
 from diptych.models.common.state_file import fill_network, size_of
 
 __all__ = ["CATEGORIES", "Name", "TorchvisionNetwork", "build", "load_v1", "load_v2"]
@@ -88,13 +89,12 @@ class TorchvisionNetwork(nn.Module):
         features = heads.box_head(heads.box_roi_pool(maps, proposals, images.image_sizes))
         logits, deltas = heads.box_predictor(features)
         said = None if self.attribute_head is None else self.attribute_head(features, logits).float().softmax(-1)
-        boxes = heads.box_coder.decode(deltas.float(), proposals).reshape(*logits.shape, 4)  # also of no proposals
         counts = [len(p) for p in proposals]
+        boxes = heads.box_coder.decode(deltas.float(), proposals).reshape(*logits.shape, 4)  # also of no proposals
+        boxes = inside(boxes[:, 1:], counts, sizes)
+        given = [t.split(counts) for t in (boxes, logits.float().softmax(-1)[:, 1:], features.float())]
         shares = [None] * len(counts) if said is None else said.split(counts)
-        scores = logits.float().softmax(-1).split(counts)
-        fine = finite_pictures(list(maps.values()))
-        parts = zip(boxes.split(counts), scores, features.float().split(counts), shares, fine, sizes, strict=True)
-        return [Scored(clip_boxes_to_image(b, size)[:, 1:], p[:, 1:], *rest) for b, p, *rest, size in parts]
+        return [Scored(*parts) for parts in zip(*given, shares, finite_pictures(list(maps.values())), strict=True)]
 
 
 def load_v1(weights: Path | int, sizes: Sizes, lists: Sequence[Path] = ()) -> Loaded:

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import clip_boxes_to_image, roi_align, roi_pool
+from torchvision.ops import roi_align, roi_pool
 
 from diptych.models.common.detectors import Input, Scored, finite_pictures
-from diptych.models.common.rcnn_boxes import anchors, decode, levels, propose
+from diptych.models.common.rcnn_boxes import anchors, decode, inside, levels, propose
 from diptych.models.common.rcnn_trunk import BLOCKS, Pyramid, Trunk, stage
 
 __all__ = ["Rcnn", "RcnnSpec"]
@@ -151,12 +151,11 @@ class Rcnn(nn.Module):
             attributes = predictor.attribute_logits(features, logits)
         elif self.spec.attributes:
             attributes = self.roi_heads["attribute_predictor"](features, logits)
-        boxes = decode(deltas, torch.cat(proposals), (10.0, 10.0, 5.0, 5.0))
         counts = [len(p) for p in proposals]
+        boxes = inside(decode(deltas, torch.cat(proposals), (10.0, 10.0, 5.0, 5.0)), counts, sizes)
         given = [t.float().split(counts) for t in (boxes, logits.float().softmax(-1)[:, :-1], features)]
         shares = [None] * len(counts) if attributes is None else attributes.float().softmax(-1).split(counts)
-        parts = zip(*given, shares, finite_pictures(maps), sizes, strict=True)
-        return [Scored(clip_boxes_to_image(b, size), p, f, a, fine) for b, p, f, a, fine, size in parts]
+        return [Scored(*parts) for parts in zip(*given, shares, finite_pictures(maps), strict=True)]
 
     def _propose(self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
         head: Any = self.proposal_generator["rpn_head"]

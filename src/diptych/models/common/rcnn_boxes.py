@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-__all__ = ["anchors", "decode", "levels", "propose"]
+__all__ = ["anchors", "decode", "inside", "levels", "propose"]
 
 _LARGEST = math.log(1000.0 / 16)
 """Bound of the predicted logarithms of width and height ratios."""
@@ -45,6 +46,12 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
     return torch.stack([across - 0.5 * wide, down - 0.5 * high, across + 0.5 * wide, down + 0.5 * high], dim=-1)
 
 
+def inside(boxes: Tensor, counts: Sequence[int], sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Boxes (P, C, 4) clipped to their pictures of (h, w), of which the first has ``counts[0]`` rows, and so on."""
+    ends = np.repeat(np.array([(w, h, w, h) for h, w in sizes], np.float32), counts, axis=0)
+    return boxes.clamp(min=0).minimum(torch.from_numpy(ends).to(boxes.device)[:, None])
+
+
 def propose(
     boxes: Sequence[Tensor], logits: Sequence[Tensor], size: tuple[int, int], before: int, after: int
 ) -> Tensor:
@@ -57,10 +64,10 @@ def propose(
     places = torch.cat([some[b.indices] for some, b in zip(boxes, best, strict=True)])
     level = torch.cat([torch.full_like(b.indices, n) for n, b in enumerate(best)])
     usable = torch.isfinite(places).all(dim=1) & torch.isfinite(scores)
-    inside = clip_boxes_to_image(places, size)
-    usable &= (inside[:, 2] - inside[:, 0] > 0) & (inside[:, 3] - inside[:, 1] > 0)
-    inside, scores, level = inside[usable], scores[usable], level[usable]
-    return inside[batched_nms(inside, scores, level, 0.7)[:after]]
+    clipped = clip_boxes_to_image(places, size)
+    usable &= (clipped[:, 2] - clipped[:, 0] > 0) & (clipped[:, 3] - clipped[:, 1] > 0)
+    clipped, scores, level = clipped[usable], scores[usable], level[usable]
+    return clipped[batched_nms(clipped, scores, level, 0.7)[:after]]
 
 
 def levels(boxes: Tensor) -> Tensor:
