@@ -355,12 +355,17 @@ def one_stage(
     return [*cells, f"{median(fixed):.2f} s", *shares]
 
 
+def stage_of(name: str, settings: dict[str, Any]) -> Any:
+    """The stage with these settings, not set up."""
+    work = Pause if name == "pause" else load_stage(name)
+    return work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
+
+
 def warmed(
     name: str, settings: dict[str, Any], files: list[bytes], root: Path, options: BuildOptions
 ) -> tuple[Any, Batch, list[Any], list[Callable[[], object]]]:
     """The stage on its device, all files as a batch, what it prepares of them, and its forward passes, done once."""
-    work = Pause if name == "pause" else load_stage(name)
-    stage: Any = work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
+    stage = stage_of(name, settings)
     stage.setup(options.device)
     every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
     prepared: list[Any] = list(stage.prepare(every))

@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from diptych.engine.build import ATTEMPTS, BuildReport, check_parent, make_context
 from diptych.engine.commit import would_commit
 from diptych.engine.context import BuildOptions, Force, graph_of, new_build_id
+from diptych.engine.crew import working
 from diptych.engine.devices import check_devices
 from diptych.engine.drive import drive, tasks_a_step
 from diptych.engine.intake import check_shrink
@@ -53,6 +54,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
         crawl_sources(text, root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
     options = BuildOptions(
         workers=parameters.workers,
+        processes=parameters.processes,
         device=parameters.device,
         retry="failed" if parameters.retry_failed else "transient",
         accept_failures=parameters.accept_failures,
@@ -106,8 +108,9 @@ def run_build(
     nodes = len(graph.nodes)
     if machines.tags(options.device) and any(n.stage.accelerator for n in graph.stages if n.stage):
         ensure_limit()
-    at_once = turns(build_id, machines.threads)  # ends before the runner does, which waits for its tasks
-    with SignOfLife(store, build_id, "build"), make_runner(machines) as runner, at_once:
+    at_once = turns(build_id, machines.threads)  # these two end before the runner does, which waits for its tasks
+    workers = working(build_id, options.processes)
+    with SignOfLife(store, build_id, "build"), make_runner(machines) as runner, at_once, workers:
         for attempt in range(ATTEMPTS):
             most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads)
             context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)

@@ -10,9 +10,8 @@ from threading import Semaphore
 from typing import Any
 
 from diptych import weights
-from diptych.engine.build import run_groups
-from diptych.engine.context import BuildContext, Done, Progress
-from diptych.engine.steps import run_fit_group
+from diptych.engine.context import BuildContext, Done, Kind, Progress
+from diptych.engine.groups import run_step
 from diptych.environment import set_environment
 from diptych.exceptions import NothingCommitted
 
@@ -68,13 +67,11 @@ def use_environment() -> None:
 
 
 def compute_step(
-    kind: str, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
+    kind: Kind, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
 ) -> list[Progress]:
     """Run one step; everything that comes in and goes out is small and plain."""
     use_environment()
     built = BuildContext.from_json(context)
     turn: AbstractContextManager[Any] = _TURNS.get(built.build, nullcontext())
     with turn:
-        if kind == "fit":
-            return [run_fit_group(built, names[0], group, done) for group in groups]
-        return run_groups(built, names, groups, done)
+        return run_step(kind, built, names, groups, done)

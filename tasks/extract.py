@@ -8,7 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from diptych.engine.context import Done, Progress
+from diptych.engine.context import Done, Kind, Progress
 from tasks.compute import compute_step
 from tasks.policies import LIMIT_S, may_heal
 
@@ -25,7 +25,7 @@ __all__ = ["extract"]
     persist_result=False,
 )
 def extract(
-    kind: str, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
+    kind: Kind, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
 ) -> list[Progress]:
     """Accelerator stages that share their pictures, over some groups of shards."""
     return compute_step(kind, context, names, groups, done)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["set_environment", "variable"]
+__all__ = ["set_environment", "variable", "variables"]
 
 _environment: Mapping[str, str] = {}
 
@@ -21,3 +21,8 @@ def set_environment(environment: Mapping[str, str]) -> None:
 def variable(name: str) -> str:
     """The value of a variable, empty when it is not set or nobody handed an environment over."""
     return _environment.get(name, "").strip()
+
+
+def variables() -> Mapping[str, str]:
+    """All of them, for a process of the same build."""
+    return _environment

@@ -12,11 +12,14 @@ DiptychError                      exit 1
 │   ├── Conflict                  exit 1   somebody else committed first
 │   ├── Corrupt                   exit 1   a stored file is not what was written
 │   └── NoSpace                   exit 1   the build would not fit the disk
+├── WorkerLost                    exit 1   a worker process of a build ended by itself
 ├── NothingCommitted              exit 3   too much failed or vanished
 └── Unfinished                    exit 1   a training run was told to end; it can go on
 """
 
 from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor
 
 __all__ = [
     "Conflict",
@@ -33,6 +36,7 @@ __all__ = [
     "Unfinished",
     "UsageError",
     "WeightsError",
+    "WorkerLost",
 ]
 
 
@@ -57,6 +61,11 @@ class MissingExtra(DiptychError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"the package {package!r} is not installed; run: pip install 'diptych[{extra}]'")
+        self._given = package, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        """From another process, too."""
+        return type(self), self._given
 
 
 class WeightsError(DiptychError):
@@ -91,6 +100,10 @@ class Corrupt(StoreError):
 
 class NoSpace(StoreError):
     """The disk does not hold what the build would write."""
+
+
+class WorkerLost(DiptychError, BrokenExecutor):
+    """A worker process of a build ended by itself; what was finished is kept and a second try may succeed."""
 
 
 class NothingCommitted(DiptychError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diptych.engine.devices import DEVICES_PATTERN
 from diptych.engine.drive import TASKS_AT_ONCE
@@ -73,6 +73,15 @@ class BuildParameters(BaseModel):
     tasks_at_once: int = Field(
         default=TASKS_AT_ONCE, ge=1, le=64, description="tasks at a time where the runner is threads"
     )
+    processes: int = Field(
+        default=1, ge=1, le=64, description="where the runner is threads: worker processes that compute for all tasks"
+    )
+
+    @model_validator(mode="after")
+    def _runner(self) -> BuildParameters:
+        if self.runner == "ray" and self.processes > 1:
+            raise ValueError("processes is for the runner threads; under ray each task has a process, see gpu_share")
+        return self
 
 
 class RebuildParameters(BaseModel):

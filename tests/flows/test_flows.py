@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterFlowRunId
 from prefect.flow_runs import resume_flow_run
 from pydantic import ValidationError
 
+from diptych.engine import steps
 from diptych.engine.build import build
 from diptych.engine.crawling import crawl_recipe
 from diptych.exceptions import NothingCommitted, RecipeError, UsageError
@@ -60,6 +61,16 @@ def test_flow_builds_what_the_library_builds(place: Path) -> None:
     crawl_recipe(RECIPE, str(place / "plain"), place)
     build(RECIPE, str(place / "plain"), folder=place)
     assert digests(place / "flow") == digests(place / "plain")
+
+
+def test_a_flow_s_tasks_share_worker_processes(place: Path) -> None:
+    steps.close()
+    root = str(place / "crew")
+    done = build_dataset(BuildParameters(recipe=str(place / "news.yaml"), root=root, processes=2, tasks_at_once=3))
+    assert done["version"] == 1 and not steps._VIEWS, "no shard was opened in the flow's process"
+    assert digests(place / "crew") == digests(place / "flow")
+    with pytest.raises(ValidationError, match="gpu_share"):
+        BuildParameters(recipe="x", runner="ray", processes=2)
 
 
 def test_task_runs_are_per_stage_and_group_never_per_row(place: Path) -> None:

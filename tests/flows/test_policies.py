@@ -270,7 +270,7 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
     most: list[int] = []
     lock = threading.Lock()
 
-    def run_groups(built: Any, names: Any, groups: list[int], done: Any) -> list[str]:
+    def run_step(kind: str, built: Any, names: Any, groups: list[int], done: Any) -> list[str]:
         [group] = groups
         with lock:
             inside.append(group)
@@ -288,7 +288,7 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
         except (ValueError, NothingCommitted) as error:
             found.append(str(error))
 
-    monkeypatch.setattr(compute, "run_groups", run_groups)
+    monkeypatch.setattr(compute, "run_step", run_step)
     for at_once, expected in ((1, {1}), (2, {1, 2}), (None, None)):
         most.clear()
         found: list[str] = []

@@ -32,6 +32,9 @@ Device = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="networks go through torch.compile; slow to start")]
 Workers = Annotated[int, typer.Option(min=1, help="threads that read files beside each stage")]
+Processes = Annotated[
+    int, typer.Option(min=1, help="worker processes, each with networks of its own and its share of cores and devices")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +88,7 @@ def build_command(
     stages: Annotated[str, typer.Option(help="compute only these stages, as ocr,sentences")] = "",
     device: Device = "cpu",
     workers: Workers = 2,
+    processes: Processes = 1,
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, help="rows at a time; default: each stage's own, grown on an accelerator while that pays"),
@@ -135,6 +139,7 @@ def build_command(
     options = BuildOptions(
         batch_size=batch_size,
         workers=workers,
+        processes=processes,
         device=device,
         compile=compiled,
         retry="failed" if retry_failed else "transient",

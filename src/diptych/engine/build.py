@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from threading import Event
 from typing import Protocol
 
 from diptych.engine.commit import Committed, commit
 from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Progress, graph_of, new_build_id
+from diptych.engine.crew import working
 from diptych.engine.drive import Finished, Step, drive
+from diptych.engine.groups import run_step
 from diptych.engine.intake import check_shrink, take_snapshot
 from diptych.engine.space import check_space
-from diptych.engine.steps import lanes_of, run_fit_group, run_group, stage_places
 from diptych.exceptions import Conflict, NotFound
 from diptych.recipe import parse_recipe
 from diptych.storage.alive import SignOfLife
 from diptych.storage.store import Store, open_store
 
-__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_groups", "run_here"]
+__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_here"]
 
 ATTEMPTS = 5
 """How often a build plans again after losing the race for the next log number."""
@@ -106,7 +104,7 @@ def make_context(
 
 
 def run_here(context: BuildContext, watcher: Watcher) -> Callable[[Sequence[Step], Mapping[str, Done]], list[Progress]]:
-    """Run the steps of a wave in this process: one after another, groups of accelerator stages two a device at once."""
+    """Run the steps of a wave on this machine, one after another."""
 
     def run(steps: Sequence[Step], done: Mapping[str, Done]) -> list[Progress]:
         found: list[Progress] = []
@@ -114,48 +112,10 @@ def run_here(context: BuildContext, watcher: Watcher) -> Callable[[Sequence[Step
             numbers = [step.group for step in some]
             for name in names:
                 watcher.started(name, len(numbers))
-            if kind == "fit":
-                found += [run_fit_group(context, names[0], group, done) for group in numbers]
-            else:
-                found += run_groups(context, names, numbers, done, watcher.rows)
+            found += run_step(kind, context, names, numbers, done, watcher.rows)
         return found
 
     return run
-
-
-def run_groups(
-    context: BuildContext,
-    names: Sequence[str],
-    numbers: Sequence[int],
-    done: Mapping[str, Done],
-    on_rows: Callable[[str, int], None] = lambda name, n: None,
-) -> list[Progress]:
-    """Stages of one wave over some groups of shards (:func:`~diptych.engine.steps.run_group`).
-
-    While one group keeps a device busy, the next is planned and the one before is written to its end.
-    """
-    lanes = min(len(numbers), lanes_of(stage_places(context, names)))
-    if lanes < 2:
-        return [p for n in numbers for p in run_group(context, names, n, done, on_rows)]
-    started, stop = time.monotonic(), Event()
-
-    def one(number: int) -> list[Progress]:
-        try:
-            return run_group(context, names, number, done, on_rows, lanes=1, stop=stop)
-        except BaseException:
-            stop.set()  # the others end at their next batch
-            raise
-
-    with ThreadPoolExecutor(lanes, thread_name_prefix="groups") as threads:
-        waiting = [threads.submit(one, number) for number in numbers]
-        try:
-            found = [p for future in waiting for p in future.result()]
-        except BaseException:  # Ctrl-C, too
-            stop.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-    share = (time.monotonic() - started) / (sum(p.seconds for p in found) or 1.0)
-    return [replace(p, seconds=share * p.seconds) for p in found]  # they ran at the same time
 
 
 def build(
@@ -187,7 +147,7 @@ def build(
     graph_of(recipe)
     store = open_store(root, parsed.name)
     build_id = new_build_id()
-    with SignOfLife(store, build_id, "build"):
+    with SignOfLife(store, build_id, "build"), working(build_id, options.processes):
         for _ in range(ATTEMPTS):
             taken = snapshot or take_snapshot(store, parsed, folder)
             context = make_context(

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from diptych.engine.graph import Graph, load_graph
 from diptych.recipe import parse_recipe
 from diptych.storage.store import Store, open_store
 
-__all__ = ["BuildContext", "BuildOptions", "Done", "Force", "Progress", "graph_of", "new_build_id"]
+__all__ = [
+    "BuildContext",
+    "BuildOptions",
+    "Done",
+    "Force",
+    "Kind",
+    "OnRows",
+    "Progress",
+    "Stop",
+    "graph_of",
+    "new_build_id",
+]
+
+Kind = Literal["stage", "fit"]
+OnRows = Callable[[str, int], None]
+"""Told of rows that were computed: the stage's name, how many."""
+
+
+class Stop(Protocol):
+    """As :class:`threading.Event`: whether work is to end at its next batch."""
+
+    def set(self) -> None:
+        """Say so."""
+
+    def is_set(self) -> bool:
+        """Whether it was said."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,6 +48,9 @@ class BuildOptions:
     batch_size: int | None = None
     """Rows at once; None: each stage's own, grown on an accelerator while that pays (``engine/batch_size.py``)."""
     workers: int = 2
+    """Threads that read files beside each stage."""
+    processes: int = 1
+    """Worker processes that compute groups of shards side by side (``engine/crew.py``); 1: none, this one does."""
     device: str = "cpu"
     """One device or several: ``cuda:0,cuda:1``, ``cuda:*`` (``engine/devices.py``)."""
     compile: bool = False
@@ -111,7 +140,7 @@ class Progress:
     name: str
     group: int
     chunk: str
-    kind: Literal["stage", "fit"] = "stage"
+    kind: Kind = "stage"
     """A fit computes and reuses partial tables, one a shard, not rows."""
     rows: int = 0
     computed: int = 0

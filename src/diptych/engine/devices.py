@@ -2,7 +2,7 @@
 
 ``cuda:0,cuda:1`` names two, ``cuda:*`` all of this machine. Every shard of an accelerator stage runs on one device,
 the one with fewest shards at work; each device has the network once. One process drives them all: where the
-interpreter itself becomes the limit, one process a device (Ray, or two builds with ``--shards``) goes further.
+interpreter itself becomes the limit, worker processes (``crew.py``), which share the devices out, go further.
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from diptych.engine.context import BuildContext, Done, Progress, graph_of
+from diptych.engine.context import BuildContext, Done, Kind, Progress, graph_of
 from diptych.engine.graph import Graph, Node
 from diptych.engine.steps import merge_fit, node_key, pinned_result
 from diptych.exceptions import NothingCommitted
@@ -45,7 +44,7 @@ RESERVED = 20
 class Step:
     """One fit, one stage, or stages that look at the same pictures, over one group of shards."""
 
-    kind: Literal["stage", "fit"]
+    kind: Kind
     names: tuple[str, ...]
     group: int
 
@@ -64,7 +63,7 @@ class Finished:
 class Bundle:
     """What one task does: the same stages or fit over some groups of shards, one after another."""
 
-    kind: Literal["stage", "fit"]
+    kind: Kind
     names: tuple[str, ...]
     groups: tuple[int, ...]
 
@@ -150,10 +149,10 @@ def drive(context: BuildContext, run: RunWave, on_done: Callable[[Progress], Non
     return Finished(done, progress, tuple(sorted(incomplete | stuck)))
 
 
-def _together(nodes: Sequence[Node]) -> list[tuple[Literal["stage", "fit"], tuple[str, ...]]]:
+def _together(nodes: Sequence[Node]) -> list[tuple[Kind, tuple[str, ...]]]:
     """Kind and names of the steps: accelerator stages that read pictures form one, which decodes them once."""
     vision = [n.name for n in nodes if n.stage and n.stage.accelerator and "images.bytes" in n.stage.inputs]
-    found: list[tuple[Literal["stage", "fit"], tuple[str, ...]]] = []
+    found: list[tuple[Kind, tuple[str, ...]]] = []
     for node in nodes:
         if node.name not in vision:
             found.append(("fit" if node.fit else "stage", (node.name,)))

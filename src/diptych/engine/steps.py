@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from threading import Event, Lock
 import pyarrow as pa
 
 from diptych.engine.compute import PartResult, Shortfall, computing_part
-from diptych.engine.context import BuildContext, Done, Progress, graph_of
+from diptych.engine.context import BuildContext, Done, OnRows, Progress, Stop, graph_of
 from diptych.engine.devices import Place, Places, places
 from diptych.engine.fitting import fit_partial, merge_partials, read_partials, write_partials
 from diptych.engine.graph import Graph, Node
@@ -215,10 +215,10 @@ def run_group(
     names: Sequence[str],
     group: int,
     done: Mapping[str, Done],
-    on_rows: Callable[[str, int], None] = lambda name, n: None,
+    on_rows: OnRows = lambda name, n: None,
     *,
     lanes: int | None = None,
-    stop: Event | None = None,
+    stop: Stop | None = None,
 ) -> list[Progress]:
     """Stages of one wave over one group of shards: their parts written, their chunks named.
 
@@ -295,9 +295,7 @@ def _fits(store: Store, graph: Graph, node: Node, done: Mapping[str, Done]) -> M
     return {p: store.lists.get(done[p].result) for p in unkeyed}
 
 
-def _side_by_side(
-    running: list[tuple[_Work, Computing]], on_rows: Callable[[str, int], None], stop: Event
-) -> list[_Ended]:
+def _side_by_side(running: list[tuple[_Work, Computing]], on_rows: OnRows, stop: Stop) -> list[_Ended]:
     """Advance the stages of one shard in turn, always the one that is behind; plans are made before anything runs."""
     rows = {work.node.name: -1 for work, _ in running}
     seconds = dict.fromkeys(rows, 0.0)

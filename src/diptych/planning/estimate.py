@@ -193,7 +193,8 @@ def _limits(
     found = [
         Limit(
             "computing", hours / machine.cores, "hours on one machine", wait,
-            "more machines: runner ray, each group of shards is a task wherever a core or an accelerator is free",
+            "all cores of the machine (`build --processes`), then more machines: runner ray, each group of shards is a "
+            "task wherever a core or an accelerator is free",
         ),
         Limit(
             "crawling", requests / CRAWL_RATE / 3600, "hours on one machine", wait,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import diptych
+from diptych.cores import cores
 from diptych.sources.asking import Reply, Request
 from diptych.sources.hand import Incoming, Orders, send
 
@@ -163,4 +163,4 @@ def _plain(request: Request) -> Mapping[str, object]:
 
 def usual_count() -> int:
     """How many hands a crawl may start: one a core, at most four; none on one core."""
-    return min(4, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else min(4, os.cpu_count() or 1)
+    return min(4, cores())

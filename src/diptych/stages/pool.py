@@ -16,17 +16,24 @@ from typing import TypeVar
 
 from PIL import Image
 
+from diptych.cores import cores
 from diptych.imaging import ImageRefused, decode
 
-__all__ = ["decoded_once", "mapped", "sharing"]
+__all__ = ["decoded_once", "mapped", "set_threads", "sharing"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_THREADS = min(16, os.cpu_count() or 1)
+_THREADS = min(16, cores())
 _PARTS = 4
 """Tasks a thread for one call: several items share a task's cost, and no thread waits long for the last one."""
 SHARED_BYTES = 256 << 20
 """Decoded pictures kept for the other stages: some 280 of 640x480."""
+
+
+def set_threads(count: int) -> None:
+    """Use so many threads, 16 at most, in a process that shares the machine with others of its kind."""
+    global _THREADS
+    _THREADS = min(16, count)
 
 
 def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

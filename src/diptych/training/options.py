@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from diptych.cores import cores
 from diptych.exceptions import MissingExtra, UsageError
 
 __all__ = ["Precision", "RunOptions", "make_fabric"]
@@ -50,8 +50,7 @@ class RunOptions:
             return self.workers
         if not self.device.startswith("cuda"):
             return 0
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(MOST_READERS, cores // self.devices - 1))
+        return max(1, min(MOST_READERS, cores() // self.devices - 1))
 
     @property
     def other_readers(self) -> int:
