@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from diptych.machine import memory
 
 __all__ = ["BatchSize", "room_on"]
 
@@ -74,11 +75,8 @@ def room_on(device: str) -> bool:
 
 
 def _host_has_room() -> bool:
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 4 > int(lines["MemTotal"].split()[0])
-    except (OSError, KeyError, ValueError):  # another system than Linux
-        return True
+    found = memory()
+    return found is None or found[0] * 4 > found[1]
 
 
 def _device_has_room(device: str) -> bool:

@@ -23,11 +23,11 @@ from threading import Condition, Lock, Thread
 from typing import Any, TypeVar
 
 from diptych import weights
-from diptych.cores import cores
 from diptych.engine import steps
 from diptych.engine.context import OnRows, Stop
 from diptych.environment import set_environment, variables
 from diptych.exceptions import NothingCommitted, WorkerLost
+from diptych.machine import cores
 from diptych.stages import pool
 
 __all__ = ["Crew", "crew_of", "working"]

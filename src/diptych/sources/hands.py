@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import diptych
-from diptych.cores import cores
+from diptych.machine import cores
 from diptych.sources.asking import Reply, Request
 from diptych.sources.hand import Incoming, Orders, send
 

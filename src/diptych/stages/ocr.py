@@ -16,7 +16,7 @@ from diptych.imaging import ImageRefused, decode_array
 from diptych.releases import require
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.ocr_engine import Line, OcrDied, OcrProcess, model_folder
-from diptych.stages.pool import mapped
+from diptych.stages.ocr_processes import OcrProcesses
 
 __all__ = ["Ocr", "OcrConfig", "reading_order"]
 
@@ -77,7 +77,7 @@ LINE = pa.struct(
 
 
 class Ocr(Stage):
-    """PaddleOCR (PP-OCRv6 small: English, Chinese and other scripts) in a process of its own, on the CPU."""
+    """PaddleOCR (PP-OCRv6 small: English, Chinese and other scripts) in processes of its own, on the CPU."""
 
     name, version = "ocr", 1
     key = "image"
@@ -91,10 +91,10 @@ class Ocr(Stage):
     Config = OcrConfig
     config: OcrConfig
     packages = ("paddleocr", "paddlex", "onnxruntime", "pillow")
-    batch_size = 16
+    batch_size = 32
     tolerance = 1e-3
     recycle_after: ClassVar[int] = 400
-    """Pictures after which the process is replaced; it does not change any result."""
+    """Pictures after which a process is replaced; it does not change any result."""
     timeout: ClassVar[float] = 120.0
     """Seconds for one picture."""
 
@@ -108,9 +108,10 @@ class Ocr(Stage):
         require("ocr", "paddleocr", "onnxruntime")
 
     def setup(self, device: str) -> None:
-        """Find the models; the process itself starts with the first picture that may hold text."""
+        """Find the models; the first process starts with the first picture that may hold text."""
         self._folder = tempfile.TemporaryDirectory(prefix="diptych-ocr-")
-        self._process = OcrProcess(self._settings(Path(self._folder.name)), self.recycle_after, self.timeout)
+        settings = self._settings(Path(self._folder.name))
+        self._processes = OcrProcesses(lambda: OcrProcess(settings, self.recycle_after, self.timeout))
 
     def _settings(self, folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -121,6 +122,7 @@ class Ocr(Stage):
             place = Path(given) if given else model_folder(kind, weights.path(f"ppocr_{kind}"), folder)
             found[f"{long}_model_dir"] = str(place.resolve())
             found[f"{long}_model_name"] = _model_name(place)
+        onnx = self.config.engine == "onnxruntime"
         return found | {
             "use_doc_orientation_classify": False,
             "use_doc_unwarping": False,
@@ -129,35 +131,28 @@ class Ocr(Stage):
             "text_det_limit_type": self.config.limit_type,
             "engine": self.config.engine,
             "device": "cpu",
+            **({"engine_config": {"intra_op_num_threads": 1}} if onnx else {"cpu_threads": 1}),
         }
 
     def process(self, batch: Batch) -> Output:
-        """One picture after the other, so that no line's result depends on its neighbours in the batch."""
+        """Each picture alone, so that no line's result depends on its neighbours in the batch."""
         out = batch.output()
-        for row, pixels in enumerate(mapped(_decoded, batch["images.bytes"])):
-            if isinstance(pixels, ImageRefused):
-                out.fail(row, pixels.code, str(pixels))
+        for row, lines in enumerate(self._processes.map(_lines, batch["images.bytes"])):
+            if isinstance(lines, ImageRefused):
+                out.fail(row, lines.code, str(lines))
                 continue
-            try:
-                lines = [] if _blank(pixels) else self._read(pixels)
-            except OcrDied as error:
-                out.fail(row, "ocr_died", str(error), transient=True)
+            if isinstance(lines, OcrDied):
+                out.fail(row, "ocr_died", str(lines), transient=True)
                 continue
             kept = reading_order([line for line in lines if line[0].strip() and line[1] >= self.config.min_confidence])
             items = [{"text": text, "confidence": score, "polygon": polygon} for text, score, polygon in kept]
             out.set(row, lines=items, text="\n".join(text for text, _, _ in kept))
         return out
 
-    def _read(self, pixels: np.ndarray) -> list[Line]:
-        try:
-            return self._process.read(pixels)
-        except OcrDied:
-            return self._process.read(pixels)  # a fresh process tells a bad picture from a tired process
-
     def close(self) -> None:
-        """End the process."""
-        if hasattr(self, "_process"):
-            self._process.close()
+        """End the processes."""
+        if hasattr(self, "_processes"):
+            self._processes.close()
             self._folder.cleanup()
 
 
@@ -186,11 +181,23 @@ def _blank(pixels: np.ndarray) -> bool:
     return bool((pixels.max((0, 1)).astype(int) - pixels.min((0, 1)) < _BLANK_SPREAD).all())
 
 
-def _decoded(data: bytes | None) -> np.ndarray | ImageRefused:
+def _lines(process: OcrProcess, data: bytes | None) -> list[Line] | ImageRefused | OcrDied:
+    """What the process reads in a picture, or why it cannot."""
     try:
-        return ImageRefused("not_an_image", "no bytes") if data is None else decode_array(data)
+        pixels = decode_array(data) if data is not None else None
     except ImageRefused as error:
         return error
+    if pixels is None:
+        return ImageRefused("not_an_image", "no bytes")
+    if _blank(pixels):
+        return []
+    try:
+        return process.read(pixels)
+    except OcrDied:
+        try:
+            return process.read(pixels)  # a fresh process tells a bad picture from a tired process
+        except OcrDied as error:
+            return error
 
 
 def _model_name(folder: Path) -> str:

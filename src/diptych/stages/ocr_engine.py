@@ -89,13 +89,16 @@ def model_folder(kind: str, file: Path, folder: Path) -> Path:
 
 
 class OcrProcess:
-    """The parent's end: starts the process when needed, replaces it every ``recycle_after`` pictures."""
+    """The parent's end: starts the process when needed, replaces it every ``recycle_after`` pictures.
+
+    ``pictures`` counts what it was asked.
+    """
 
     def __init__(self, settings: Mapping[str, Any], recycle_after: int = 400, timeout: float = 120.0) -> None:
         self.settings = dict(settings)
         self.recycle_after = recycle_after
         self.timeout = timeout
-        self.started = 0
+        self.started = self.pictures = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._served = 0
@@ -111,6 +114,7 @@ class OcrProcess:
             self.close()
             self._start()
         self._served += 1
+        self.pictures += 1
         return self._ask(list(rgb.shape[:2]), np.ascontiguousarray(rgb, np.uint8).tobytes(), self.timeout)
 
     def _start(self) -> None:

@@ -16,10 +16,10 @@ from typing import TypeVar
 
 from PIL import Image
 
-from diptych.cores import cores
 from diptych.imaging import ImageRefused, decode
+from diptych.machine import cores
 
-__all__ = ["decoded_once", "mapped", "set_threads", "sharing"]
+__all__ = ["decoded_once", "mapped", "set_threads", "sharing", "threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,6 +28,11 @@ _PARTS = 4
 """Tasks a thread for one call: several items share a task's cost, and no thread waits long for the last one."""
 SHARED_BYTES = 256 << 20
 """Decoded pictures kept for the other stages: some 280 of 640x480."""
+
+
+def threads() -> int:
+    """How many threads this process uses."""
+    return _THREADS
 
 
 def set_threads(count: int) -> None:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from diptych.cores import cores
 from diptych.exceptions import MissingExtra, UsageError
+from diptych.machine import cores
 
 __all__ = ["Precision", "RunOptions", "make_fabric"]
 

@@ -20,13 +20,13 @@ import toy_crew
 from test_build import corpus, digests
 
 from diptych import weights
-from diptych.cores import cores
 from diptych.engine.build import BuildReport, Silent, build
 from diptych.engine.context import BuildOptions
 from diptych.engine.groups import _pieces, _share
 from diptych.engine.steps import close
 from diptych.environment import set_environment, variables
 from diptych.exceptions import MissingExtra, WorkerLost
+from diptych.machine import cores
 from diptych.storage.store import open_store
 from diptych.storage.verify import verify
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from diptych.sample import Site
 from diptych.stage import Batch, Output
+from diptych.stages import ocr_processes
 from diptych.stages.ocr import Ocr, OcrConfig, reading_order
 from diptych.stages.ocr_engine import OcrProcess
 
@@ -59,7 +60,7 @@ def run(stage: Ocr, *pictures: bytes | None) -> Output:
 
 def test_blank_pictures_never_start_the_process(ocr: Ocr) -> None:
     out = run(ocr, png(np.full((200, 300, 3), 240, np.uint8)), png(np.zeros((1, 1, 3), np.uint8)))
-    assert out.values["lines"] == [[], []] and out.values["text"] == ["", ""] and ocr._process.started == 0
+    assert out.values["lines"] == [[], []] and out.values["text"] == ["", ""] and ocr._processes.each[0].started == 0
 
 
 def test_english_is_read_and_polygons_are_in_pixels(ocr: Ocr) -> None:
@@ -107,11 +108,11 @@ def test_bad_rows_fail_alone_and_order_is_kept(ocr: Ocr) -> None:
 
 def test_a_killed_process_is_replaced(ocr: Ocr) -> None:
     run(ocr, banner(["Once"]))
-    before = ocr._process.pid
+    before = ocr._processes.each[0].pid
     assert before is not None
     os.kill(before, signal.SIGKILL)
     out = run(ocr, banner(["Again"]))
-    assert out.values["text"] == ["Again"] and ocr._process.pid != before
+    assert out.values["text"] == ["Again"] and ocr._processes.each[0].pid != before
 
 
 def alive(pid: int) -> bool:
@@ -130,11 +131,54 @@ def test_the_process_is_recycled_and_ends_with_close(sample_weights: None) -> No
     pids = []
     for word in ("One", "Two"):
         assert run(stage, banner([word])).values["text"] == [word]
-        pids.append(stage._process.pid)
-    assert len(set(pids)) == 2 and stage._process.started == 2 and not alive(pids[0])
+        pids.append(stage._processes.each[0].pid)
+    assert len(set(pids)) == 2 and stage._processes.each[0].started == 2 and not alive(pids[0])
     stage.close()
     assert not any(map(alive, pids))
     stage.close()
+
+
+def test_several_processes_read_what_one_does_once_it_pays(
+    sample_weights: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ocr_processes, "ENOUGH", 2)
+    monkeypatch.setattr(ocr_processes, "threads", lambda: 2)
+    pictures = [banner([f"Number {n}"], seed=n) for n in range(4)]
+    stage = Ocr()
+    stage.setup("cpu")
+    try:
+        one = run(stage, b"<html>", *pictures, None)
+        assert len(stage._processes.each) == 1
+        two = run(stage, b"<html>", *pictures, None)
+        pids = [process.pid for process in stage._processes.each]
+        assert len(set(pids)) == 2 and None not in pids and all(p.pictures for p in stage._processes.each)
+    finally:
+        stage.close()
+    assert one.values == two.values and one.states == two.states, "to the last bit: each has one thread"
+    assert not any(alive(pid) for pid in pids if pid)
+
+
+def test_memory_bounds_the_processes_and_an_error_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ocr_processes, "ENOUGH", 0)
+    monkeypatch.setattr(ocr_processes, "threads", lambda: 16)
+    asked: list[int] = []
+
+    def fails(process: OcrProcess, item: int) -> int:
+        asked.append(item)
+        if item == 3:
+            raise IndexError("three")
+        time.sleep(0.01)
+        return -item
+
+    for free, count in ((1 << 30, 1), (7 << 30, 3), (1 << 40, 16)):
+        monkeypatch.setattr(ocr_processes, "memory", lambda free=free: (free, 1 << 40))
+        several = ocr_processes.OcrProcesses(lambda: OcrProcess({}))
+        assert several.map(lambda process, item: -item, range(40)) == [-n for n in range(40)]
+        assert len(several.each) == count
+        asked.clear()
+        with pytest.raises(IndexError, match="three"):
+            several.map(fails, range(400))
+        assert len(asked) < 40
 
 
 def test_a_silent_process_is_given_up() -> None:
@@ -147,8 +191,8 @@ def test_a_silent_process_is_given_up() -> None:
 def test_no_orphan_when_the_parent_is_killed(sample_weights: None) -> None:
     code = (
         "import numpy as np, sys, time\nfrom diptych.stages.ocr import Ocr\n"
-        "s = Ocr(); s.setup('cpu'); s._process.read(np.zeros((40, 40, 3), np.uint8))\n"
-        "print(s._process.pid, flush=True); time.sleep(60)\n"
+        "s = Ocr(); s.setup('cpu'); s._processes.each[0].read(np.zeros((40, 40, 3), np.uint8))\n"
+        "print(s._processes.each[0].pid, flush=True); time.sleep(60)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
