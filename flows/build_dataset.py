@@ -47,7 +47,8 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     text, folder = file.text, str(file.folder)
     graph = graph_of(text)
     force = refreshing(graph, parameters.refresh) if parameters.refresh else None
-    graph.check()
+    versions = open_store(root, file.recipe.name).log.versions()
+    graph.check(latest=versions[max(versions)] if versions else None)
     if parameters.runner == "threads":
         check_devices(parameters.device)
     if parameters.crawl:
@@ -112,7 +113,7 @@ def run_build(
     workers = working(build_id, options.processes)
     with SignOfLife(store, build_id, "build"), make_runner(machines) as runner, at_once, workers:
         for attempt in range(ATTEMPTS):
-            most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads)
+            most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads, options.processes)
             context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)
             check_parent(context, planned_on)
             check_shrink(store, context)

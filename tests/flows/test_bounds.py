@@ -34,6 +34,13 @@ def test_every_attempt_of_a_build_together_stays_below_the_bound() -> None:
             assert tasks + 1 + 2 * ATTEMPTS + 1 <= MAX_TASKS, (nodes, threads)
 
 
+def test_a_task_has_groups_for_all_worker_processes() -> None:
+    for processes in (2, 3, 8, 16, 64):
+        for threads in (1, 2, 8):
+            most = tasks_a_step(10, 0, ATTEMPTS, threads, processes)
+            assert most == 1 or 32 // most * threads >= 2 * processes, (threads, processes)
+
+
 @pytest.mark.parametrize("most", [1, 3, 8, 32])
 def test_bundles_hold_every_step_once_and_in_order(most: int) -> None:
     steps = [Step("stage", names, group) for names in (("clean",), ("grid", "ocr")) for group in range(32)]

@@ -133,7 +133,8 @@ def build_command(
         raise UsageError(f"--shards {shards}: expected numbers as 3,7") from None
     force = refreshing(graph, refresh) if refresh else None
     versions = open_store(root, parsed.name).log.versions()
-    count = versions[max(versions)].shards if versions else parsed.shards
+    latest = versions[max(versions)] if versions else None
+    count = latest.shards if latest else parsed.shards
     if any(not 0 <= s < count for s in chosen):
         raise UsageError(f"--shards {shards}: the dataset has shards 0 to {count - 1}")
     options = BuildOptions(
@@ -155,7 +156,7 @@ def build_command(
         rows = [[p.name, p.rows, p.reused, p.missing, later if p.open else ""] for p in plan.stages]
         emit(plan, as_json, lambda: table(f"{parsed.name}: what a build would do", columns, rows))
         return
-    graph.check(names)
+    graph.check(names, latest)
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
         crawled = crawl_recipe(
             text,

@@ -7,10 +7,10 @@ its share of the cores and devices; it ends as soon as the process that began th
 
 from __future__ import annotations
 
-import copy
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,6 +80,7 @@ def _begin(orders: _Orders, numbers: Any, rows: Any, stops: Any) -> None:
     """Called once in each worker."""
     global _WORKER
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Control-C reaches it too; it is told to stop instead
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with numbers.get_lock():
         _WORKER = _Worker(numbers.value, rows, stops)
         numbers.value += 1
@@ -88,7 +89,7 @@ def _begin(orders: _Orders, numbers: Any, rows: Any, stops: Any) -> None:
     Thread(target=_end_with, args=(parent.sentinel,), name="parent", daemon=True).start()
     set_environment(orders.environment)
     weights.set_cache(orders.weights)
-    if "OMP_NUM_THREADS" not in orders.environment:
+    if "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(orders.threads)  # of torch, which is not loaded yet
         if torch := sys.modules.get("torch"):  # except by a program that does so before it builds
             torch.set_num_threads(orders.threads)
@@ -121,12 +122,14 @@ def _work(function: Callable[..., Result], given: Sequence[Any], call: int) -> t
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error as another process can read it."""
+    """The error, if another process can read it; what it says, if not. A pool that a stage lost is not the crew."""
     try:
-        copy.copy(error)  # made again from its arguments
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - nobody else's
+        if type(again) is type(error) and str(again) == str(error) and not isinstance(error, BrokenExecutor):
+            return error
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        pass  # said in words
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 class _Call:
@@ -163,9 +166,11 @@ class _Started:
         context = multiprocessing.get_context("spawn")
         self.stops = context.RawArray("B", _SLOTS)
         self.calls: dict[int, _Call] = {}
+        self._closing = Lock()
         self._incoming, self._outgoing = context.Pipe(duplex=False)
         orders = _Orders(dict(variables()), weights.cache(), max(1, cores() // processes))
-        given = (orders, context.Value("i", 0), self._outgoing, self.stops)
+        self._numbers = context.Value("i", 0)
+        given = (orders, self._numbers, self._outgoing, self.stops)
         self.pool = ProcessPoolExecutor(processes, context, _begin, given)
         self._hearing = Thread(target=self._hear, name="rows", daemon=True)
         self._hearing.start()
@@ -180,11 +185,25 @@ class _Started:
             if call is not None:
                 call.hear(name, rows)
 
+    @property
+    def begun(self) -> bool:
+        """Whether one of them got as far as to work."""
+        return self._numbers.get_obj().value > 0  # without its lock, with which one of them may have ended
+
+    def submit(self, piece: tuple[Any, ...]) -> Future[Any]:
+        """Ask for a piece; Control-C waits meanwhile, which a process that is begun here would not know to ignore."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+        try:
+            return self.pool.submit(_work, *piece)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
-        self._outgoing.close()  # the last end: nobody can tell anything any more
-        self._hearing.join()
-        self._incoming.close()
+        with self._closing:  # two calls can find the same process lost
+            self.pool.shutdown()
+            self._outgoing.close()  # the last end: nobody can tell anything any more
+            self._hearing.join()
+            self._incoming.close()
 
 
 class Crew:
@@ -196,23 +215,28 @@ class Crew:
         self._lock = Lock()
         self._started: _Started | None = None
 
-    def call(self, function: Callable[..., Result], pieces: Sequence[Sequence[Any]], on_rows: OnRows) -> list[Result]:
+    def call(
+        self, function: Callable[..., Result], pieces: Sequence[Sequence[Any]], on_rows: OnRows, most: int | None = None
+    ) -> list[Result]:
         """``function`` of each piece, in order; after an error or Control-C all end at their next batch.
 
-        It is a module's, and has the keywords ``worker`` (which one, from 0), ``on_rows`` and ``stop`` too.
+        It is a module's, and has the keywords ``worker`` (which one, from 0), ``on_rows`` and ``stop`` too. No piece
+        is cancelled: a pool whose processes end does not outlive that, and one that is to stop ends as it begins.
+        ``most`` processes are of use; it counts when they are started.
 
         Raises what ``function`` or ``on_rows`` raised, and :class:`~diptych.exceptions.WorkerLost` when a process
         ended by itself.
         """
         with self._lock:
-            started = self._started = self._started or _Started(self.processes)
+            started = self._started = self._started or _Started(min(self.processes, most or self.processes))
             number = next(self._numbers)
         stop = _Slot(started.stops, number)
         stop.clear()
         call = started.calls[number] = _Call(on_rows, stop)
         futures: list[Future[tuple[Result | None, int]]] = []
         try:
-            futures += [started.pool.submit(_work, function, piece, number) for piece in pieces]
+            for piece in pieces:
+                futures.append(started.submit((function, piece, number)))
             found = [future.result() for future in futures]
             call.heard(sum(told for _, told in found))
             if stop.is_set():
@@ -223,18 +247,24 @@ class Crew:
                 if self._started is started:
                     self._started = None
             started.close()
-            raise WorkerLost(
-                f"one of {self.processes} worker processes ended by itself; the system ends one when memory runs out. "
-                "What was finished is kept: run it again, with fewer processes if memory was short"
-            ) from error
+            raise WorkerLost(self._lost(started.begun)) from error
         except BaseException:
             stop.set()
-            for future in futures:
-                future.cancel()
             wait(futures)
             raise
         finally:
             del started.calls[number]
+
+    def _lost(self, begun: bool) -> str:
+        if not begun:
+            return (
+                "worker processes could not begin; each loads the program that builds anew, so a script has to call "
+                "`build` under `if __name__ == '__main__':`"
+            )
+        return (
+            f"one of {self.processes} worker processes ended by itself; the system ends one when memory runs out. "
+            "What was finished is kept: run it again, with fewer processes if memory was short"
+        )
 
     def close(self) -> None:
         """End the processes; what they still compute ends at its next batch."""
@@ -265,5 +295,5 @@ def working(build: str, processes: int) -> Iterator[None]:
 
 
 def crew_of(build: str) -> Crew | None:
-    """The build's worker processes; None when this process computes its steps."""
+    """The build's worker processes; None when it has none, or has ended."""
     return _CREWS.get(build)

@@ -68,14 +68,15 @@ class Bundle:
     groups: tuple[int, ...]
 
 
-def tasks_a_step(nodes: int, attempt: int, attempts: int, threads: int | None = None) -> int:
+def tasks_a_step(nodes: int, attempt: int, attempts: int, threads: int | None = None, processes: int = 1) -> int:
     """Into how many tasks at most one stage's groups go, so that all ``attempts`` to commit stay below ``MAX_TASKS``.
 
     The first attempt gets all that leaves later ones a task a node: they find nearly every row finished. ``threads``
-    run at once on one machine and need fewer; None: the tasks go to the machines of a cluster.
+    run at once on one machine and need fewer; None: the tasks go to the machines of a cluster. Fewer still where each
+    has to keep ``processes`` busy.
     """
     budget, later = MAX_TASKS - RESERVED, attempts - 1
-    useful = MAX_CHUNKS if threads is None else min(MAX_CHUNKS, TASKS_A_THREAD * threads)
+    useful = MAX_CHUNKS if threads is None else min(MAX_CHUNKS, max(1, TASKS_A_THREAD * threads // processes))
     first = max(1, min(useful, budget // nodes - later))
     return first if attempt == 0 else max(1, min(useful, (budget - first * nodes) // (later * nodes)))
 

@@ -23,6 +23,7 @@ from diptych.recipe import Recipe, explain
 from diptych.selection import Selection, parse_selection
 from diptych.stage import Stage, StageConfig
 from diptych.stages import STAGES
+from diptych.storage.manifest import Manifest
 
 __all__ = ["TABLES", "Graph", "Node", "load_graph"]
 
@@ -132,10 +133,14 @@ class Graph:
                 found.add(node.name)
         return found
 
-    def check(self, only: Sequence[str] = ()) -> None:
-        """Raise now what the first row would: packages or weights that are not there, a network nobody knows."""
+    def check(self, only: Sequence[str] = (), latest: Manifest | None = None) -> None:
+        """Raise now what the first row would: packages or weights that are not there, a network nobody knows.
+
+        What the ``latest`` version holds of pinned fits is not made again.
+        """
+        held = {fit.name for fit in latest.fits if fit.pinned} if latest else set[str]()
         for node in self.nodes:
-            if only and node.name not in only:
+            if (only and node.name not in only) or (node.fit and node.name in held):
                 continue
             node.work.check()
             if node.stage:

@@ -12,6 +12,8 @@ from diptych.engine.context import BuildContext, Done, Kind, OnRows, Progress, S
 from diptych.engine.crew import crew_of
 from diptych.engine.devices import device_names
 from diptych.engine.steps import LANES, lanes_of, run_fit_group, run_group, stage_places
+from diptych.exceptions import NothingCommitted
+from diptych.storage.parts import groups
 
 __all__ = ["run_step"]
 
@@ -26,11 +28,14 @@ def run_step(
 ) -> list[Progress]:
     """A fit's partials, or stages of one wave, over some groups of shards."""
     crew = crew_of(context.build)
+    if crew is None and context.options.processes > 1 and not context.options.dry:
+        raise NothingCommitted("the build ended before this was computed")  # a task that waited for its turn
     if crew is None:
         return _step(kind, context, names, numbers, done, on_rows=on_rows, stop=Event())
     started = time.monotonic()
-    pieces = [(kind, context, names, some, done, crew.processes) for some in _pieces(numbers, crew.processes)]
-    found = [progress for made in crew.call(_by_worker, pieces, on_rows) for progress in made]
+    workers = min(crew.processes, len(groups(context.shards)))
+    pieces = [(kind, context, names, some, done, workers) for some in _pieces(numbers, workers)]
+    found = [progress for made in crew.call(_by_worker, pieces, on_rows, workers) for progress in made]
     return _side_by_side(found, time.monotonic() - started)
 
 

@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import toy
 
 from diptych.engine.build import BuildReport, build
-from diptych.engine.context import BuildOptions
+from diptych.engine.context import BuildOptions, graph_of
 from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
-from diptych.exceptions import NoSpace, NothingCommitted, RecipeError, StageError
+from diptych.exceptions import MissingExtra, NoSpace, NothingCommitted, RecipeError, StageError
 from diptych.storage.root import LocalRoot
 from diptych.storage.store import Store, open_store
 
@@ -352,3 +352,18 @@ def test_wrong_recipes_name_the_key_and_what_is_allowed(tmp_path: Path, old: str
             toy.RECIPE.replace(old, new), str(tmp_path), BuildOptions(), snapshot=toy.snapshot(store, corpus(store, 2))
         )
     assert error.value.exit_code == 2
+
+
+def test_what_would_stop_a_build_is_said_first_but_not_of_what_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(self: toy.Common) -> None:
+        raise MissingExtra("gensim", "vectors")
+
+    run(tmp_path, corpus(open_store(tmp_path, "toy")))
+    monkeypatch.setattr(toy.Common, "check", lacks)
+    graph, latest = graph_of(toy.RECIPE), open_store(tmp_path, "toy").log.manifest("latest")
+    with pytest.raises(MissingExtra, match="vectors"):
+        graph.check()
+    graph.check(["words"])
+    graph.check(latest=latest)

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,12 @@ from test_build import corpus, digests
 
 from diptych import weights
 from diptych.engine.build import BuildReport, Silent, build
-from diptych.engine.context import BuildOptions
-from diptych.engine.groups import _pieces, _share
+from diptych.engine.context import BuildContext, BuildOptions, OnRows, Stop
+from diptych.engine.crew import Crew
+from diptych.engine.groups import _pieces, _share, run_step
 from diptych.engine.steps import close
 from diptych.environment import set_environment, variables
-from diptych.exceptions import MissingExtra, WorkerLost
+from diptych.exceptions import MissingExtra, NothingCommitted, WorkerLost
 from diptych.machine import cores
 from diptych.storage.store import open_store
 from diptych.storage.verify import verify
@@ -111,6 +114,64 @@ def test_an_error_that_cannot_travel_is_told_in_words(tmp_path: Path) -> None:
         run(tmp_path, "foreign", processes=2)
 
 
+def work(piece: int, what: str, *, worker: int, on_rows: OnRows, stop: Stop) -> int:
+    """What a worker does in the tests below."""
+    on_rows(f"{worker}", 1)
+    if what == "slow":
+        for _ in range(100):
+            time.sleep(0 if stop.is_set() else 0.05)
+    if piece == 3 and what == "kill":
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if piece == 3 and what == "lock":
+        error = ValueError("holds a lock")
+        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        raise error
+    if piece == 3 and what == "pool":
+        raise BrokenProcessPool("a pool of its own")
+    return -piece
+
+
+def ended(crew: Crew, what: str, callers: int = 1, then: Callable[[], None] = lambda: None) -> list[object]:
+    """What becomes of calls from several threads, each of 12 pieces."""
+    found: list[object] = []
+
+    def call() -> None:
+        try:
+            found.append(crew.call(work, [(n, what) for n in range(12)], lambda name, n: None))
+        except BaseException as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    then()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == callers, "none hangs"
+    return found
+
+
+def test_calls_from_several_threads_share_the_workers_and_their_loss() -> None:
+    crew = Crew(2)
+    assert ended(crew, "nothing", 3) == [[-n for n in range(12)]] * 3
+    assert all(isinstance(error, WorkerLost) for error in ended(crew, "kill", 3))
+    assert ended(crew, "nothing") == [[-n for n in range(12)]], "others were started"
+    for what, text in (("lock", "ValueError: holds a lock"), ("pool", "BrokenProcessPool: a pool of its own")):
+        [error] = ended(crew, what)
+        assert type(error) is RuntimeError and str(error) == text
+    closing = time.monotonic()
+    found = ended(crew, "slow", 3, lambda: (time.sleep(1), crew.close())[0])
+    assert all(isinstance(error, NothingCommitted) for error in found) and time.monotonic() - closing < 10
+
+
+def test_a_task_that_comes_after_the_build_ended_computes_nothing() -> None:
+    options = BuildOptions(processes=2)
+    context = BuildContext("data", "toy", "over", toy.RECIPE, "", 4, 0, None, options)
+    with pytest.raises(NothingCommitted, match="ended"):
+        run_step("stage", context, ["words"], [0], {})
+
+
 def test_a_watcher_that_fails_ends_the_build(tmp_path: Path) -> None:
     class Angry(Silent):
         def rows(self, name: str, count: int) -> None:
@@ -120,6 +181,22 @@ def test_a_watcher_that_fails_ends_the_build(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="enough"):
         run(tmp_path, "slow", watcher=Angry(), processes=2)
     assert len(notes(tmp_path)) < DOCUMENTS, "at the next batch"
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6])
+def test_control_c_while_workers_start_ends_the_build(tmp_path: Path, delay: float) -> None:
+    store = open_store(tmp_path, "toy")
+    command = [sys.executable, toy_crew.__file__, str(tmp_path), toy.snapshot(store, corpus(store)), "notes"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=tmp_path)
+    wait_for(lambda: len(children(process.pid)) > 1)  # the first keeps account of semaphores
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -2 and err.count("Traceback") <= 1, err
+
+
+def children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGKILL, -9), (signal.SIGINT, -2)])
