@@ -59,9 +59,10 @@ def digests(root: Path) -> tuple[str, str, str]:
     return manifest.input_digest, manifest.exact_digest, manifest.floats_digest
 
 
-def begin(served: Served, root: Path) -> str:
+def begin(served: Served, root: Path, processes: int) -> str:
     """A build of which one shard of the slow stage is finished, and others are not."""
-    run = served.start("build-dataset/build", {"recipe": "news.yaml", "root": str(root)})
+    form = {"recipe": "news.yaml", "root": str(root), "processes": processes}
+    run = served.start("build-dataset/build", form)
     served.until(lambda: list(root.glob("news/parts/slow/*/shard-*/*/part.json")), 300, run)
     assert not open_store(root, "news").log.versions()
     return run
@@ -108,9 +109,12 @@ def test_a_commit_starts_the_trainings_that_the_recipe_asks_for(served: Served) 
     assert done["state_type"] == "FAILED" and "Add to the recipe" in done["state"]["message"]
 
 
-def test_a_cancelled_run_goes_on_from_where_it_was(served: Served, expected: tuple[str, str, str]) -> None:
-    root = served.place / "cancelled"
-    run = begin(served, root)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_cancelled_run_goes_on_from_where_it_was(
+    served: Served, expected: tuple[str, str, str], processes: int
+) -> None:
+    root = served.place / f"cancelled-{processes}"
+    run = begin(served, root, processes)
     served.set_state(run, "CANCELLING")
     assert served.wait(run, 200)["state_type"] == "CANCELLED"
     assert not open_store(root, "news").log.versions()
@@ -119,11 +123,12 @@ def test_a_cancelled_run_goes_on_from_where_it_was(served: Served, expected: tup
     assert digests(root) == expected
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_worker_leaves_a_crashed_run_that_a_retry_ends_with_the_same_digest(
-    served: Served, expected: tuple[str, str, str]
+    served: Served, expected: tuple[str, str, str], processes: int
 ) -> None:
-    root = served.place / "killed"
-    run = begin(served, root)
+    root = served.place / f"killed-{processes}"
+    run = begin(served, root, processes)
     children = served.children()
     for name in ("cpu", run):
         os.kill(children[name], signal.SIGKILL)

@@ -62,6 +62,15 @@ def _share(device: str, worker: int, workers: int) -> str:
     return ",".join(devices[worker::workers]) or devices[worker % len(devices)]
 
 
+def _pieces(numbers: Sequence[int], workers: int) -> Iterator[Sequence[int]]:
+    """Neighbouring groups for one worker, first many and then few: none of them waits long for the last one."""
+    least, left = min(LANES, -(-len(numbers) // workers)), list(numbers)
+    while left:
+        size = max(least, len(left) // (2 * workers))
+        yield left[:size]
+        left = left[size:]
+
+
 def _step(
     kind: Kind,
     context: BuildContext,
@@ -72,29 +81,9 @@ def _step(
     on_rows: OnRows,
     stop: Stop,
 ) -> list[Progress]:
-    if kind == "stage":
-        return _run_groups(context, names, numbers, done, on_rows, stop)
-    return [run_fit_group(context, names[0], number, done) for number in numbers if not stop.is_set()]
-
-
-def _pieces(numbers: Sequence[int], workers: int) -> Iterator[Sequence[int]]:
-    """Neighbouring groups for one worker, first many and then few: none of them waits long for the last one."""
-    least, left = min(LANES, -(-len(numbers) // workers)), list(numbers)
-    while left:
-        size = max(least, len(left) // (2 * workers))
-        yield left[:size]
-        left = left[size:]
-
-
-def _run_groups(
-    context: BuildContext,
-    names: Sequence[str],
-    numbers: Sequence[int],
-    done: Mapping[str, Done],
-    on_rows: OnRows,
-    stop: Stop,
-) -> list[Progress]:
     """While one group keeps a device busy, the next is planned and the one before is written to its end."""
+    if kind == "fit":
+        return [run_fit_group(context, names[0], number, done) for number in numbers if not stop.is_set()]
     lanes = min(len(numbers), lanes_of(stage_places(context, names)))
     if lanes < 2:
         return [p for n in numbers for p in run_group(context, names, n, done, on_rows, stop=stop)]
