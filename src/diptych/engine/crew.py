@@ -124,11 +124,11 @@ def _work(function: Callable[..., Result], given: Sequence[Any], call: int) -> t
 def _portable(error: BaseException) -> BaseException:
     """The error, if another process can read it; what it says, if not. A pool that a stage lost is not the crew."""
     try:
-        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - nobody else's
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - the bytes were made in this line
         if type(again) is type(error) and str(again) == str(error) and not isinstance(error, BrokenExecutor):
             return error
-    except Exception:
-        pass  # said in words
+    except Exception:  # whatever a stage's own exception raises when it is made again: its words are kept
+        pass
     return RuntimeError(f"{type(error).__name__}: {error}")
 
 
