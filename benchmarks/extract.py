@@ -7,6 +7,8 @@ then all of them in one build. ``--turns 5`` does so five times in turns: a busy
 ``--memory 100000`` sends that many pictures through decoding, batching and writing with a constant network, and
 ``--memory-stage backbone --memory 2000`` through a real one. Random weights, which cost the same as trained ones.
 The stage ``pause`` stands for an accelerator that does not share the processor. Processor time is of all threads.
+``fpn`` and ``c4`` are ``regions`` by ResNet-50 FPN and by bottom-up attention's ResNet-101 C4, ``fc7`` sees whole
+pictures; ``pixels`` and ``proposals`` have no network.
 
 *rest* is a build that neither decodes nor has a network: it reads the files, and writes rows that were made before.
 Where all three only wait for the interpreter's lock (a GPU beside many cores), decoding and the rest take turns, and
@@ -28,6 +30,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from queue import Queue
 from statistics import median
@@ -61,7 +64,14 @@ CONFIG: dict[str, dict[str, Any]] = {
     "grid": {"weights": "random:0"},
     "pause": {"use": "extract:Pause"},
     "regions": {"model": "fasterrcnn_efficientnet_lite0", "weights": "random:0", "mode": "fixed"},
+    "fpn": {"model": "fasterrcnn_resnet50_fpn", "weights": "random:0", "mode": "fixed"},
+    "c4": {"model": "bottom_up_attention", "weights": "random:0", "mode": "fixed"},
+    "fc7": {"weights": "random:0", "boxes": "annotated"},
+    "pixels": {"side": 300},
+    "proposals": {"nms_threshold": 0.4},
 }
+STAGES = {"fpn": "regions", "c4": "regions"}
+"""The stage of each name that is not one itself: regions by other detectors."""
 
 
 class Gate(Stage):
@@ -232,6 +242,10 @@ def calls(stage: Any, prepared: Sequence[Any], device: str) -> list[Callable[[],
     size = 1 if is_processor(device) else stage.accelerator_batch_size or stage.batch_size
     if stage.name == "pause":
         return [lambda: time.sleep(stage.config.seconds * len(prepared))]
+    if stage.name in ("pixels", "proposals"):
+        return []
+    if stage.name == "fc7":
+        prepared = [pixels for crops in prepared for pixels in crops.pixels]
     if stage.name != "regions":
         placed = [stage.on_device(prepared[n : n + size]) for n in range(0, len(prepared), size)]
         return [lambda t=t: stage._network(t) for t in placed]
@@ -272,7 +286,7 @@ def fed(stage: Any, files: list[bytes], device: str) -> Rate:
 
     def decode() -> None:
         for part in parts:
-            waiting.put(stage.prepare(Batch(tuple(map(str, range(len(part)))), {"images.bytes": part}, stage)))
+            waiting.put(stage.prepare(batch_of(stage, part)))
 
     def loop() -> None:
         ahead = Thread(target=decode)
@@ -289,10 +303,10 @@ def one_by_one(stage: Stage, files: list[bytes], folder: Path) -> Rate:
 
     def loop() -> None:
         for n, data in enumerate(files):
-            out = stage.process(Batch((str(n),), {"images.bytes": [data]}, stage))
+            out = stage.process(batch_of(stage, [data]))
             np.savez(folder / f"{n}.npz", **{name: out.values[name][0] for name in out.tensors})
 
-    stage.process(Batch(("0",), {"images.bytes": [files[0]]}, stage))
+    stage.process(batch_of(stage, files[:1]))
     return timed(loop, len(files))
 
 
@@ -304,7 +318,7 @@ def measure(names: list[str], count: int, device: str, precision: str, turns: in
             "over one by one", "of both in turn", "CPU: of both")  # fmt: skip
     print(f"| {' | '.join(head)} |")
     print("| --- " * len(head) + "|")
-    settings = {n: CONFIG[n] | ({"precision": precision} if n != "pause" else {}) for n in names}
+    settings = {n: CONFIG[n] | ({"precision": precision} if "weights" in CONFIG[n] else {}) for n in names}
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         snapshot = store_pictures(root, files.__getitem__, len(files))
@@ -313,7 +327,7 @@ def measure(names: list[str], count: int, device: str, precision: str, turns: in
         for name in names:
             cells = one_stage(name, settings[name], files, root, snapshot, options, turns)
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-        if len(names) > 1:
+        if len(names) > 1 and not set(names) & set(STAGES):
             together(root, names, settings, snapshot, options, turns)
 
 
@@ -328,20 +342,22 @@ def one_stage(
 ) -> list[str]:
     """The cells of one stage's line: medians of the turns, and medians of each turn's ratios."""
     stage, every, prepared, passes = warmed(name, settings, files, root, options)
-    some = Batch(every.keys[:16], {"images.bytes": files[:16]}, stage)
+    some = batch_of(stage, files[:16])
     replay = import_module(HERE).Replay  # not this program's own: recipes name the module's
     replay.take(stage.process(replace(some, prepared=prepared[:16])), stage.batch_size)
     rates, ratios, fixed = [], [], []
     for turn in range(turns):
         decode = timed(lambda: stage.prepare(every), len(files))
-        network = timed(lambda: forward(stage, passes, options.device), len(files))
+        network = timed(lambda: forward(stage, passes, options.device), len(files)) if passes else Rate(inf, 0)
         beside = fed(stage, files, options.device)
         single = one_by_one(stage, files[: max(8, min(200, len(files) // 4))], root)
         elsewhere = replace(options, device="pause")  # not the processor, so that two batches are on their way
         again = {"replay": {"use": "extract:Replay", "of": f"{name} {turn}"}}
         others, _ = in_build("replay", again, root, snapshot, elsewhere)
-        changed = {name: settings | different(settings, turn)}
-        steady, whole = in_build(name, changed, root, snapshot, elsewhere if name == "pause" else options)
+        changed = {STAGES.get(name, name): settings | different(name, turn)}
+        steady, whole = in_build(
+            STAGES.get(name, name), changed, root, snapshot, elsewhere if name == "pause" else options
+        )
         rates.append((decode, network, beside, single, others, steady))
         both = steady.cpu / (decode.cpu + network.cpu) if name != "pause" else float("nan")
         slower, in_turn = min(decode.wall, network.wall), steady.wall * (1 / decode.wall + 1 / others.wall)
@@ -357,8 +373,14 @@ def one_stage(
 
 def stage_of(name: str, settings: dict[str, Any]) -> Any:
     """The stage with these settings, not set up."""
-    work = Pause if name == "pause" else load_stage(name)
+    work = Pause if name == "pause" else load_stage(STAGES.get(name, name))
     return work(work.Config(**{k: v for k, v in settings.items() if k != "use"}))
+
+
+def batch_of(stage: Any, files: list[bytes]) -> Batch:
+    """These files, without annotated boxes."""
+    columns = {"images.bytes": files, "pairs.extra": [""] * len(files)}
+    return Batch(tuple(map(str, range(len(files)))), {name: columns[name] for name in stage.inputs}, stage)
 
 
 def warmed(
@@ -367,10 +389,10 @@ def warmed(
     """The stage on its device, all files as a batch, what it prepares of them, and its forward passes, done once."""
     stage = stage_of(name, settings)
     stage.setup(options.device)
-    every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
+    every = batch_of(stage, files)
     prepared: list[Any] = list(stage.prepare(every))
     warm = store_pictures(root / "warm", files.__getitem__, 10)  # loads the weights, which a long build does once
-    build(recipe({name: settings}, 1), str(root / "warm"), options, snapshot=warm)
+    build(recipe({STAGES.get(name, name): settings}, 1), str(root / "warm"), options, snapshot=warm)
     passes = calls(stage, prepared, options.device)
     forward(stage, passes, options.device)  # a GPU chooses its kernels at the first batch of a shape
     return stage, every, prepared, passes
@@ -386,11 +408,13 @@ def in_build(
     return clock.steady()
 
 
-def different(settings: dict[str, Any], turn: int) -> dict[str, Any]:
+def different(name: str, turn: int) -> dict[str, Any]:
     """A setting that costs the same, so that no row is reused."""
-    if "weights" in settings:
+    if "weights" in CONFIG[name]:
         return {"weights": f"random:{turn}"}
-    return {"seconds": CONFIG["pause"]["seconds"] * (1 + turn / 1000)}
+    setting = {"pause": "seconds", "pixels": "side", "proposals": "nms_threshold"}[name]
+    value = CONFIG[name][setting]
+    return {setting: value + turn if setting == "side" else value * (1 + turn / 1000)}
 
 
 def spread(values: Sequence[float]) -> str:
@@ -405,7 +429,7 @@ def together(
     """All stages side by side."""
     from diptych.stages.pool import _PICTURES
 
-    again = {n: settings[n] | different(settings[n], turns) for n in names}
+    again = {n: settings[n] | different(n, turns) for n in names}
     before, start = _PICTURES.decoded, time.perf_counter()
     report = build(recipe(again, 4), str(root), options, snapshot=snapshot)
     rows = sum(report.progress[n].computed for n in names)
@@ -480,7 +504,7 @@ def resident() -> int:
 
 def memory(name: str, count: int, device: str) -> None:
     base = pictures(100) if name != "constant" else [_small(n) for n in range(100)]
-    settings = {"use": "extract:Constant"} if name == "constant" else CONFIG[name]
+    settings, name = {"use": "extract:Constant"} if name == "constant" else CONFIG[name], STAGES.get(name, name)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         print(f"writing {count} pictures", flush=True)
@@ -512,7 +536,7 @@ def _small(seed: int) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stages", default="backbone,regions,inception,grid,pause")
+    parser.add_argument("--stages", default="backbone,regions,inception,grid,pause", help=f"of {', '.join(CONFIG)}")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +31,6 @@ from diptych.engine.crawling import crawl_recipe
 from diptych.engine.crew import Crew
 from diptych.engine.steps import close
 from diptych.sample import Site, write
-from diptych.stage import Batch
 from diptych.version import open_version
 
 WAIT_S = 300
@@ -43,7 +43,7 @@ def decoding(
     del on_rows, stop
     stage = extract.stage_of(name, settings)
     stage.setup("cpu")
-    every = Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage)
+    every = extract.batch_of(stage, files)
     stage.prepare(every.select(range(32)))
     (meet / str(worker)).touch()
     end = time.monotonic() + WAIT_S
@@ -54,7 +54,7 @@ def decoding(
 
 def of_stage(name: str, processes: int, count: int, device: str, precision: str) -> tuple[float, str]:
     """The steady rate, and a line of the table."""
-    settings = extract.CONFIG[name] | ({"precision": precision} if name != "pause" else {})
+    settings = extract.CONFIG[name] | ({"precision": precision} if "weights" in extract.CONFIG[name] else {})
     files, options = extract.pictures(count * processes), BuildOptions(device=device, processes=processes)
     shards = 1 << (extract.SHARDS * processes - 1).bit_length()
     with tempfile.TemporaryDirectory() as place:
@@ -66,13 +66,19 @@ def of_stage(name: str, processes: int, count: int, device: str, precision: str)
         decode = sum(crew.call(decoding, pieces, lambda name, rows: None))
         crew.close()
         stage, _, _, passes = extract.warmed(name, settings, files[:count], root, BuildOptions(device=device))
-        network = extract.timed(lambda: extract.forward(stage, passes, device), count).wall
+        network = extract.timed(lambda: extract.forward(stage, passes, device), count).wall if passes else inf
         stage.close()
         close()
         snapshot = extract.store_pictures(root, files.__getitem__, len(files))
         build(extract.recipe({}, shards), place, options, snapshot=snapshot)
-        clock = extract.Clock(name)
-        build(extract.recipe({name: settings}, shards), place, options, snapshot=snapshot, watcher=clock)
+        clock = extract.Clock(extract.STAGES.get(name, name))
+        build(
+            extract.recipe({extract.STAGES.get(name, name): settings}, shards),
+            place,
+            options,
+            snapshot=snapshot,
+            watcher=clock,
+        )
         steady = extract.steady(clock.seen).wall
     share = steady / min(decode, network)
     return steady, f"| {processes} | {decode:.0f} | {network:.0f} | {steady:.1f} | {share:.2f} |"

@@ -69,12 +69,14 @@ def _run(folder: Path, documents: int, times: dict[str, float]) -> int:
     from diptych.report import statistics, write_report
     from diptych.sample import Site
     from diptych.version import open_version
+    from diptych.weights_transfer import in_tenths
 
     cache = os.environ.get("DIPTYCH_WEIGHTS")
     if cache:
         weights.set_cache(Path(cache))
+    weights.set_mirror(os.environ.get("DIPTYCH_WEIGHTS_MIRROR", ""))
     with _timed("weights", times):
-        for path in weights.pull("sample"):
+        for path in weights.pull("sample", in_tenths(lambda line: print(f"   {line}", flush=True))):
             print(f"   {path.name} ({path.stat().st_size / 1e6:.1f} MB)")
 
     site = Site(documents)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from diptych.exceptions import DiptychError
 
@@ -37,11 +38,15 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM")
 """What is opened; others (EPS, which starts Ghostscript, PSD, ICO, ...) are not."""
 
 _MULTI_PAGE = ("TIFF", "MPO")  # several pictures in one file, but nothing that moves
+_MOST_PAGES = 1000
+"""Pages of a TIFF are counted no further: Pillow's time for it grows with the square of their number."""
 _SIGNATURES = (
     b"\xff\xd8\xff", b"\x89PNG", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0", b"8BPS",
     b"\0\0\0\x0cjP  ", b"qoif", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6",
 )  # fmt: skip
-_ORIENTATION = 0x0112
+_ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101
+_PNG_HEADER = (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"IEND")
+"""Chunks of a PNG that are no pixels and may tell the orientation, in EXIF or XMP."""
 
 
 class ImageRefused(DiptychError):
@@ -56,7 +61,10 @@ class ImageRefused(DiptychError):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a file's header says; width and height are those of the upright picture, in pixels."""
+    """What a file's header says; width and height are those of the upright picture, in pixels.
+
+    ``frames`` counts a TIFF's pages, up to 1,000.
+    """
 
     format: str
     mode: str
@@ -69,14 +77,14 @@ class ImageFacts:
 def probe(data: bytes) -> ImageFacts:
     """Facts from the header, without decoding a pixel; :class:`ImageRefused` when there is none."""
     with _open(data) as image:
-        return _facts(image)
+        return _facts(image, data)
 
 
 def plain_jpeg(data: bytes) -> ImageFacts | None:
     """Facts of a whole, upright JPEG file in grey or YCbCr within bounds, which any decoder shows alike; else None."""
     try:
         with _open(data) as image:
-            facts = _facts(image)
+            facts = _facts(image, data)
             ycc = image.mode == "L" or (image.mode == "RGB" and image.info.get("adobe_transform", 1) == 1)
             plain = image.format == "JPEG" and ycc and _orientation(image) == 1
     except ImageRefused:
@@ -94,7 +102,7 @@ def decode(
     pixels: JPEG files are then decoded at 1/2, 1/4 or 1/8 scale, which is several times faster.
     """
     with _open(data) as image:
-        facts = _facts(image)
+        facts = _facts(image, data)
         if facts.animated and not allow_animated:
             raise ImageRefused("animated", f"{facts.frames} frames", facts.frames, 1)
         pixels = image.width * image.height
@@ -129,15 +137,15 @@ def _looks_like_image(data: bytes) -> bool:
     return data.startswith(_SIGNATURES) or riff or data[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1")
 
 
-def _facts(image: Image.Image) -> ImageFacts:
+def _facts(image: Image.Image, data: bytes) -> ImageFacts:
     try:
-        frames = int(getattr(image, "n_frames", 1))
+        frames = _pages(image) if isinstance(image, TiffImageFile) else int(getattr(image, "n_frames", 1))
     except MemoryError:
         raise
     except Exception as error:
         raise ImageRefused("undecodable", f"frames cannot be counted: {_short(error)}") from error
-    width, height = image.size
-    if _orientation(image) >= 5:
+    width, height = _stored_size(image)
+    if _orientation(_header(image, data)) >= 5:
         width, height = height, width
     kind = image.format or ""
     return ImageFacts(
@@ -145,9 +153,50 @@ def _facts(image: Image.Image) -> ImageFacts:
     )
 
 
+def _pages(image: TiffImageFile) -> int:
+    """How many pages a TIFF has, ``_MOST_PAGES`` at most; the first one is the open one again."""
+    found = 1
+    try:
+        while found < _MOST_PAGES:
+            image.seek(found)
+            found += 1
+    except EOFError:  # how Pillow says that there is no such page
+        pass
+    image.seek(0)
+    return found
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height before the picture is turned; Pillow's size of a TIFF is that after it."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
+    return image.size
+
+
+def _header(image: Image.Image, data: bytes) -> Image.Image:
+    """What tells the orientation: of a PNG a copy without pixels, because EXIF and XMP may stand behind them."""
+    if image.format != "PNG" or "exif" in image.info:
+        return image
+    try:
+        return _open(_without_pixels(data))
+    except ImageRefused:
+        return image
+
+
+def _without_pixels(data: bytes) -> bytes:
+    """A PNG's signature and those of its chunks that ``_PNG_HEADER`` names."""
+    kept, start = [data[:8]], 8
+    while start + 12 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if data[start + 4 : start + 8] in _PNG_HEADER:
+            kept.append(data[start:end])
+        start = end
+    return b"".join(kept)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = Image.Image.getexif(image).get(_ORIENTATION, 1)  # a PNG's own getexif decodes it
     except Exception:  # a broken EXIF block says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -155,14 +204,12 @@ def _orientation(image: Image.Image) -> int:
 
 def _pixels(image: Image.Image, data: bytes, at_least: int | None) -> Image.Image:
     try:
-        turn = _orientation(image)
         if at_least is not None and image.format in ("JPEG", "MPO"):
             image.draft("RGB" if image.mode == "YCbCr" else image.mode, _draft_size(image.size, at_least))
         image.load()
         if image.format == "PNG" and b"IEND" not in data[-64:] and b"IEND" not in data:
             raise OSError("PNG file is truncated: no IEND chunk")
-        rgb = _to_rgb(image)
-        return _turned(rgb, turn)
+        return _turned(_to_rgb(image), _orientation(image))  # of a TIFF that Pillow turned, none is left
     except MemoryError:
         raise
     except Exception as error:
@@ -188,16 +235,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _deep_to_rgb(image: Image.Image) -> Image.Image:
     """Grey of more than eight bits: the high byte of 16 bits, floats of 0..1 or 0..255."""
-    grey = np.asarray(image)
-    if image.mode == "F":
+    return Image.fromarray(_high_bytes(np.asarray(image), image.mode)).convert("RGB")
+
+
+def _high_bytes(grey: np.ndarray, mode: str) -> np.ndarray:
+    """uint8; whole numbers are shifted as they are, since as int64 a picture of 16 bits took 27 bytes a pixel."""
+    if mode == "F":
         finite = np.nan_to_num(grey, nan=0.0, posinf=255.0, neginf=0.0)
         scaled = finite * 255.0 if finite.size and float(finite.max()) <= 1.0 else finite
-        levels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    else:
-        whole = grey.astype(np.int64)
-        wide = image.mode == "I" and whole.size and int(whole.max()) > 65535
-        levels = np.clip(whole >> (23 if wide else 8), 0, 255).astype(np.uint8)
-    return Image.fromarray(levels).convert("RGB")
+        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    wide = mode == "I" and grey.size and int(grey.max()) > 65535
+    high = grey >> (23 if wide else 8)
+    return np.clip(high, 0, 255, out=high).astype(np.uint8)
 
 
 _TURNS = {

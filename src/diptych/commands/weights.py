@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from diptych import weights
 from diptych.commands.console import JsonFlag, emit, table
@@ -27,8 +32,30 @@ def list_weights(as_json: JsonFlag = False) -> None:
 def pull(names: Annotated[list[str], typer.Argument(help="names, or `sample` for what the sample needs")]) -> None:
     """Bring weights into the cache; a file whose hash differs is refused."""
     for name in names:
-        for path in weights.pull(name):
+        with _progress() as told:
+            found = weights.pull(name, told)
+        for path in found:
             typer.echo(f"{name}: {path}")
+
+
+@contextmanager
+def _progress() -> Iterator[weights.Progress]:
+    """Shows how a download goes on: a bar on a terminal, a line each tenth elsewhere; on standard error."""
+    from diptych.weights_transfer import in_tenths
+
+    if not sys.stderr.isatty():
+        yield in_tenths(lambda line: typer.echo(line, err=True))
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def told(name: str, have: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=None)
+            bars.update(tasks[name], completed=have, total=total or None)
+
+        yield told
 
 
 @app.command("import")

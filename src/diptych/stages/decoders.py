@@ -2,8 +2,8 @@
 
 nvJPEG rounds and interpolates colours otherwise than libjpeg does. torchvision's own tests allow a mean difference of
 2 levels of 255, which is more than a stage's tolerance; so the decoder is a setting, off by default, and part of
-the stage key. Whatever is not a whole, upright JPEG file in grey or YCbCr is left to Pillow, as is a batch that
-torchvision refuses: which rows fail, and why, does not depend on the decoder.
+the stage key. Whatever is not a whole, upright JPEG file in grey or YCbCr is left to Pillow, as is a file that
+torchvision refuses: which rows fail, and why, does not depend on the decoder, nor a row on its neighbours.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from diptych.imaging import ImageFacts, plain_jpeg
+from diptych.imaging import plain_jpeg
 
 __all__ = ["DECODER_LEVELS", "Decoder", "decode_on"]
 
@@ -31,13 +31,13 @@ def decode_on(device: str, files: Sequence[bytes | None]) -> list[Image.Image | 
     pictures: list[Image.Image | None] = [None] * len(files)
     for n, pixels in zip(rows, _decoded(device, [files[n] or b"" for n in rows]), strict=False):
         found = facts[n]
-        if isinstance(found, ImageFacts) and pixels.shape == (found.height, found.width, 3):
+        if found and pixels is not None and pixels.shape == (found.height, found.width, 3):
             pictures[n] = Image.fromarray(pixels)
     return pictures
 
 
-def _decoded(device: str, files: Sequence[bytes]) -> list[np.ndarray]:
-    """uint8 (H, W, 3) of each; none when torchvision refuses one of them."""
+def _decoded(device: str, files: Sequence[bytes]) -> Sequence[np.ndarray | None]:
+    """uint8 (H, W, 3) of each; None for those that torchvision refuses. Out of memory is raised."""
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -48,6 +48,8 @@ def _decoded(device: str, files: Sequence[bytes]) -> list[np.ndarray]:
         warnings.simplefilter("ignore")  # torchvision 0.29 announces that this function moves to TorchCodec
         try:
             found = decode_jpeg(data, mode=ImageReadMode.RGB, device=device)
-        except RuntimeError:  # not lost: Pillow decodes them one by one and says what is wrong with which
-            return []
+        except RuntimeError as error:  # not lost: Pillow decodes the file it is about and says what is wrong
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise  # which says nothing of the files: the engine tries fewer rows
+            return [None] if len(files) == 1 else [_decoded(device, [file])[0] for file in files]
     return [picture.permute(1, 2, 0).contiguous().cpu().numpy() for picture in found]

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from diptych import weights
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.releases import require
-from diptych.stage import Batch, Output, Stage, Tensor
+from diptych.stage import Batch, Output, Stage, StageConfig, Tensor
 from diptych.stages.network import NetworkConfig, weights_source
 from diptych.stages.pixels_input import accepted, decoded, half, stretched
 
@@ -105,6 +105,11 @@ class Regions(Stage):
     tolerance = 2e-3
     """Of the features' largest value, and of box coordinates and scores."""
 
+    def __init__(self, config: StageConfig | None = None) -> None:
+        super().__init__(config)
+        if self.config.backend == "detectron2":
+            vars(self)["packages"] = (*self.packages, "detectron2")
+
     def tensor_schema(self) -> Mapping[str, Tensor]:
         """``features`` (K, 1024 or 2048), the row of each box; 36 of 2048 are 147 kB an image."""
         return {"features": Tensor("float16", (None, DETECTORS[self.config.model].features))}
@@ -154,7 +159,7 @@ class Regions(Stage):
         good = accepted(out, batch.ready())
         for row, (width, height, _, made) in list(good.items()):
             if made is None:
-                out.fail(row, "too_narrow", f"{width}x{height}: resized for the detector, no pixel is left")
+                out.fail(row, "too_narrow", f"{width}x{height}: resized for the detector, too few pixels are left")
                 del good[row]
         results = self._detector.find([made for *_, made in good.values()], [size for _, _, size, _ in good.values()])
         for (row, (width, height, (high, wide), _)), found in zip(good.items(), results, strict=True):
@@ -181,7 +186,7 @@ class Regions(Stage):
         return out
 
     def _prepared(self, image: Image.Image) -> tuple[int, int, tuple[int, int], Any]:
-        """Its size, (height, width) of what the network resizes, and its input or None when no pixel would be left."""
+        """Its size, (height, width) of what the network resizes, and its input or None when it does not fit."""
         side = self.config.pre_resize
         pixels = np.asarray(image) if side is None else stretched(image, side)
         high, wide = pixels.shape[:2]

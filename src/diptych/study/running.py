@@ -52,9 +52,10 @@ def build_versions(folder: Path, documents: int, seed: int, ledger: Ledger, say:
     from diptych.engine.crawling import crawl_recipe
     from diptych.sample import Site, write
     from diptych.sample.caption_set import write_captions
+    from diptych.weights_transfer import in_tenths
 
     for group in WEIGHTS:  # before the work that needs them
-        weights.pull(group)
+        weights.pull(group, in_tenths(say))
     folder = folder.resolve()
     sample, captions = folder / "documents", folder / "captions"
     if not (sample / "votes.csv").exists():  # the last file that is written

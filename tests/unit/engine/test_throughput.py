@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy
@@ -171,42 +171,67 @@ def photographs() -> list[bytes]:
     return [e.read() for e in sample_examples(3, seed=9).items[:6]]
 
 
+def typed_page() -> np.ndarray:
+    page = Image.new("RGB", (1600, 1400), "white")
+    for y in range(0, 1400, 12):
+        ImageDraw.Draw(page).text((5, y), "The quick brown fox jumps over the lazy dog 0123456789 " * 5, "black")
+    return np.asarray(page)
+
+
 @pytest.mark.usefixtures("photographs")
-def test_decoding_at_a_scale_changes_features_little(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side,size", [(None, 700), (96, 700), (320, 700)])
+def test_decoding_at_a_scale_changes_features_little(
+    monkeypatch: pytest.MonkeyPatch, side: int | None, size: int
+) -> None:
     from skimage import data
 
-    file = io.BytesIO()
-    Image.fromarray(data.astronaut()).resize((1400, 1400)).save(file, "JPEG", quality=90)
-    stage = Backbone(BackboneConfig())
-    stage.setup("cpu")
-    batch = Batch(("a",), {"images.bytes": [file.getvalue()]}, stage)
-    sizes: list[tuple[int, int]] = []
+    pictures = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket", "brick")}
+    files = []
+    for pixels in [*pictures.values(), typed_page()]:
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert("RGB").resize((1400, 1400)).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+    sizes: set[int] = set()
 
-    def vector(*, whole: bool) -> np.ndarray:
+    def vectors(*, scaled: bool) -> np.ndarray:
         def look(data: bytes, at_least: int | None = None) -> Image.Image:
-            image = decode(data, at_least=None if whole else at_least)
-            sizes.append(image.size)
+            image = decode(data, at_least=at_least)
+            sizes.add(image.width)
             return image
 
         monkeypatch.setattr(backbone, "decode", look)
-        return np.asarray(stage.process(batch).values["pooled"][0], np.float64)
+        stage = Backbone(BackboneConfig(side=side, scaled=scaled))
+        stage.setup("cpu")
+        made = stage.process(Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage))
+        found = np.stack(made.values["pooled"]).astype(np.float64)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-    small, full = vector(whole=False), vector(whole=True)
-    assert sizes == [(700, 700), (1400, 1400)]
-    assert 0.998 <= small @ full / np.linalg.norm(small) / np.linalg.norm(full) < 1
+    whole = vectors(scaled=False)
+    assert not sizes, "shared with other stages, at full size"
+    cosines = (vectors(scaled=True) * whole).sum(1)
+    assert sizes == {size}
+    assert cosines.min() >= 0.99 and (cosines < 1 - 1e-6).all(), cosines
 
 
 def test_half_precision_is_another_key_and_stays_within_its_tolerance(photographs: list[bytes]) -> None:
-    def pooled(precision: Precision) -> np.ndarray:
-        stage = Backbone(BackboneConfig(precision=precision))
-        stage.setup("cpu")
-        keys = tuple(map(str, range(len(photographs))))
-        return np.stack(stage.process(Batch(keys, {"images.bytes": photographs}, stage)).values["pooled"]).astype("f8")
+    files = list(photographs)
+    for pixels in (np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8), typed_page()):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        files.append(file.getvalue())
 
-    exact = pooled("float32")
+    def features(precision: Precision) -> list[np.ndarray]:
+        stage = Backbone(BackboneConfig(precision=precision, grid=True))
+        stage.setup("cpu")
+        made = stage.process(Batch(tuple(map(str, range(len(files)))), {"images.bytes": files}, stage))
+        return [np.stack(made.values[name]).astype("f8").reshape(len(files), -1) for name in ("grid", "pooled")]
+
+    exact = features("float32")
     for precision in ("bfloat16", "float16"):
-        off = np.abs(pooled(precision) - exact).max(axis=1) / np.abs(exact).max(axis=1)
-        assert 0 < off.max() <= HALF_TOLERANCE[precision], (precision, off.max())
+        bound = HALF_TOLERANCE[precision]
+        for half, full, most in zip(features(precision), exact, (bound, bound / 2), strict=True):
+            off = np.abs(half - full).max(axis=1) / np.abs(full).max(axis=1)
+            assert 0 < off.max() <= most, (precision, off)
     assert BackboneConfig(precision="bfloat16").model_dump() != BackboneConfig().model_dump()
 
 

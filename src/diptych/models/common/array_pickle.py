@@ -7,7 +7,7 @@ and functions of ours that make arrays and numbers; everything else, and every a
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,12 +51,29 @@ class _Array:
         self.made = flat.reshape(shape, order="F" if fortran else "C")
 
 
+class _Function:
+    """A function that no pickle can change: with BUILD it may set the attributes of all that it is given."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        self._run = run
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._run(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise WeightsError("it changes a function")
+
+
+@_Function
 def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
     if kind is not _Array:
         raise WeightsError("an array of an unknown kind")
     return _Array()
 
 
+@_Function
 def _scalar(kind: Any, data: Any) -> Any:
     raw = data.encode("latin1") if isinstance(data, str) else data
     if not isinstance(kind, _Dtype) or not isinstance(raw, bytes):
@@ -64,12 +81,14 @@ def _scalar(kind: Any, data: Any) -> Any:
     return np.frombuffer(raw, kind.made)[0]
 
 
+@_Function
 def _encode(text: Any, codec: Any) -> bytes:
     if not isinstance(text, str) or codec != "latin1":
         raise WeightsError("bytes in an unknown coding")
     return text.encode("latin1")
 
 
+@_Function
 def _no_bytes() -> bytes:
     """Empty bytes, as the oldest protocols write them: a call of ``bytes`` without arguments."""
     return b""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +16,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from diptych.exceptions import UsageError
 from diptych.models.common.efficientnet_lite import EfficientNetLite0
@@ -24,8 +28,10 @@ Crop = Literal["center", "stretch"]
 _OWN = "efficientnet_lite0"
 _ARGUMENTS: dict[str, dict[str, Any]] = {
     "inception_v3": {"transform_input": True, "init_weights": False, "aux_logits": True},
-    "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": False},
-}  # the input transform is part of what the published weights expect
+    "googlenet": {"transform_input": True, "init_weights": False, "aux_logits": True},
+    "vit_h_14": {"image_size": 518},
+}  # the input transform is part of what the published weights expect, as are the auxiliary heads in their files
+_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 @dataclass(frozen=True)
@@ -92,16 +98,29 @@ class _Features(nn.Module):
         return self._features(x_nchw)
 
 
+class _Tokens(_Features):
+    """(N, 3, H, W) -> (N, C, h, w) of the patches, and the class token (N, C), which is what the classifier sees."""
+
+    def forward(self, x_nchw: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        tokens = self._features(x_nchw)
+        side = round((tokens.shape[1] - 1) ** 0.5)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side)), tokens[:, 0]
+
+
 def build(name: str, weights: Path | int) -> nn.Module:
-    """The feature extractor in eval mode, from a state-dict file or from a random seed; CPU, float32."""
+    """The feature extractor in eval mode, from a state-dict file or from a random seed; CPU, float32.
+
+    (N, 3, H, W) -> (N, C, h, w); a vision transformer gives the pair of this map and its class token (N, C).
+    """
     if isinstance(weights, int):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(weights)
             network = _network(name)
     else:
         network = _network(name)
-        fill_network(network, read_state(weights), weights, name)
-    made = _cut(name, network.eval()).requires_grad_(False)
+        state = {_DENSE_LAYER.sub(r"\1\2", key): tensor for key, tensor in read_state(weights).items()}
+        fill_network(network, state, weights, name)
+    made = _cut(network.eval()).requires_grad_(False)
     return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.6 times as fast on a CPU
 
 
@@ -112,25 +131,55 @@ def _network(name: str) -> nn.Module:
     return torchvision.models.get_model(name, weights=None, **_ARGUMENTS.get(name, {}))
 
 
-def _cut(name: str, network: nn.Module) -> nn.Module:
-    """The part before the global pooling."""
-    if isinstance(network, EfficientNetLite0):
+def _cut(network: nn.Module) -> nn.Module:
+    """The part before the global pooling; of a vision transformer, which has none, the part before the classifier."""
+    models = torchvision.models
+    if isinstance(network, (EfficientNetLite0, models.SqueezeNet)):  # SqueezeNet pools what its classifier made
         return _Features(network, network.features)
-    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+    if isinstance(network, models.VisionTransformer):
+        return _Tokens(*_until("encoder.ln", network))
+    from torchvision.models.feature_extraction import get_graph_node_names
 
-    nodes = get_graph_node_names(network, suppress_diff_warning=True)[1]
-    if "avgpool" not in nodes:
-        raise UsageError(f"{name!r} has no average pooling to cut before; use a ResNet, VGG, Inception or EfficientNet")
-    last = nodes[nodes.index("avgpool") - 1]
-    extractor = create_feature_extractor(network, [last], suppress_diff_warning=True).eval()
-    return _Features(extractor, lambda x: extractor(x)[last])
+    nodes, parts = get_graph_node_names(network, suppress_diff_warning=True)[1], dict(network.named_modules())
+    pools = [
+        n
+        for n, node in enumerate(nodes)
+        if isinstance(parts.get(node), nn.AdaptiveAvgPool2d) or node in ("adaptive_avg_pool2d", "mean")
+    ]
+    return _Features(*_until(nodes[pools[-1] - 1], network))
+
+
+def _until(node: str, network: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    extractor = create_feature_extractor(network, [node], suppress_diff_warning=True).eval()
+    return extractor, lambda x: extractor(x)[node]
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Parameters are made on "meta": without memory, numbers or time. RegNet computes its widths with tensors."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        made = func in (torch.empty, torch.ones, torch.zeros)
+        return func(*args, **(kwargs or {}) | ({"device": "meta"} if made else {}))
 
 
 @cache
 def feature_shape(name: str, side: int | None = None) -> tuple[int, int, int]:
-    """Channels, height and width of the map for one input; computed without weights or data."""
-    with torch.device("meta"):
-        network = _cut(name, _network(name).eval())
-        side = side or preprocessing(name).side
-        channels, high, wide = network(torch.empty(1, 3, side, side)).shape[1:]
+    """Channels, height and width of the map for one input; computed without weights or data.
+
+    :class:`UsageError` for a name that torchvision does not know and a side that the network cannot take.
+    """
+    own = preprocessing(name).side
+    with _WithoutNumbers():
+        network = _cut(_network(name).eval()).to("meta")
+    try:
+        with redirect_stderr(StringIO()):  # torch prints the code that it made
+            made = network(torch.empty(1, 3, side or own, side or own, device="meta"))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UsageError(
+            f"{name} takes no pictures of {side} x {side} pixels; leave `side` out for its own, {own}"
+        ) from error
+    channels, high, wide = (made[0] if isinstance(made, tuple) else made).shape[1:]
     return int(channels), int(high), int(wide)

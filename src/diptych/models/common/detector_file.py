@@ -56,7 +56,7 @@ def _safetensors(file: Path) -> DetectorFile:
             described = dict(raw)
             names = [tuple(map(str, described.pop(n, ()))) for n in ("classes", "attributes")]
             return DetectorFile(state, str(described.pop("architecture", "")), names[0], names[1], described)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise WeightsError(f"{file} is no safetensors file with a description of a detector: {error}") from error
 
 

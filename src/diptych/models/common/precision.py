@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 Precision = Literal["float32", "bfloat16", "float16"]
-HALF_TOLERANCE: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.1, "float16": 0.02}
-"""How far pooled features may be from float32's, of a vector's largest value; tested."""
+HALF_TOLERANCE: dict[Precision, float] = {"float32": 0.0, "bfloat16": 0.3, "float16": 0.03}
+"""How far features may be from float32's, of the largest value of their tensor: single cells of a grid. Half of that
+for pooled vectors. Tested."""
 
 
 def placed(network: nn.Module, device: str, precision: Precision, *, compiled: bool = False) -> nn.Module:

@@ -126,8 +126,8 @@ class Rcnn(nn.Module):
         return int(high + 0.5), int(wide + 0.5)
 
     def fits(self, width: int, height: int) -> bool:
-        """Whether a pixel is left on the shorter side."""
-        return min(self.input_size(width, height)) >= 1
+        """Whether a pixel is left on the shorter side, or the three that Caffe's pool needs."""
+        return min(self.input_size(width, height)) >= (3 if self.spec.caffe_pool else 1)
 
     def prepare(self, picture: np.ndarray) -> Input:
         """BGR without its mean; for FPN padded with zeros to multiples of 32."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -99,7 +100,9 @@ def fill_network(
                 f"{file} is no {kind}: {name} holds {tensor.dtype}, expected {expected[name].dtype}; "
                 "name the weights that this model was trained as"
             )
-    given = {k: v.to(expected[k].dtype) if k in expected else v for k, v in state.items()}
+    given = OrderedDict((k, v.to(expected[k].dtype) if k in expected else v) for k, v in state.items())
+    version = getattr(expected, "_metadata", {}).get("", {})
+    given._metadata = OrderedDict({"": version})  # type: ignore[attr-defined]  # MNASNet asks which layout it is
     try:
         network.load_state_dict(given, assign=assign)
     except RuntimeError as error:

@@ -7,12 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diptych.exceptions import UsageError
+from diptych.imaging import ImageRefused, decode_array
 
-__all__ = ["Example", "Examples", "coco_examples", "sample_examples"]
+__all__ = ["Example", "Examples", "coco_examples", "pixels", "sample_examples"]
+
+_FAR = 1e9
+"""Pixels; a box with a larger coordinate, infinity, or NaN is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,8 @@ def coco_examples(instances: Path, images: Path) -> Examples:
     try:
         raw = json.loads(instances.read_text())
         classes = {int(c["id"]): str(c["name"]) for c in sorted(raw["categories"], key=lambda c: int(c["id"]))}
-        pictures = {int(p["id"]): p for p in raw["images"]}
-        annotations = list(raw["annotations"])
-    except (ValueError, KeyError, TypeError) as error:
+        entries, annotations = list(raw["images"]), list(raw["annotations"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{instances}: expected an object with categories, images and annotations as COCO's instances files have"
             f" them, found {type(error).__name__}: {error}"
@@ -89,37 +93,77 @@ def coco_examples(instances: Path, images: Path) -> Examples:
         raise UsageError(f"{instances}: {len(classes)} categories and {len(annotations)} annotations; nothing to learn")
     numbers = {key: n + 1 for n, key in enumerate(classes)}
     attributes = tuple(sorted({a for item in annotations if (a := _attribute(item))}))
+    pictures = dict(_picture(item, f"{instances}, image {n}") for n, item in enumerate(entries))
     objects: dict[int, list[tuple[list[float], int, int]]] = {key: [] for key in pictures}
     for n, item in enumerate(annotations):
         try:
             x, y, wide, high = (float(v) for v in item["bbox"])
             mine, label = objects[int(item["image_id"])], numbers[int(item["category_id"])]
-        except (ValueError, KeyError, TypeError) as error:
+            if not all(abs(v) <= _FAR for v in (x, y, wide, high)):
+                raise ValueError(f"a box of {wide} x {high} at {x}, {y}")
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UsageError(
-                f"{instances}, annotation {n}: expected bbox [x, y, width, height], a known image_id and category_id,"
-                f" found {json.dumps(item)[:200]}"
+                f"{instances}, annotation {n}: expected bbox [x, y, width, height], four numbers of pixels, a known"
+                f" image_id and category_id, found {json.dumps(item)[:200]}; correct it or leave it out"
             ) from error
         if not item.get("iscrowd") and wide >= 1 and high >= 1:
             named = _attribute(item)
             mine.append(([x, y, x + wide, y + high], label, attributes.index(named) if named else -1))
     found = []
-    for key, picture in pictures.items():
+    for key, (name, wide, high) in pictures.items():
         boxes, labels, named = zip(*objects[key], strict=True) if objects[key] else ((), (), ())
-        file = images / str(picture["file_name"])
+        file = images / name
         if not file.is_file():
-            raise UsageError(f"{instances} names {picture['file_name']}, which is not in {images}")
+            raise UsageError(f"{instances} names {name}, which is not in {images}; put it there or leave it out")
         found.append(
             Example(
-                str(picture["file_name"]),
+                name,
                 file.read_bytes,
-                int(picture["width"]),
-                int(picture["height"]),
+                wide,
+                high,
                 np.array(boxes, np.float32).reshape(-1, 4),
                 np.array(labels, np.int64),
                 np.array(named, np.int64),
             )
         )
     return Examples(f"COCO file {instances.name}", tuple(found), tuple(classes.values()), attributes)
+
+
+def _picture(item: Any, where: str) -> tuple[int, tuple[str, int, int]]:
+    """An image's number and its file, width and height."""
+    try:
+        found = int(item["id"]), (str(item["file_name"]), int(item["width"]), int(item["height"]))
+        if min(found[1][1:]) < 1:
+            raise ValueError("a picture without pixels")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UsageError(
+            f"{where}: expected id, file_name, width and height, the last two in pixels, found"
+            f" {json.dumps(item)[:200]}; correct it or leave it out"
+        ) from error
+    return found
+
+
+def pixels(example: Example, fits: Callable[[int, int], bool]) -> np.ndarray:
+    """The picture as uint8 (H, W, 3); ``fits`` is the network's.
+
+    :class:`UsageError` when it cannot be decoded, has another size than its entry says, or does not fit.
+    """
+    try:
+        found = decode_array(example.read())
+    except ImageRefused as error:
+        raise UsageError(f"{example.name}: {error}; leave the picture out or repair it") from error
+    high, wide = found.shape[:2]
+    if (wide, high) != (example.width, example.height):
+        raise UsageError(
+            f"{example.name}: its entry says {example.width}x{example.height} pixels, decoded are {wide}x{high}; its"
+            " boxes would lie elsewhere (store a picture that EXIF turns upright)"
+        )
+    if not fits(wide, high):
+        raise UsageError(
+            f"{example.name}: expected a picture that keeps a pixel on its shorter side when resized for the detector,"
+            f" found {wide}x{high}; leave it out or choose a larger --side"
+        )
+    return found
 
 
 def _attribute(item: object) -> str:

@@ -14,9 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from diptych.exceptions import UsageError
-from diptych.imaging import ImageRefused, decode_array
-from diptych.models.detector.examples import Example
+from diptych.models.common.detectors_torchvision import TorchvisionNetwork
+from diptych.models.detector.examples import Example, pixels
 from diptych.models.detector.network import STRIDES, Backbone
 
 __all__ = ["Kept", "keep_maps"]
@@ -46,16 +45,17 @@ def keep_maps(
 ) -> list[Kept]:
     """Maps of all examples, in ``folder``; those that are there already are taken. ``said(done, all)`` after each.
 
-    A picture that cannot be decoded, or has another size than its entry says, is a :class:`UsageError`.
+    A picture that cannot be decoded, has another size than its entry says or is too narrow is a :class:`UsageError`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.eval().to(device)
+    fits = TorchvisionNetwork(network).fits
     found = []
     for n, example in enumerate(examples):
         file = folder / f"{n:06d}.safetensors"
         if not file.is_file():
             part = file.with_suffix(".part")
-            save_file(_maps(network, _decoded(example), device), part)
+            save_file(_maps(network, pixels(example, fits), device), part)
             part.replace(file)
         found.append(_kept(example, file))
         said(n + 1, len(examples))
@@ -63,11 +63,11 @@ def keep_maps(
 
 
 @torch.inference_mode()
-def _maps(network: FasterRCNN, pixels: np.ndarray, device: str) -> dict[str, Tensor]:
+def _maps(network: FasterRCNN, pixels_hwc: np.ndarray, device: str) -> dict[str, Tensor]:
     resize: Any = network.transform
     backbone: Any = network.backbone
     assert isinstance(backbone, Backbone)
-    picture = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).contiguous()
+    picture = torch.from_numpy(pixels_hwc.copy()).to(device).permute(2, 0, 1).contiguous()
     images = resize([picture.float().div(255)])[0]
     maps = backbone.bottom(images.tensors)
     named = {str(stride): m[0].half().contiguous().cpu() for stride, m in zip(STRIDES, maps, strict=True)}
@@ -80,17 +80,3 @@ def _kept(example: Example, file: Path) -> Kept:
     scale = torch.tensor([size[1] / example.width, size[0] / example.height] * 2)
     boxes = torch.from_numpy(example.boxes) * scale
     return Kept(file, padded, size, boxes, torch.from_numpy(example.labels), torch.from_numpy(example.attributes))
-
-
-def _decoded(example: Example) -> np.ndarray:
-    try:
-        pixels = decode_array(example.read())
-    except ImageRefused as error:
-        raise UsageError(f"{example.name}: {error}; leave the picture out or repair it") from error
-    high, wide = pixels.shape[:2]
-    if (wide, high) != (example.width, example.height):
-        raise UsageError(
-            f"{example.name}: its entry says {example.width}x{example.height} pixels, decoded are {wide}x{high}; its"
-            " boxes would lie elsewhere (store a picture that EXIF turns upright)"
-        )
-    return pixels

@@ -14,9 +14,8 @@ import torch
 from torchvision.ops import box_iou
 
 from diptych.exceptions import UsageError
-from diptych.imaging import decode_array
 from diptych.models.common.detectors import Detector, Found
-from diptych.models.detector.examples import Example, Examples
+from diptych.models.detector.examples import Example, Examples, pixels
 
 __all__ = ["Scores", "average_precision", "score", "score_found"]
 
@@ -43,7 +42,7 @@ class Scores:
 
 
 def score(detector: Detector, examples: Examples, said: Callable[[int, int], None] = lambda done, of: None) -> Scores:
-    """Run the detector over all pictures, eight at a time."""
+    """Run the detector over all pictures, eight at a time; :class:`UsageError` names one that it cannot see."""
     if detector.names[1:] != examples.classes:
         raise UsageError(
             f"the detector's classes are {', '.join(detector.names[1:6])}, ...; those of {examples.source} are"
@@ -51,7 +50,7 @@ def score(detector: Detector, examples: Examples, said: Callable[[int, int], Non
         )
     found: list[Found] = []
     for start in range(0, len(examples.items), 8):
-        found += detector([decode_array(e.read()) for e in examples.items[start : start + 8]])
+        found += detector([pixels(e, detector.network.fits) for e in examples.items[start : start + 8]])
         said(len(found), len(examples.items))
     return score_found(found, examples, detector.attributes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +19,18 @@ from diptych.cli import app
 from diptych.exceptions import UsageError, WeightsError
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
-from diptych.models.common.detectors import Detector, Found, load_detector
+from diptych.models.common.detectors import Detector, Found, Loaded, load_detector
+from diptych.models.common.detectors_torchvision import TorchvisionNetwork
 from diptych.models.common.selection import Selection
 from diptych.models.detector.examples import Example, Examples, coco_examples, sample_examples
-from diptych.models.detector.network import load
+from diptych.models.detector.network import Labels, build, fill_trunk, load
 from diptych.models.detector.scores import average_precision, score, score_found
 from diptych.models.detector.train import Schedule, train
 from diptych.stage import Batch, Status
 from diptych.stages.regions import Regions, RegionsConfig
 
 OURS = "fasterrcnn_efficientnet_lite0"
+NAN = math.nan
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 
 
@@ -185,17 +188,53 @@ def test_bad_files_are_named_with_what_is_wrong(coco: Path, tmp_path: Path) -> N
         "expected an object with categories": lambda c: c.pop("categories"),
         "annotation 0: expected bbox": lambda c: c["annotations"][0].update(bbox=[1, 2, 3]),
         "annotation 2: expected bbox": lambda c: c["annotations"][2].update(image_id=77),
+        "annotation 1: .*NaN.*; correct it or leave it out": lambda c: c["annotations"][1].update(bbox=[0, NAN, 5, 5]),
+        "annotation 3: .*Infinity": lambda c: c["annotations"][3].update(bbox=[0, 0, 5, -math.inf]),
+        "annotation 4: .*1e\\+300": lambda c: c["annotations"][4].update(bbox=[1e300, 0, 5, 5]),
+        "annotation 5: .*iscrowd": lambda c: c["annotations"][5].update(bbox=[NAN] * 4, iscrowd=1),
+        "annotation 6: .*Infinity": lambda c: c["annotations"][6].update(image_id=math.inf),
+        "image 0: expected id, file_name, width and height": lambda c: c["images"][0].pop("width"),
+        "image 1: .*; correct it or leave it out": lambda c: c["images"][1].pop("file_name"),
+        "image 2: .*wide": lambda c: c["images"][2].update(width="wide"),
+        "image 3: .*Infinity": lambda c: c["images"][3].update(height=math.inf),
+        'image 4: .*"height": 0': lambda c: c["images"][4].update(height=0),
+        "image 5: .*17": lambda c: c["images"].__setitem__(5, 17),
         "which is not in": lambda c: c["images"][0].update(file_name="gone.png"),
         "nothing to learn": lambda c: c["annotations"].clear(),
     }
     for text, change in cases.items():
         with pytest.raises(UsageError, match=text):
             coco_examples(broken(change, coco, tmp_path), coco)
+    for raw in ("[" * 100_000, "", "[]", '{"images": 5}', "\ud800"):
+        (tmp_path / "raw.json").write_bytes(raw.encode("utf-8", "surrogatepass"))
+        with pytest.raises(UsageError, match=r"raw.json: expected an object with categories"):
+            coco_examples(tmp_path / "raw.json", coco)
     wrong = broken(lambda c: c["images"][1].update(width=161), coco, tmp_path)
     with pytest.raises(UsageError, match="1.png: its entry says 161x160 pixels, decoded are 120x160"):
         train(coco_examples(wrong, coco), 0, tmp_path / "no", tmp_path / "w", SHORT, quiet)
     with pytest.raises(WeightsError, match="expected a detector of architecture"):
         load(weights.path("efficientnet_lite0"), Sizes(64, 64, 10), [0])
+
+
+@pytest.mark.parametrize("size", [(3000, 1), (1, 3000)])
+def test_a_picture_that_is_too_narrow_is_named(coco: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size).save(tmp_path / "line.png")
+    data = {
+        "categories": [{"id": 1, "name": "line"}],
+        "images": [{"id": 1, "file_name": "line.png", "width": size[0], "height": size[1]}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, *size]}],
+    }
+    (tmp_path / "line.json").write_text(json.dumps(data))
+    examples = coco_examples(tmp_path / "line.json", tmp_path)
+    said = rf"line.png: expected a picture that keeps a pixel.*found {size[0]}x{size[1]}; leave it out or"
+    with pytest.raises(UsageError, match=said):
+        train(examples, 0, tmp_path / "no", tmp_path / "w", SHORT, quiet)
+    labels = Labels(examples.classes)
+    network = build(labels, Sizes(64, 64, 10))
+    fill_trunk(network, 0)
+    detector = Detector(Loaded(TorchvisionNetwork(network).eval(), ("background", "line")), Selection())
+    with pytest.raises(UsageError, match=said):
+        score(detector, examples)
 
 
 # the committed weights ------------------------------------------------------------------------------------
