@@ -45,7 +45,8 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     if parameters.sample:
         file = sample_build(file)
     text, folder = file.text, str(file.folder)
-    graph = graph_of(text)
+    with file.named():
+        graph = graph_of(text)
     force = refreshing(graph, parameters.refresh) if parameters.refresh else None
     versions = open_store(root, file.recipe.name).log.versions()
     graph.check(latest=versions[max(versions)] if versions else None)

@@ -7,7 +7,8 @@ Settings of sources, stages and fits are checked by the classes they belong to w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -140,15 +141,37 @@ def _fields_at(model: type[BaseModel] | None, location: tuple[int | str, ...]) -
     return sorted(model.model_fields) if model else []
 
 
+class _Twice(yaml.MarkedYAMLError):
+    """A key that a mapping has already."""
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """As ``yaml.safe_load``, but a mapping with one key twice, of which YAML's readers keep the last, is refused."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in lines:
+                problem = f"the key {name} stands here and in line {lines[name]}; keep one of them"
+                raise _Twice(problem=problem, problem_mark=key.start_mark)
+            lines[name] = key.start_mark.line + 1
+        return node
+
+
 def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
     """The recipe a YAML text holds; :class:`RecipeError` names the file, the key's path and what is allowed."""
     try:
-        raw = yaml.safe_load(text)
+        raw = _OneOfEach(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise RecipeError(f"{origin}{place}: not YAML: {problem}") from error
+        what = problem if isinstance(error, _Twice) else f"not YAML: {problem}"
+        raise RecipeError(f"{origin}{place}: {what}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{origin}: expected a recipe, found lists or mappings nested too deeply") from error
     if not isinstance(raw, dict):
         raise RecipeError(f"{origin}: expected a mapping with name, sources and stages, found {type(raw).__name__}")
     try:
@@ -186,6 +209,16 @@ class RecipeFile:
     recipe: Recipe
     text: str
     folder: Path
+    origin: str = "the recipe"
+    """How errors name it: its path."""
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors of settings, which are found later than those of the file, name the file, too."""
+        try:
+            yield
+        except RecipeError as error:
+            raise RecipeError(f"{self.origin}: {error}") from error
 
 
 def load_recipe(path: str | Path) -> RecipeFile:
@@ -201,4 +234,4 @@ def load_recipe(path: str | Path) -> RecipeFile:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{file} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
-    return RecipeFile(parse_recipe(text, str(file)), text, file.resolve().parent)
+    return RecipeFile(parse_recipe(text, str(file)), text, file.resolve().parent, str(file))

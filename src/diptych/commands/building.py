@@ -121,7 +121,8 @@ def build_command(
         if not as_json:
             typer.echo(f"{about(file.text).sample} Recipe and data: {file.folder}", err=True)
     parsed, text = file.recipe, file.text
-    graph = graph_of(text)
+    with file.named():
+        graph = graph_of(text)
     check_devices(device)
     names = tuple(s.strip() for s in stages.split(",") if s.strip())
     unknown = [n for n in names if n not in {g.name for g in graph.nodes}]
@@ -239,16 +240,17 @@ def crawl_command(
 ) -> None:
     """Ask the recipe's sources for what is new; every attempt is a row of the fetch log."""
     file = load_recipe(recipe)
-    report = crawl_recipe(
-        file.text,
-        root,
-        file.folder,
-        refresh=refresh,
-        retry_failed=retry_failed,
-        allow_shrink=allow_shrink,
-        say=_say(as_json),
-        environ=context.obj,
-    )
+    with file.named():
+        report = crawl_recipe(
+            file.text,
+            root,
+            file.folder,
+            refresh=refresh,
+            retry_failed=retry_failed,
+            allow_shrink=allow_shrink,
+            say=_say(as_json),
+            environ=context.obj,
+        )
     emit(report.to_dict(), as_json, lambda: typer.echo("\n".join(report.lines())))
 
 

@@ -66,7 +66,9 @@ def plan(
     ``documents`` defaults to what the dataset holds; :class:`UsageError` when it holds none and no number is given.
     Nothing is computed or committed; like every dry run it may write the snapshot that a build would start from.
     """
-    graph, store = graph_of(file.text), open_store(root, file.recipe.name)
+    with file.named():
+        graph = graph_of(file.text)
+    store = open_store(root, file.recipe.name)
     versions = store.log.versions()
     parent = versions[max(versions)] if versions else None
     rates = rates_of(graph, versions.values())

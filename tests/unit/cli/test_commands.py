@@ -162,3 +162,13 @@ def test_init_writes_a_recipe_that_builds(diptych: Run, place: Path) -> None:
     assert value(diptych, "build", "mine.yaml")["version"] == 1
     code, _, err = diptych("init", "mine", "--from", "site", "--to", "mine.yaml")
     assert code == 2 and "--force" in err
+
+
+def test_wrong_settings_name_the_recipe_s_file(diptych: Run, place: Path) -> None:
+    (place / "wrong.yaml").write_text(RECIPE.replace("min_side: 64", "min_sides: 64"))
+    for command in (["build", "wrong.yaml"], ["plan", "wrong.yaml"]):
+        code, _, error = diptych(*command)
+        assert code == 2
+        assert "wrong.yaml: the recipe is wrong:\n  stages.clean.min_sides: unknown key" in error
+    (place / "merged.yaml").write_text("base: &base {min_side: 8}\n" + RECIPE.replace("{min_side: 64}", "{<<: *base}"))
+    assert "base: unknown key" in diptych("build", "merged.yaml")[2], "merged keys are no duplicates"

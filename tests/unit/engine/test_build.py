@@ -341,6 +341,12 @@ def test_deleted_dataset_builds_to_the_same_digest(tmp_path: Path) -> None:
         ('link: {use: "toy:Link"}', "lnik: {}", r"stages.lnik: unknown stage; allowed are backbone"),
         ("shards: 4", "shards: 6", r"shards: must be a power of two"),
         ("shards: 4", "shads: 4", r"shads: unknown key; allowed are contact, fits, limits"),
+        (
+            "shards: 4",
+            "shards: 4\nshards: 8",
+            r"line \d+, column 1: the key shards stands here and in line \d+; keep one",
+        ),
+        ("shards: 4", "shards: " + "[" * 5000, r"recipe: expected a recipe, found lists or mappings nested too deeply"),
         ('words: {use: "toy:Words"}', 'words: {use: "toy:Words", lower: 3}', r"stages.words.lower: .*bool.*found 3"),
     ],
 )
