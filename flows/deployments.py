@@ -26,15 +26,16 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.deployment_triggers import DeploymentTriggerTypes
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import Flow
+from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 from pydantic import TypeAdapter, ValidationError
 
-from diptych.exceptions import UsageError
+from diptych.exceptions import DiptychError, UsageError
 from flows.accelerators import set_limit
 from flows.forms import refresh_forms
 
-__all__ = ["HEARTBEAT_S", "Schedules", "prefect_file", "register"]
+__all__ = ["HEARTBEAT_S", "Schedules", "check_server", "prefect_file", "register"]
 
 POOLS = ("cpu", "gpu")
 HEARTBEAT_S = 30
@@ -45,7 +46,7 @@ ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "
 
 @dataclass(frozen=True)
 class Schedules:
-    """Recipes to crawl and build by cron; an empty cron is no schedule."""
+    """Recipes to crawl and build by cron, the first also by hand; an empty cron is no schedule."""
 
     recipes: tuple[str, ...] = ()
     build: str = ""
@@ -59,6 +60,23 @@ def prefect_file() -> Path:
     if found is None:
         raise UsageError(f"no prefect.yaml beside or in {here}")
     return found
+
+
+def check_server() -> None:
+    """Raise :class:`UsageError` where no setting names a server: Prefect would start one that ends with the command.
+
+    :class:`DiptychError` where none answers there.
+    """
+    address = get_current_settings().api.url
+    if not address:
+        raise UsageError(
+            "PREFECT_API_URL is not set, in the environment or in Prefect's active profile: expected the address of "
+            "the server to register on, as http://127.0.0.1:4200/api; `diptych serve` starts a server of its own"
+        )
+    with get_client(sync_client=True) as client:
+        error = client.api_healthcheck()
+    if error is not None:
+        raise DiptychError(f"no Prefect server answers at {address} (PREFECT_API_URL): {error}")
 
 
 def register(root: str, schedules: Schedules | None = None, accelerators: int = 1) -> list[str]:
@@ -121,7 +139,7 @@ def _deploy(entry: dict[str, Any], schedules: Schedules) -> str:
     deployment: Any = flow.to_deployment(
         entry["name"],
         description=entry["description"],
-        parameters=entry.get("parameters"),
+        parameters=_defaults(entry, schedules),
         schedules=_schedules(entry, schedules),  # type: ignore[arg-type]
         triggers=[*triggers],
         work_pool_name=pool["name"],
@@ -131,6 +149,14 @@ def _deploy(entry: dict[str, Any], schedules: Schedules) -> str:
     deployment.entrypoint = entry["entrypoint"]
     deployment.apply()
     return f"{flow.name}/{entry['name']}"
+
+
+def _defaults(entry: dict[str, Any], schedules: Schedules) -> dict[str, Any] | None:
+    """What a run has that says nothing else: the file's parameters, whose recipe is the first of those asked for."""
+    given: dict[str, Any] | None = entry.get("parameters")
+    if given is None or not schedules.recipes or "recipe" not in given["parameters"]:
+        return given
+    return {"parameters": {**given["parameters"], "recipe": schedules.recipes[0]}}
 
 
 def _flow(entrypoint: str) -> Flow[..., Any]:

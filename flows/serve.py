@@ -100,11 +100,12 @@ def _absolute(root: str) -> str:
 
 
 def _register(root: str, options: argparse.Namespace) -> int:
-    """Work pools, limit, automation, deployments; prints what there is."""
+    """Work pools, limit, automation, deployments; prints what there is. The exit code."""
     from diptych.exceptions import DiptychError
-    from flows.deployments import Schedules, register
+    from flows.deployments import Schedules, check_server, register
 
     try:
+        check_server()
         recipes = tuple(_recipe(r) for r in options.recipe)
         asked = Schedules(recipes, options.build_every, options.crawl_every)
         names = register(root, asked, options.accelerators)

@@ -12,7 +12,7 @@ from diptych.commands.console import open_version
 from diptych.models.registry import find_task
 from diptych.parameters import TrainParameters
 from diptych.training.needs import check_needs
-from diptych.training.options import RunOptions
+from diptych.training.options import RunOptions, check_machine
 from diptych.training.series import runs_of_series, series_text
 from diptych.training.train import Order, settings_of, start_run
 from diptych.version import Version
@@ -55,6 +55,7 @@ def train_model(parameters: TrainParameters) -> dict[str, Any]:
         workers=parameters.workers,
         max_hours=parameters.max_hours,
     )
+    check_machine(options)
     begun = {run.about()["seed"]: run for run in runs_of_series(version.store, kind.name, order.series)}
     tags = tags_for(parameters.device)
     if tags:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from diptych.exceptions import RecipeError
+from diptych.models.registry import MODELS
 
 __all__ = [
     "NAME", "About", "Limits", "Paper", "Recipe", "RecipeFile", "SampleBuild", "Training", "about", "explain",
@@ -234,4 +235,9 @@ def load_recipe(path: str | Path) -> RecipeFile:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{file} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
-    return RecipeFile(parse_recipe(text, str(file)), text, file.resolve().parent, str(file))
+    recipe = parse_recipe(text, str(file))
+    for n, wanted in enumerate(recipe.train_on_commit):  # not where a manifest's recipe is read: models come and go
+        if wanted.model not in MODELS:
+            known = ", ".join(sorted(MODELS))
+            raise RecipeError(f"{file}: train_on_commit.{n}.model: no model {wanted.model!r}; there are {known}")
+    return RecipeFile(recipe, text, file.resolve().parent, str(file))

@@ -75,9 +75,11 @@ def train_command(
         version = _version(f"{folder.store.name}@{folder.about()['version']}", root)
         done = resume_runs(folder, version, options, silent)
     else:
-        if not model or not dataset:
+        if not model:
             raise UsageError("diptych train MODEL --dataset D@V, or diptych train --resume RUN")
         order = _order(model, config, set_ or [], ablation, baseline)
+        if not dataset:
+            raise UsageError(f"diptych train {model} needs --dataset D@V: a dataset and its version")
         done = train_series(_version(dataset, root), order, _seeds(seeds), options, silent)
     found = [{"run": f"{r.model}/{r.run}", **r.read_json("results.json")} for r in done]
     emit(found, as_json, lambda: typer.echo(series_text(done)))
@@ -220,7 +222,7 @@ def predict_command(
         to.write_text(text, encoding="utf-8")
         failed = sum("failed" in line for line in said.lines)
         lost = f", {failed:,} of them without a prediction: see `failed`" if failed else ""
-        typer.echo(f"wrote {len(said.lines):,} rows to {to}{lost}")
+        typer.echo(f"wrote {len(said.lines):,} row{'s' if len(said.lines) != 1 else ''} to {to}{lost}")
     if pictures is not None and not quiet:
         _say(f"drew {said.pictures:,} pictures into {pictures}")
 

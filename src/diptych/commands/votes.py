@@ -78,9 +78,10 @@ def agreement_of_version(at: At, root: RootOption = "data", as_json: JsonFlag = 
     found = agreement(Version(store, manifest))
 
     def render() -> None:
-        rows = [[getattr(a, name) for name in a.__dataclass_fields__] for a in found]
         if found:
-            table(at, list(found[0].__dataclass_fields__), rows)
+            names = list(found[0].__dataclass_fields__)
+            values = [[getattr(a, name) for name in names] for a in found]
+            table(at, names, [["-" if v is None else v for v in row] for row in values])
         else:
             typer.echo(f"{at} holds no votes; add the stages votes or pair_votes to its recipe")
 

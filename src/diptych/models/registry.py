@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych.exceptions import UsageError
 
@@ -23,16 +23,26 @@ MODELS: dict[str, str] = {
 
 
 def find_task(name: str) -> type[Task]:
-    """The task of that name, or the one at an import path ``module:Class`` (a model of the user's own)."""
+    """The task of that name, or the one at an import path ``module:Class`` (a model of the user's own).
+
+    :class:`UsageError` when there is none, or what stands there is no task that can be fitted.
+    """
     path = MODELS.get(name, name if ":" in name else "")
     module, _, attribute = path.partition(":")
+    if not module:
+        known = ", ".join(sorted(MODELS))
+        raise UsageError(f"no model {name!r}; there are: {known}; or name one of your own as module:Class")
     try:
-        found = getattr(import_module(module), attribute) if module else None
+        found: Any = getattr(import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and not module.startswith(error.name):
             raise
         raise UsageError(f"model {name!r}: cannot import {path}: {error}") from None
-    if found is None:
-        known = ", ".join(sorted(MODELS)) or "none yet"
-        raise UsageError(f"no model {name!r}; there are: {known}; or name one of your own as module:Class")
+    from diptych.training.task import Task
+
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise UsageError(f"model {name!r}: expected a subclass of diptych.training.task:Task, found {found!r:.80}")
+    missing = sorted(found.__abstractmethods__) + [x for x in ("name", "Config") if not hasattr(found, x)]
+    if missing:
+        raise UsageError(f"model {name!r}: {found.__qualname__} lacks {', '.join(missing)}")
     return found

@@ -42,9 +42,16 @@ class Group:
 
 
 def group_runs(runs: Sequence[RunFolder]) -> tuple[Group, ...]:
-    """Runs by model, row, version and settings, in the order given; :class:`UsageError` for an unfinished one."""
+    """Runs by model, row, version and settings, in the order given.
+
+    :class:`UsageError` for an unfinished one, and for one that is named twice: it would count as two seeds.
+    """
     found: dict[tuple[str, ...], list[tuple[RunFolder, Any, Any]]] = {}
+    seen: set[tuple[str, str]] = set()
     for run in runs:
+        if (run.store.name, run.path) in seen:
+            raise UsageError(f"run {run.model}/{run.run} is named twice; name each run once")
+        seen.add((run.store.name, run.path))
         about = run.about()
         if "task" not in about:
             raise UsageError(f"run {run.model}/{run.run} was not made by `diptych train`; only such runs are compared")

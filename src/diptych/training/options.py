@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from diptych.engine.devices import check_devices
 from diptych.exceptions import MissingExtra, UsageError
 from diptych.machine import cores
 
-__all__ = ["Precision", "RunOptions", "make_fabric"]
+__all__ = ["Precision", "RunOptions", "check_machine", "make_fabric"]
 
 OTHERS = 2
 """Most worker processes of a stream that is not trained on: they live as long as the run, and are used a while."""
@@ -39,7 +40,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", self.device):
             raise UsageError(f"device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
-        if self.devices < 1 or (self.devices > 1 and ":" in self.device):
+        if self.devices < 1 or (self.devices > 1 and (":" in self.device or self.device == "mps")):
             raise UsageError(f"{self.devices} devices of {self.device}: name one, or several of cpu or cuda")
 
     @property
@@ -58,20 +59,41 @@ class RunOptions:
         return self.readers if self.workers is not None else min(self.readers, OTHERS)
 
 
+def check_machine(options: RunOptions) -> None:
+    """Raise :class:`UsageError` when this machine lacks the device, or has fewer of them (of a CPU: cores) than asked.
+
+    Before a run's folder is made: a run that cannot begin leaves none.
+    """
+    kind = options.device.partition(":")[0]
+    if kind != "cpu":
+        check_devices(options.device)
+    if options.devices == 1:
+        return
+    found = cores() if kind == "cpu" else _cuda_devices()
+    if options.devices > found:
+        unit = "core" if kind == "cpu" else "CUDA device"
+        have = f"{found} {unit}{'s' if found > 1 else ''}"
+        raise UsageError(f"--devices {options.devices} on {kind}: this machine has {have}, and each process takes one")
+
+
+def _cuda_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def make_fabric(options: RunOptions) -> Any:
-    """Lightning Fabric for these options, not launched; several devices are spawned processes with DDP."""
+    """Lightning Fabric for these options, not launched; several devices are spawned processes with DDP.
+
+    :class:`UsageError` as :func:`check_machine`.
+    """
     try:
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError:
         raise MissingExtra("lightning-fabric", "train") from None
+    check_machine(options)
     kind, _, number = options.device.partition(":")
-    if kind == "cuda":
-        import torch
-
-        found = torch.cuda.device_count()
-        if found < max(options.devices, int(number or 0) + 1):
-            raise UsageError(f"{options.devices} of {options.device}: this machine has {found} CUDA devices")
     devices: Any = [int(number)] if number else options.devices
     strategy = "auto"
     if options.devices > 1:

@@ -79,12 +79,13 @@ def as_version(
 def raw_recipe(trained: Manifest, stream: Stream, source: Mapping[str, object]) -> tuple[str, Graph]:
     """The recipe of the version for one other source, cut to what ``stream`` reads, and its graph.
 
+    However much of the source is broken, its rows say so: neither ``max_failed`` nor ``min_success`` ends the build.
     :class:`UsageError` when a stage means something else here than in the version.
     """
     raw: dict[str, Any] = yaml.safe_load(trained.recipe)
     stages = {name: _unanswered(name, settings) for name, settings in raw["stages"].items()}
     limits = {**(raw.get("limits") or {}), "max_failed": 1.0}
-    whole = {**raw, "sources": [dict(source)], "shards": 1, "stages": stages, "limits": limits}
+    whole = {**raw, "sources": [{**source, "min_success": 0.0}], "shards": 1, "stages": stages, "limits": limits}
     graph = load_graph(parse_recipe(yaml.safe_dump(whole, allow_unicode=True)))
     _check_keys(graph, trained, stream)
     needed = _needed(graph, stream)

@@ -10,7 +10,7 @@ from diptych.models.registry import find_task
 from diptych.training.comparison import group_runs
 from diptych.training.config import departures, make_config
 from diptych.training.folder import RunFolder, find_runs
-from diptych.training.options import RunOptions
+from diptych.training.options import RunOptions, check_machine
 from diptych.training.results import results_text
 from diptych.training.run import new_run_id
 from diptych.training.train import Order, continue_run, start_run
@@ -28,6 +28,7 @@ def train_series(
     version: Version, order: Order, seeds: Sequence[int], options: RunOptions | None = None, say: Say | None = None
 ) -> list[RunFolder]:
     """One run a seed, each fitted and measured before the next begins."""
+    check_machine(options or RunOptions())
     series = order.series or new_run_id()
     done = []
     for seed in seeds:

@@ -18,7 +18,7 @@ from diptych.training.evaluation import predict_rows
 from diptych.training.folder import RunFolder
 from diptych.training.loop import fit
 from diptych.training.needs import check_needs, fields_read
-from diptych.training.options import RunOptions, make_fabric
+from diptych.training.options import RunOptions, check_machine, make_fabric
 from diptych.training.phase import Stream
 from diptych.training.results import results_text, spread
 from diptych.training.run import new_run_id, provenance
@@ -108,6 +108,7 @@ def continue_run(
     options, about = options or RunOptions(), folder.about()
     if about.get("status") == "finished":
         return folder.read_json("results.json")
+    check_machine(options)
     assignment = assignment_of(folder, options)
     task = assignment.task()
     baseline = task.baselines.get(about["baseline"]) if about["baseline"] else None
@@ -136,6 +137,7 @@ def train(
     say: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """A new run, fitted and measured; :class:`~diptych.exceptions.Unfinished` says how to go on with a stopped one."""
+    check_machine(options or RunOptions())
     folder = start_run(version, order)
     if say is not None:
         say(f"run {folder.model}/{folder.run} in {folder.home.url}")

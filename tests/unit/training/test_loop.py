@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from diptych.exceptions import DiptychError, NotFound, Unfinished, UsageError
 from diptych.storage.retire import versions_in_use
-from diptych.training.folder import RunFolder, find_runs
-from diptych.training.options import RunOptions
+from diptych.training.comparison import group_runs
+from diptych.training.folder import RunFolder, find_run, find_runs
+from diptych.training.options import RunOptions, check_machine
 from diptych.training.phase import Stream
+from diptych.training.series import train_series
 from diptych.training.train import Order, continue_run, start_run, train
 from diptych.version import Version
 
@@ -160,6 +162,10 @@ def test_what_a_version_lacks_is_said_before_any_work(version: Version, monkeypa
     [
         (Order("nothing"), "no model 'nothing'; there are"),
         (Order("toy_task:Absent"), "cannot import toy_task:Absent"),
+        (Order("os:path"), r"'os:path': expected a subclass of diptych.training.task:Task, found <module 'posixpath'"),
+        (Order("toy_task:most_common"), "expected a subclass of .*, found <function most_common"),
+        (Order("toy_task:ToyConfig"), "expected a subclass of .*, found <class 'toy_task.ToyConfig'>"),
+        (Order("diptych.training.task:Task"), "Task lacks build, collate, .*, name, Config"),
         (Order("toy_task:ToyTask", "huge"), "no preset 'huge'; it has debug, paper"),
         (Order("toy_task:ToyTask", ablation="x"), "no ablation 'x'; it has equal"),
         (Order("toy_task:ToyTask", settings={"widht": 3}), "widht: unknown setting; there are clip, dropout"),
@@ -170,6 +176,53 @@ def test_what_a_version_lacks_is_said_before_any_work(version: Version, monkeypa
 def test_orders_that_cannot_be(version: Version, order: Order, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         train(version, order, PLAIN, quiet)
+
+
+def test_what_the_machine_lacks_is_said_before_a_run_is_begun(
+    version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    before = find_runs(version.store.root.url)
+    for options, message in (
+        (RunOptions(devices=3), "--devices 3 on cpu: this machine has 2 cores"),
+        (RunOptions("cuda"), "device cuda: this machine has no CUDA device"),
+        (RunOptions("cuda", 2), "device cuda: this machine has no CUDA device"),
+    ):
+        for begin in (
+            lambda o: train(version, TOY, o, quiet),
+            lambda o: train_series(version, TOY, (0, 1), o, quiet),
+        ):
+            with pytest.raises(UsageError, match=message):
+                begin(options)
+    assert len(find_runs(version.store.root.url)) == len(before)
+    check_machine(RunOptions(devices=2))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UsageError, match="--devices 2 on cuda: this machine has 1 CUDA device,"):
+        check_machine(RunOptions("cuda", 2))
+    with pytest.raises(UsageError, match="2 devices of mps: name one"):
+        RunOptions("mps", 2)
+
+
+def test_the_model_is_checked_before_the_dataset(tmp_path: Path) -> None:
+    from diptych.cli import app
+
+    for words, message in (
+        (["x"], "no model 'x'; there are: ananet, gap, hcscl, hmlstm, mkp"),
+        (["x", "--dataset", "nothing"], "no model 'x'; there are: ananet"),
+        (["os:path", "--dataset", "nothing"], "expected a subclass of diptych.training.task:Task"),
+        (["toy_task:ToyTask"], "diptych train toy_task:ToyTask needs --dataset D@V"),
+        ([], "diptych train MODEL --dataset D@V"),
+    ):
+        done = CliRunner().invoke(app, ["train", *words, "--root", str(tmp_path)])
+        assert isinstance(done.exception, UsageError) and message in str(done.exception), done.output
+
+
+def test_a_run_is_not_compared_with_itself(finished: RunFolder) -> None:
+    same = find_run(finished.store.root.url, f"toy/{finished.run}")
+    assert len(group_runs([same])[0].runs) == 1
+    with pytest.raises(UsageError, match=f"run toy/{finished.run} is named twice"):
+        group_runs([finished, same])
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(version: Version) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diptych.commands import votes as commands
 from diptych.metrics.agreement import krippendorff_alpha
 from diptych.stage import Batch
 from diptych.stages.votes import PairVotes, Votes, VotesConfig
@@ -57,3 +58,15 @@ def test_what_is_undefined_is_none(tmp_path: Any) -> None:
 
 def test_a_version_without_votes_has_none(version: Any) -> None:
     assert agreement(version) == ()
+
+
+def test_the_command_prints_a_dash_for_what_is_undefined(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = agreement_of(results(tmp_path, cast("sc", PAIRS[0], "1", "1")))
+    monkeypatch.setattr(commands, "open_version", lambda at, root: (None, None))
+    monkeypatch.setattr(commands, "agreement", lambda version: found)
+    commands.agreement_of_version("x@1")
+    printed = capsys.readouterr().out
+    assert "fleiss_kappa" in printed and "None" not in printed
+    assert printed.count("│ - ") == 2

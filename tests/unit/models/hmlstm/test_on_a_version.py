@@ -164,6 +164,26 @@ def test_raw_documents_are_said_the_same_of_as_those_of_the_version(
     assert picture["failed"].startswith("clean: rejected")
 
 
+def test_pictures_that_cannot_be_read_are_rows_however_many(version: Version, run: RunFolder, tmp_path: Path) -> None:
+    root, to = str(Path(version.store.home.url).parent), tmp_path / "out.jsonl"
+    (tmp_path / "one.jpg").write_text("no picture")
+    one = ["--input", str(tmp_path / "one.jpg"), "--to", str(to), "--pictures", str(tmp_path / "drawn"), "--quiet"]
+    said = invoke("predict", run.run, *one, "--root", root)
+    assert said == f"wrote 1 row to {to}, 1 of them without a prediction: see `failed`\n"
+    line = json.loads(to.read_text())
+    assert (line["image_file"], line["failed"]) == ("one.jpg", "the picture: failed:not_an_image")
+    several = tmp_path / "several"
+    for name in ("documents/0.json", "images/0.png"):
+        (several / name).parent.mkdir(parents=True)
+        shutil.copy(site_of(version) / name, several / name)
+    for number in range(1, 4):
+        (several / "images" / f"{number}.png").write_text("no picture")
+        document = {"images": [{"file": f"images/{number}.png", "caption": "x"}]}
+        (several / "documents" / f"{number}.json").write_text(json.dumps(document))
+    lines = map(json.loads, invoke("predict", run.run, "--input", str(several), "--root", root).splitlines())
+    assert {line["input"] for line in lines if "failed" in line} == {f"documents/{n}.json" for n in range(1, 4)}
+
+
 def test_raw_documents_need_the_stages_that_the_run_was_trained_on(
     version: Version, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
