@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -131,6 +132,37 @@ def test_killed_between_rolling_and_deleting(log: FetchLog) -> None:
     new = log.begin()
     assert new.crawl != journal.crawl and not path.exists()
     new.leave()
+
+
+def test_a_torn_parquet_file_does_not_cost_its_journal(log: FetchLog) -> None:
+    journal = log.begin()
+    journal.write(page(journal.crawl))
+    journal.leave()
+    folder = log.root.scratch("raw/fetches")
+    (folder / f"{journal.crawl}.parquet").write_bytes(b"PAR1")
+    log.begin().leave()
+    assert [r.url for r in log.rows(journal.crawl) if isinstance(r, Attempt)] == ["http://a/1"]
+
+
+def test_a_full_disk_leaves_no_half_line(log: FetchLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = log.begin()
+    write, calls = os.write, iter(range(9))
+
+    def full(handle: int, data: bytes) -> int:
+        match next(calls):
+            case 0:
+                return write(handle, bytes(data)[:40])
+            case 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data)
+
+    monkeypatch.setattr("diptych.storage.fetch_log.os.write", full)
+    with pytest.raises(OSError, match="No space"):
+        journal.write(page(journal.crawl, url="http://a/1"))
+    journal.write(page(journal.crawl, url="http://a/2"))  # somebody has made room
+    monkeypatch.undo()
+    journal.finish()
+    assert [r.url for r in log.rows(journal.crawl) if isinstance(r, Attempt)] == ["http://a/2"]
 
 
 def test_one_crawl_at_a_time_and_a_dead_one_blocks_nobody(log: FetchLog, tmp_path: Path) -> None:

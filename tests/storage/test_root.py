@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from diptych.exceptions import NotFound, StoreError, UsageError
+from diptych.exceptions import NoSpace, NotFound, StoreError, UsageError
+from diptych.storage.overlay import Overlay
 from diptych.storage.root import LocalRoot, open_root
 
 
@@ -121,3 +124,66 @@ def test_temporary_files_are_invisible_and_swept(tmp_path: Path) -> None:
     assert root.list("a") == ["b"] and list(root.walk("")) == [("a/b", 1)]
     assert root.sweep("", 3600) == [] and stale.exists()
     assert root.sweep("", 0) == [("a/.tmp-1-dead", 3)] and not stale.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (
+            errno.ENOSPC,
+            NoSpace,
+            "no space for {0}/x/a.json (3 bytes).* A few kilobytes are enough for `diptych retire`",
+        ),
+        (errno.EROFS, StoreError, "{0}/x/a.json cannot be written (Read-only file system): expected a folder that"),
+    ],
+)
+def test_what_cannot_be_written_is_named_as_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreError], said: str
+) -> None:
+    def refused(path: str, *arguments: object) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr("diptych.storage.root._create", refused)
+    for write in (LocalRoot(tmp_path).put, LocalRoot(tmp_path).create):
+        with pytest.raises(kind) as caught:
+            write("x/a.json", b"123")
+        pattern = re.escape(said.format(tmp_path)).replace(re.escape(".*"), ".*")
+        assert re.search(pattern, str(caught.value)) and ".tmp-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "file://"])
+def test_an_empty_root_is_not_the_working_folder(name: str) -> None:
+    with pytest.raises(UsageError, match="the root is empty .* expected a folder or s3"):
+        open_root(name)
+    assert open_root(".").url == os.getcwd()
+
+
+def test_an_overlay_shows_both_and_writes_above_alone(tmp_path: Path) -> None:
+    under, over = LocalRoot(tmp_path / "under"), LocalRoot(tmp_path / "over")
+    under.put("d/log/1.json", b"1")
+    under.put("d/lists/a", b"a")
+    home = Overlay(under, over).at("d")
+    assert home.url == under.at("d").url and home.exists("log") and home.read("log/1.json") == b"1"
+    assert not home.create("log/1.json", b"2") and home.create("log/2.json", b"2")
+    home.put("lists/b", b"bb")
+    prepared = home.scratch("snapshots") / "new"
+    prepared.write_bytes(b"ccc")
+    home.put_file("snapshots/c", prepared)
+    assert home.list("lists") == ["a", "b"] and home.list("log") == ["1.json", "2.json"]
+    assert list(home.walk("lists")) == [("lists/a", 1), ("lists/b", 2)] and home.size("snapshots/c") == 3
+    assert home.local("snapshots/c").read_bytes() == b"ccc" and home.modified("lists/a") > 0
+    home.delete("lists/a")
+    home.delete("lists/b")
+    assert home.list("lists") == ["a"] and home.sweep("", 0) == []
+    assert list(under.walk("")) == [("d/lists/a", 1), ("d/log/1.json", 1)]
+
+
+def test_a_file_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("sync") or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda a, b: done.append("name") or rename(a, b))
+    (tmp_path / "made").write_bytes(b"whole")
+    LocalRoot(tmp_path / "store").put_file("a/b", tmp_path / "made")
+    assert done.index("sync") < done.index("name") < len(done) - 1, "then the folder"
+    assert (tmp_path / "store" / "a" / "b").read_bytes() == b"whole"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ import typer
 
 from diptych import exceptions
 from diptych.cli import app
+from diptych.engine.build import build
+from diptych.engine.crawling import crawl_recipe
+from diptych.engine.steps import close
 from diptych.exceptions import DiptychError
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
@@ -50,3 +56,18 @@ def test_variables_are_read_somewhere() -> None:
     )
     for name in re.findall(r"`(DIPTYCH_[A-Z_]+)`", PAGE):
         assert name in code, name
+
+
+def test_the_backup_commands_give_a_copy_that_can_be_restored(tmp_path: Path) -> None:
+    (tmp_path / "texts" / "documents").mkdir(parents=True)
+    (tmp_path / "texts" / "documents" / "a.json").write_text(json.dumps({"title": "A", "text": "A bridge."}))
+    recipe = "name: notes\nsources: [{kind: folder, name: t, path: texts}]\nstages: {clean_text: {min_characters: 0}}\n"
+    crawl_recipe(recipe, str(tmp_path / "data"), tmp_path)
+    build(recipe, str(tmp_path / "data"), folder=tmp_path)
+    close()
+    [block] = re.findall(r"^## Back up and restore\n.*?```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
+    script = f'set -e\ndiptych() {{ "{sys.executable}" -m diptych "$@"; }}\n{block}'
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.count("notes@1: nothing wrong") == 2, done.stdout + done.stderr
+    restored = {p.name for p in (tmp_path / "restored" / "notes").iterdir()}
+    assert restored == {"lists", "log", "parts", "raw", "snapshots"}

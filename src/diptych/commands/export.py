@@ -11,6 +11,7 @@ from diptych.commands.console import JsonFlag, RootOption, emit, open_version
 from diptych.exceptions import UsageError
 from diptych.export.card import card, contents_of
 from diptych.export.write import FORMATS, ExportOptions, Format, write_export
+from diptych.storage.outputs import write_text
 from diptych.version import Version
 
 __all__ = ["card_command", "export_command"]
@@ -22,7 +23,7 @@ def export_command(
     at: At,
     to: Annotated[Path, typer.Option("--to", help="a new folder")],
     format: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "huggingface",
-    split: Annotated[str | None, typer.Option(help="only train, dev or test")] = None,
+    split: Annotated[str | None, typer.Option(help="only train, dev (in files: validation) or test")] = None,
     stages: Annotated[str, typer.Option(help="stages whose columns and tensors go along, with commas between")] = "",
     rows: Annotated[str, typer.Option(help="records, or pairs (one row a picture)")] = "records",
     redact: Annotated[bool, typer.Option(help="no addresses, handles, guessable ids or picture metadata")] = False,
@@ -63,7 +64,6 @@ def card_command(
     version = Version(store, manifest)
     text = card(version, contents_of(version))
     if to is not None:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        to.write_text(text, encoding="utf-8")
+        write_text(to, text)
     value = {"dataset": store.name, "version": manifest.version, "to": str(to) if to else None, "card": text}
     emit(value, as_json, lambda: typer.echo(f"wrote {to}" if to else text))

@@ -80,6 +80,7 @@ def _as_json(report: ForgetReport) -> dict[str, Any]:
             "log_rows": purged.log_rows,
             "deleted": len(purged.collected.deleted) + len(purged.collected.finished),
             "bytes": purged.collected.bytes,
+            "finished": purged.finished,
         },
         "contained_in": [h.model_dump() for h in report.holders],
     }
@@ -108,5 +109,10 @@ def _render(report: ForgetReport) -> None:
         table("contained still in" if report.purged else "contained in", ["what", "name", "note"], rows)
     elif report.purged is not None:
         typer.echo("nothing that diptych knows of contains them any more")
+    if report.purged is not None and not report.purged.finished:
+        typer.echo(
+            f"not finished while a version contains them: diptych forget {report.dataset} --purge --force retires it, "
+            f"or take its tag away and run diptych forget {report.dataset} --purge"
+        )
     if report.purged is None and not report.dry_run:
         typer.echo(f"their bytes are still there: diptych forget {report.dataset} --purge deletes them")

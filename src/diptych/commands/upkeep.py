@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import platform
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from diptych.releases import release
 from diptych.storage.alive import GRACE, SignOfLife
 from diptych.storage.compact import compact
 from diptych.storage.gc import gc
+from diptych.storage.outputs import write_text
 from diptych.storage.retire import retire
 from diptych.storage.root import open_root
 from diptych.storage.store import Store, datasets, open_store
@@ -146,7 +148,9 @@ def splits_command(
         raise NotFound(f"{at} has no split ledger")
     ledger = store.lists.get(entry.result)
     if to is not None:
-        pyarrow.csv.write_csv(ledger, to)
+        text = io.BytesIO()
+        pyarrow.csv.write_csv(ledger, text)
+        write_text(to, text.getvalue().decode())
         typer.echo(f"wrote {to}: {ledger.num_rows} records")
         return
     counts: dict[str, int] = {}
@@ -211,7 +215,7 @@ PACKAGES = (
 
 
 def doctor_command(root: RootOption = "data", as_json: JsonFlag = False) -> None:
-    """Say what this machine has: versions, device, weights, the store and whether it can commit."""
+    """Say what this machine has: versions, device, weights, the store; exit 1 when nothing can be committed there."""
     found: dict[str, Any] = {"python": platform.python_version(), "packages": {p: release(p) for p in PACKAGES}}
     found["device"] = _device()
     found["weights"] = {s.name: weights.state(s.name) for s in weights.list_weights()}
@@ -225,6 +229,8 @@ def doctor_command(root: RootOption = "data", as_json: JsonFlag = False) -> None
         typer.echo("; ".join(f"{k} {v}" for k, v in found["store"].items()))
 
     emit(found, as_json, render)
+    if found["store"]["conditional put"] != "ok":
+        raise typer.Exit(1)
 
 
 def _device() -> str:

@@ -12,7 +12,7 @@ from diptych.exceptions import UsageError
 from diptych.sources.tally import counted
 from diptych.version import Version
 from diptych.votes.agreement import agreement
-from diptych.votes.answers import import_votes, write_votes
+from diptych.votes.answers import Vote, import_votes, write_votes
 from diptych.votes.kinds import KINDS
 from diptych.votes.tasks import export_tasks, known_items
 
@@ -46,29 +46,48 @@ def export(
 def import_answers(
     at: At,
     file: Annotated[Path, typer.Argument(help="answers: Label Studio's JSON export, or CSV")],
-    to: Annotated[Path, typer.Option("--to", help="the votes file that the recipe names")],
+    to: Annotated[Path, typer.Option("--to", help="the votes file that the recipe names; votes in it stay")],
     root: RootOption = "data",
     as_json: JsonFlag = False,
 ) -> None:
-    """Check answers line by line; keep the good ones, say what was refused and why."""
+    """Check answers line by line; add the good ones to the votes file, say what was refused and why."""
     store, manifest = open_version(at, root)
-    found = import_votes(file, known_items(Version(store, manifest)))
+    before = _votes_in(to, file)
+    found = import_votes(file, known_items(Version(store, manifest)), before)
     said = [f"line {r.line}: {r.reason}: {r.text}" for r in found.refused if r.reason != "unanswered"]
     unanswered = len(found.refused) - len(said)
-    if not found.votes:
+    if not found.votes and not found.repeated:
         first = "".join(f"\n{line}" for line in said[:_SHOWN])
         raise UsageError(
             f"{file}: expected votes, found none: {unanswered} rows unanswered, {len(said)} refused; {to} was not "
             f"written. An answer fills in the columns annotator and value (or a task of Label Studio){first}"
         )
-    kept = write_votes(found.votes, to)
+    kept = write_votes([*before, *found.votes], to)
+    new = counted(len(found.votes), "is", "are")
+    there = f": {counted(len(before), 'was', 'were')} there, {new} new" if before else ""
 
     def render() -> None:
         for line in said:
             typer.echo(line, err=True)
-        typer.echo(f"wrote {counted(kept, 'vote')} to {to}; {len(said)} refused, {unanswered} unanswered")
+        typer.echo(f"wrote {counted(kept, 'vote')} to {to}{there}; {len(said)} refused, {unanswered} unanswered")
 
-    emit({"kept": kept, "refused": found.refused, "reasons": found.reasons()}, as_json, render)
+    told = {"kept": kept, "before": len(before), "refused": found.refused, "reasons": found.reasons()}
+    emit(told, as_json, render)
+
+
+def _votes_in(to: Path, file: Path) -> tuple[Vote, ...]:
+    """The votes of the file to write, when it is there and not the very file whose answers are checked."""
+    if not to.is_file() or not to.stat().st_size or (file.exists() and to.samefile(file)):
+        return ()
+    found = import_votes(to)
+    if found.refused:
+        first = found.refused[0]
+        lines = "1 line that is none" if len(found.refused) == 1 else f"{len(found.refused)} lines that are none"
+        raise UsageError(
+            f"{to}: expected votes, found {lines}, the first is line {first.line} ({first.reason}: {first.text}); "
+            "nothing was written. Repair it, or name another file with --to"
+        )
+    return found.votes
 
 
 @app.command("agreement")

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 from diptych.engine.graph import Graph, load_graph
 from diptych.recipe import parse_recipe
+from diptych.storage.overlay import Overlay
+from diptych.storage.root import LocalRoot, open_root
 from diptych.storage.store import Store, open_store
 
 __all__ = [
@@ -101,6 +103,8 @@ class BuildContext:
     """Pinned fits to make again."""
     pinned: Mapping[str, str] = field(default_factory=dict)
     """Unkeyed fits that are not made but taken, by name: the list in this store that holds the result."""
+    scratch: str = ""
+    """Of a dry run: the folder that takes what would be written to the store."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -115,8 +119,9 @@ class BuildContext:
         return cls(**{**raw, "options": BuildOptions(**options), "force": force, "refit": tuple(raw["refit"])})
 
     def store(self) -> Store:
-        """The dataset's store."""
-        return open_store(self.root, self.dataset)
+        """The dataset's store; of a dry run one that writes nothing there."""
+        root = open_root(self.root)
+        return open_store(Overlay(root, LocalRoot(self.scratch)) if self.scratch else root, self.dataset)
 
 
 @dataclass(frozen=True)

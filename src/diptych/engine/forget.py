@@ -65,9 +65,7 @@ def forget(
     store = open_store(root, dataset, must_exist=True)
     new = find(store, asked, reason=reason, purge=purge_bytes, keep_shared=keep_shared) if asked else None
     if new is None and not due(store):
-        raise UsageError(
-            f"name what dataset {dataset} shall forget: --url, --record, --image or --file; no takedown is unfinished"
-        )
+        raise UsageError(_nothing_due(store))
     if dry_run:
         return ForgetReport(dataset, (new,) if new else tuple(due(store)), True, None, None)
     if new is not None:
@@ -77,6 +75,18 @@ def forget(
     version = _commit_without(store, root, options, watcher)
     purged = purge(store, force=force) if purge_bytes else None
     return ForgetReport(dataset, tuple(open_ones), False, version, purged)
+
+
+def _nothing_due(store: Store) -> str:
+    """What to do when nothing was named; takedowns were once called finished although a tagged version had it."""
+    kept = versions_with(store, read_forgotten(store))
+    if kept:
+        numbers = " ".join(map(str, kept))
+        return (
+            f"no takedown is unfinished, but versions of {store.name} with what was forgotten were kept: {numbers}; "
+            f"diptych retire {store.name} {numbers} --force, then diptych gc {store.name} --grace 0 delete it"
+        )
+    return f"name what dataset {store.name} shall forget: --url, --record, --image or --file; no takedown is unfinished"
 
 
 def _commit_without(store: Store, root: str, options: BuildOptions | None, watcher: Watcher | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,8 +49,14 @@ def cut_recipe(store: Store, recipe: Recipe, sources: Sequence[Source]) -> Snaps
 
 
 def check_shrink(store: Store, context: BuildContext) -> None:
-    """Raise :class:`NothingCommitted` when the build would drop more of the parent's records than the recipe allows."""
-    if context.parent is None or context.options.allow_shrink:
+    """Raise :class:`NothingCommitted` when the build would drop more of the parent's records than the recipe allows.
+
+    A first build must have a record.
+    """
+    if context.options.allow_shrink:
+        return
+    if context.parent is None:
+        _check_found(store, context)
         return
     limit = parse_recipe(context.recipe).limits.max_shrink
     old = store.log.manifest(context.parent).snapshot
@@ -67,3 +74,16 @@ def check_shrink(store: Store, context: BuildContext) -> None:
             f"limits.max_shrink is {limit:.1%}) would leave: {names}. Nothing was committed; when this is right, "
             "run the build with --allow-shrink"
         )
+
+
+def _check_found(store: Store, context: BuildContext) -> None:
+    found = read_snapshot(store, context.snapshot)
+    if found.records:
+        return
+    outcomes = Counter(row["outcome"] for row in found.iter_rows(["outcome"]))
+    lost = ", ".join(f"{code} {n}" for code, n in outcomes.most_common(SHOWN)) or "its sources named none"
+    raise NothingCommitted(
+        f"dataset {context.dataset}: a first version needs at least one record, found was none ({lost}). Nothing was "
+        "committed; `diptych crawl RECIPE` says why. For a dataset that is empty on purpose run the build with "
+        "--allow-shrink"
+    )

@@ -7,7 +7,8 @@ left to do, and what later steps need to know is deleted last (by gc).
 2. what still mentions it is looked for, to be named;
 3. segments that hold dead rows of it are merged without them, in a new version;
 4. every other version that contains it, or such a segment, is retired;
-5. gc deletes; the takedown is finished: nothing stands in the clear any more.
+5. gc deletes; the takedown is finished: nothing stands in the clear any more. It is not while a version that is tagged
+   or that a run used contains it: the next purge, with ``force`` or without that tag, goes on.
 """
 
 from __future__ import annotations
@@ -62,9 +63,14 @@ class PurgeReport:
     left: tuple[Holder, ...]
     collected: GcReport
 
+    @property
+    def finished(self) -> bool:
+        """Whether no version contains it any more; else the takedown stays due."""
+        return all(holder.kind != "version" for holder in self.left)
+
 
 def purge(store: Store, *, force: bool = False) -> PurgeReport:
-    """Delete the bytes of every takedown that is due.
+    """Delete the bytes of every takedown that is due; it stays due while a protected version contains any of them.
 
     Raises :class:`Conflict` while a build or crawl runs, and when the latest version still contains it.
     """
@@ -85,9 +91,11 @@ def purge(store: Store, *, force: bool = False) -> PurgeReport:
         left += [h for t in takedowns for h in t.holders if h.kind in ("run", "export", "dataset")] + mentions
         collected = gc(store)
         store.home.drop_copies()
-        for takedown in takedowns:
-            save(store, takedown.finished())
-    return PurgeReport(rows, version, retired, tuple(dict.fromkeys(left)), collected)
+        report = PurgeReport(rows, version, retired, tuple(dict.fromkeys(left)), collected)
+        if report.finished:
+            for takedown in takedowns:
+                save(store, takedown.finished())
+    return report
 
 
 class _Rewriting:

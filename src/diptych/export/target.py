@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from diptych.exceptions import UsageError
+from diptych.storage.outputs import unwritable
 
 __all__ = ["MANIFEST", "Target"]
 
@@ -24,7 +25,10 @@ MANIFEST = "export.json"
 
 
 class Target:
-    """``with Target(path) as target:`` gives ``target.folder`` to write into; :meth:`finish` makes it appear."""
+    """``with Target(path) as target:`` gives ``target.folder`` to write into.
+
+    :meth:`seal` ends the files, :meth:`publish` makes the folder appear; between the two it is noted where it will be.
+    """
 
     def __init__(self, path: Path) -> None:
         """:class:`UsageError` when something is there already that is no empty folder."""
@@ -35,17 +39,32 @@ class Target:
         self._finished = False
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for old in self.path.parent.glob(f".{self.path.name}.part-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        self.folder.mkdir()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for old in self.path.parent.glob(f".{self.path.name}.part-*"):
+                shutil.rmtree(old, ignore_errors=True)
+            self.folder.mkdir()
+        except OSError as error:
+            raise unwritable("--to", self.path, error) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._finished:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._finished:
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError) and self._is_mine(error):
+            raise unwritable("--to", self.path, error) from error
+
+    def _is_mine(self, error: OSError) -> bool:
+        """Whether a file of this export could not be written; libraries that write files seldom name them."""
+        return error.filename is None or str(error.filename).startswith((str(self.folder), str(self.path)))
+
+    @property
+    def stands(self) -> bool:
+        """Whether the finished folder is there."""
+        return (self.path / MANIFEST).exists()
 
     def files(self) -> list[dict[str, Any]]:
         """Path, size and SHA-256 of every file but the manifest, sorted by path."""
@@ -57,17 +76,20 @@ class Target:
             found.append({"path": name, "bytes": path.stat().st_size, "sha256": digest})
         return found
 
-    def finish(self, about: Mapping[str, Any]) -> str:
-        """Write the manifest, make all durable, give the folder its name; returns the manifest's SHA-256."""
+    def seal(self, about: Mapping[str, Any]) -> str:
+        """Write the manifest and make all durable; returns the manifest's SHA-256."""
         text = json.dumps({**about, "files": self.files()}, ensure_ascii=False, indent=1) + "\n"
         (self.folder / MANIFEST).write_text(text, encoding="utf-8")
         for path in sorted(self.folder.rglob("*"), reverse=True):
             _sync(path)
         _sync(self.folder)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def publish(self) -> None:
+        """Give the sealed folder its name."""
         os.replace(self.folder, self.path)  # an empty folder of that name is replaced, a filled one refuses
         self._finished = True
         _sync(self.path.parent)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

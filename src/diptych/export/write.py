@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import pyarrow as pa
 
-from diptych.exceptions import UsageError
+from diptych.exceptions import StoreError, UsageError
 from diptych.export.arrays import H5, Npz
 from diptych.export.card import Contents, card
 from diptych.export.coco import Coco
@@ -24,7 +25,7 @@ from diptych.export.target import Target
 from diptych.export.values import FORMAT, split_name
 from diptych.export.webdataset import WebDataset
 from diptych.storage.exports import ExportRecord as Recorded
-from diptych.storage.exports import record_export
+from diptych.storage.exports import check_writable, drop_export, record_export
 from diptych.storage.log import now
 from diptych.version import Version
 
@@ -64,8 +65,8 @@ class ExportReport:
 class Writer(Protocol):
     """One format."""
 
-    def add(self, record: ExportRecord) -> None:
-        """Write one record."""
+    def add(self, record: ExportRecord) -> bool:
+        """Write one record; whether anything of it stands in the files."""
         ...
 
     def close(self) -> Mapping[str, list[str]]:
@@ -76,13 +77,13 @@ class Writer(Protocol):
 def write_export(
     version: Version, to: str | Path, options: ExportOptions | None = None, *, told: Callable[[int], None] | None = None
 ) -> ExportReport:
-    """Write a version's accepted records into the new folder ``to`` and note in the dataset that it was done.
+    """Note in the dataset what will stand at ``to``, then let a version's accepted records appear there.
 
     ``told`` is given the number of records now and then. Raises :class:`UsageError` for a target that is not empty, an
-    unknown split or stage. Whatever stops it, nothing stands at ``to``.
+    unknown split or stage, :class:`StoreError` for a dataset that nothing can be noted in. Whatever stops it: nothing
+    stands at ``to``, or the dataset knows of it.
     """
-    options = options or ExportOptions()
-    _check(version, options)
+    options = _checked(version, options or ExportOptions())
     columns = stage_columns(version, options.stages)
     types = _types(version, columns)
     left_out: list[str] = []
@@ -92,46 +93,71 @@ def write_export(
     redaction = (
         Redaction(options.salt.encode() if options.salt else secrets.token_bytes(32)) if options.redact else None
     )
-    with Target(Path(to)) as target:
+    target = Target(Path(to))
+    check_writable(version.store)
+    with target:
         writer = _writer(target.folder, version, options, columns, types)
         contents = Contents(format=options.format, rows=options.rows, redacted=options.redact)
         members: set[str] = set()
         for number, record in enumerate(iter_records(version, split=options.split, columns=columns), 1):
-            members |= {record.original, *(i.original for i in record.images)}
             shown = redaction.record(record) if redaction is not None else record
-            writer.add(shown)
-            contents.count(shown)
+            if writer.add(shown):
+                members |= {record.original, *(i.original for i in record.images)}
+                contents.count(shown)
             if told is not None and number % 100 == 0:
                 told(number)
         contents.files = {split: list(files) for split, files in sorted(writer.close().items())}
+        contents.boxes_left_out = writer.left_out if isinstance(writer, Coco) else 0
         (target.folder / "README.md").write_text(card(version, contents), encoding="utf-8")
         files = target.files()
         write_croissant(target.folder, version, contents, files, columns, types)
-        sha256 = target.finish(_about(version, options, contents, left_out))
+        sha256 = target.seal(_about(version, options, contents, left_out))
+        recorded = _recorded(version, options, contents, target.path, sha256)
+        _publish(version, target, recorded, members)
     size = sum(f["bytes"] for f in files)
-    recorded = Recorded(
+    return ExportReport(target.path, recorded.id, contents.records, contents.images, size, tuple(left_out))
+
+
+def _recorded(version: Version, options: ExportOptions, contents: Contents, place: Path, sha256: str) -> Recorded:
+    return Recorded(
         id=f"{now().replace(':', '').replace('-', '')}-{secrets.token_hex(4)}",
         version=version.number,
         created_at=now(),
-        place=str(target.path),
+        place=str(place),
         format=options.format,
         redacted=options.redact,
         records=contents.records,
         images=contents.images,
         manifest_sha256=sha256,
     )
-    record_export(version.store, recorded, members)
-    return ExportReport(target.path, recorded.id, contents.records, contents.images, size, tuple(left_out))
 
 
-def _check(version: Version, options: ExportOptions) -> None:
+def _publish(version: Version, target: Target, recorded: Recorded, members: set[str]) -> None:
+    """First the note, then the folder: a kill in between leaves a note of nothing, never a folder nobody knows of."""
+    try:
+        record_export(version.store, recorded, members)
+        target.publish()
+    except BaseException:
+        if not target.stands:
+            with suppress(OSError, StoreError):  # a note of what is not there does no harm
+                drop_export(version.store, recorded.id)
+        raise
+
+
+def _checked(version: Version, options: ExportOptions) -> ExportOptions:
+    """The options with the split's name in the version; it may be given as it is called in the exported files."""
     if options.format not in FORMATS:
         raise UsageError(f"--format {options.format}: known are {', '.join(FORMATS)}")
-    known = sorted(set(splits_of(version).values()))
-    if options.split is not None and options.split not in known:
-        raise UsageError(f"--split {options.split}: version {version.number} has {', '.join(known) or 'no splits'}")
     if options.salt and not options.redact:
         raise UsageError("--salt belongs to --redact")
+    known = sorted(set(splits_of(version).values()))
+    if options.split is None or options.split in known:
+        return options
+    called = {split_name(split): split for split in known}
+    if options.split not in called:
+        names = [s if s == split_name(s) else f"{s} (in files: {split_name(s)})" for s in known]
+        raise UsageError(f"--split {options.split}: version {version.number} has {', '.join(names) or 'no splits'}")
+    return replace(options, split=called[options.split])
 
 
 def _writer(
@@ -195,5 +221,7 @@ def _about(version: Version, options: ExportOptions, contents: Contents, left_ou
         "images": contents.images,
         "splits": {split_name(s): n for s, n in sorted(Counter(contents.splits).items())},
         "licences": dict(sorted(contents.licences.items())),
+        "text_licences": dict(sorted(contents.text_licences.items())),
+        "boxes_left_out": contents.boxes_left_out,
         "left_out": list(left_out),
     }

@@ -24,18 +24,13 @@ from pydantic import Field, model_validator
 from diptych.exceptions import StageError
 from diptych.fit import Fit
 from diptych.fits.components import Components
+from diptych.sources.official import ALLOWED_SPLITS, known_split
 from diptych.stage import StageConfig
 
 __all__ = ["SPLITS", "Splits", "SplitsConfig", "crossing", "official_split", "oversized"]
 
 SPLITS = ("test", "dev", "train")
 """From the most protected to the least."""
-
-_OFFICIAL = {
-    "train": "train", "training": "train", "restval": "train",
-    "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 class SplitsConfig(StageConfig):
@@ -138,13 +133,18 @@ class Splits(Fit):
 
 
 def official_split(name: str | None, record: str = "") -> str | None:
-    """train, dev or test for what a source calls it; None when it assigns none."""
-    if not name:
+    """train, dev or test for what a source calls it; None when it assigns none.
+
+    Raises :class:`StageError` for other names: of a source of the user's own, or crawled by a release that took them.
+    """
+    if not name or not name.strip():
         return None
-    split = _OFFICIAL.get(name.strip().lower())
+    split = known_split(name)
     if split is None:
-        allowed = ", ".join(sorted(_OFFICIAL))
-        raise StageError(f"fit splits, record {record}: official split {name!r} is unknown; known are {allowed}")
+        raise StageError(
+            f"fit splits, record {record}: official split {name!r} is unknown; known are {ALLOWED_SPLITS}; "
+            "correct the record's 'split' in its source and crawl again"
+        )
     return split
 
 

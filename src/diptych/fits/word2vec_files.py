@@ -20,6 +20,7 @@ __all__ = ["FoundVectors", "read_vectors"]
 MAX_SIZE = 4096
 MAX_WORDS = 100_000_000
 _MAX_WORD = 4096
+_SAMPLE = 4096
 _MAX_LINE = 1 << 18
 
 
@@ -40,9 +41,9 @@ def read_vectors(path: str | Path, words: Collection[str]) -> FoundVectors:
     with file.open("rb") as source:
         first = source.readline(_MAX_LINE)
         head = _header(first)
-        sample = source.read(4096)
+        sample = source.read(_SAMPLE)
         source.seek(0 if head is None else len(first))
-        if head is not None and (b"\0" in sample or not _is_number_line(sample.split(b"\n", 1)[0])):
+        if head is not None and (b"\0" in sample or not _is_number_line(_first_line(sample))):
             return _binary(source, *head, wanted, file)
         size = head[1] if head else first.rstrip().count(b" ")
         if not 1 <= size <= MAX_SIZE:
@@ -59,6 +60,12 @@ def _header(line: bytes) -> tuple[int, int] | None:
     if count > MAX_WORDS or not 1 <= size <= MAX_SIZE:
         raise StageError(f"{count} words of {size} numbers are announced; at most {MAX_WORDS} of {MAX_SIZE} are read")
     return count, size
+
+
+def _first_line(sample: bytes) -> bytes:
+    """The first line; of a line that the sample cuts what stands before its last field, which may be half a number."""
+    line, end, _ = sample.partition(b"\n")
+    return line if end or len(sample) < _SAMPLE else line.rpartition(b" ")[0]
 
 
 def _is_number_line(line: bytes) -> bool:

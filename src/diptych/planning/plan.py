@@ -64,7 +64,7 @@ def plan(
     """Estimate from the dataset's own builds where they measured, from packaged rates where not.
 
     ``documents`` defaults to what the dataset holds; :class:`UsageError` when it holds none and no number is given.
-    Nothing is computed or committed; like every dry run it may write the snapshot that a build would start from.
+    Nothing is computed, committed or written.
     """
     with file.named():
         graph = graph_of(file.text)

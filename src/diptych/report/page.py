@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +26,7 @@ from diptych.report.thumbnails import Thumbnail, Thumbnails
 from diptych.report.truth import read_truth, score
 from diptych.report.values import average, bytes_text, json_for_script, number, safe_link
 from diptych.storage.manifest import Manifest
+from diptych.storage.outputs import write_text
 from diptych.version import Version
 
 __all__ = ["write_report"]
@@ -55,7 +54,7 @@ def write_report(version: Version, path: Path, *, gallery: int = 60, truth: Path
 
     ``truth`` is the truth file of a sample site: each cleaning rule and each kind of copy is then scored against it.
     The gallery grows beyond that only as far as needed to show every rule and status. The file appears complete or
-    not at all.
+    not at all. Raises :class:`UsageError` for a folder and where nothing may be written.
     """
     environment = _environment()
     tally, measures = Tally(version), Measures(version)
@@ -93,7 +92,8 @@ def write_report(version: Version, path: Path, *, gallery: int = 60, truth: Path
         size_mark=_SIZE_MARK,
     )
     size = len(html.encode("utf-8"))
-    return _write(Path(path), html.replace(_SIZE_MARK, bytes_text(size)))
+    write_text(Path(path), html.replace(_SIZE_MARK, bytes_text(size)))
+    return Path(path)
 
 
 def _environment() -> Any:
@@ -202,14 +202,3 @@ def _filters(cards: Sequence[Card]) -> dict[str, list[tuple[str, int]]]:
 def _data(manifest: Manifest, statistics: Statistics) -> dict[str, Any]:
     names = ("dataset", "version", "parent", "created_at", "snapshot", "input_digest", "exact_digest", "floats_digest")
     return {n: getattr(manifest, n) for n in names} | {"statistics": dataclasses.asdict(statistics)}
-
-
-def _write(path: Path, html: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

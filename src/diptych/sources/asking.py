@@ -13,7 +13,6 @@ from diptych.sources.answers import Kind, unfit
 from diptych.sources.robots import directives, forbidden
 from diptych.sources.transport import Failure, Transport
 from diptych.sources.unlink import unlink
-from diptych.sources.urls import host_of
 from diptych.storage.blobs import Blobs
 from diptych.storage.snapshot import Forgotten
 
@@ -60,9 +59,7 @@ def ask(request: Request, transport: Transport, blobs: Blobs, forgotten: Forgott
     limit = {"image": settings.max_image, "robots": _ROBOTS_BYTES}.get(request.kind, settings.max_page)
     accept = _ACCEPT.get(request.kind, "*/*")
     try:
-        answer = transport.get(
-            request.url, host_of(request.url), limit, request.conditional, accept, request.kind == "robots"
-        )
+        answer = transport.get(request.url, limit, request.conditional, accept, request.kind == "robots")
     except Failure as failure:
         outcome = "failed_transient" if failure.transient else "failed_permanent"
         if failure.code == "private_address":

@@ -108,7 +108,7 @@ class Source(ABC):
         return None
 
     def own_urls(self) -> tuple[str, ...]:
-        """Addresses whose hosts may see the source's secret headers."""
+        """Canonical addresses whose origins (scheme, host and port) may see the source's secret headers."""
         return ()
 
     def files(self) -> Path | None:

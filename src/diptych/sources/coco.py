@@ -25,10 +25,14 @@ from diptych.sources.fetch import Fetcher
 from diptych.sources.json_stream import stream_arrays
 from diptych.sources.karpathy import karpathy_images
 from diptych.sources.malformed import Malformed
+from diptych.sources.official import SplitName
 from diptych.sources.spool import Spool
 from diptych.sources.urls import file_url
 
 __all__ = ["Coco", "CocoConfig"]
+
+_FAR = 1e9
+"""Pixels: no box lies there, nor at infinity."""
 
 
 class CocoConfig(SourceConfig):
@@ -38,7 +42,7 @@ class CocoConfig(SourceConfig):
     captions: str = Field(description="captions_*.json")
     instances: str = Field(default="", description="instances_*.json with boxes; none when empty")
     images: str = Field(description="The folder with the image files")
-    split: str = Field(default="", description="The official split of all these records; none when empty")
+    split: SplitName = Field(default="", description="The official split of all these records; none when empty")
     karpathy: str = Field(default="", description="dataset_coco.json: its splits by image id win over 'split'")
     per: Literal["image", "caption", "subset"] = Field(
         default="image", description="A record an image with all captions, one a caption, or an image with some of them"
@@ -102,14 +106,14 @@ class Coco(Source):
         path = self.path(self.config.captions, "captions")
         for key, index, item in stream_arrays(path, frozenset({"images", "annotations", "licenses"})):
             if key == "licenses":
-                if isinstance(item, dict):
-                    licences[item.get("id")] = str(item.get("name") or item.get("url") or "")
+                if isinstance(item, dict) and _is_id(item.get("id")):
+                    licences[item["id"]] = str(item.get("name") or item.get("url") or "")
             elif key == "images":
                 if _is_image(item):
                     images.fill([("", json.dumps(item))])
                 else:
                     malformed.add(path, f"images[{index}]", "an object with 'id' and 'file_name'", item)
-            elif isinstance(item, dict) and isinstance(item.get("caption"), str) and "image_id" in item:
+            elif isinstance(item, dict) and isinstance(item.get("caption"), str) and _is_id(item.get("image_id")):
                 yield str(item["image_id"]), " ".join(item["caption"].split())
             else:
                 malformed.add(path, f"annotations[{index}]", "an object with 'image_id' and 'caption'", item)
@@ -118,10 +122,14 @@ class Coco(Source):
         path = self.path(self.config.instances, "instances")
         for key, index, item in stream_arrays(path, frozenset({"annotations", "categories"})):
             if key == "categories":
-                if isinstance(item, dict):
-                    classes[item.get("id")] = str(item.get("name", ""))
-            elif isinstance(item, dict) and "image_id" in item and _is_box(item.get("bbox")):
-                kept = [item["bbox"], item.get("category_id"), int(bool(item.get("iscrowd"))), item.get("id")]
+                if isinstance(item, dict) and _is_id(item.get("id")):
+                    classes[item["id"]] = str(item.get("name", ""))
+            elif isinstance(item, dict) and _is_id(item.get("image_id")) and _is_box(item.get("bbox")):
+                category = item.get("category_id")
+                if category is not None and not _is_id(category):
+                    malformed.add(path, f"annotations[{index}]", "a number or text in 'category_id'", category)
+                    continue
+                kept = [item["bbox"], category, int(bool(item.get("iscrowd"))), item.get("id")]
                 yield str(item["image_id"]), json.dumps(kept)
             else:
                 malformed.add(
@@ -159,16 +167,19 @@ class Coco(Source):
 
 
 def _is_image(item: Any) -> bool:
-    return (
-        isinstance(item, dict) and "id" in item and isinstance(item.get("file_name"), str) and bool(item["file_name"])
-    )
+    named = isinstance(item, dict) and isinstance(item.get("file_name"), str) and bool(item["file_name"])
+    return named and _is_id(item.get("id"))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
 
 
 def _is_box(box: Any) -> bool:
     return (
         isinstance(box, list)
         and len(box) == 4
-        and all(isinstance(n, int | float) and not isinstance(n, bool) for n in box)
+        and all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < _FAR for n in box)
         and box[2] >= 0
         and box[3] >= 0
     )
@@ -181,7 +192,7 @@ def _extra(
     for key in ("width", "height", "coco_url", "flickr_url", "date_captured"):
         if image.get(key) is not None:
             extra[key] = image[key]
-    if image.get("license") in licences:
+    if _is_id(image.get("license")) and image["license"] in licences:
         extra["licence"] = licences[image["license"]]
     if annotated:
         items = [json.loads(box) for box in boxes]

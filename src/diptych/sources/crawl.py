@@ -29,7 +29,7 @@ from diptych.sources.settings import read_secrets
 from diptych.sources.shortfall import Vanishing, check_success, vanished
 from diptych.sources.tally import CrawlReport, Tally
 from diptych.sources.transport import Transport
-from diptych.sources.urls import host_of
+from diptych.sources.urls import origin_of
 from diptych.storage.alive import SignOfLife
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Journal, Mark
 from diptych.storage.snapshot import Forgotten, read_forgotten
@@ -148,7 +148,7 @@ def _transport(source: Source, environ: Mapping[str, str]) -> Transport | None:
     settings = source.fetch_settings()
     if settings is None:
         return None
-    own = frozenset(host_of(url) for url in source.own_urls())
+    own = frozenset(origin_of(url) for url in source.own_urls())
     return Transport(settings, read_secrets(settings, environ, source.name), own)
 
 
@@ -196,7 +196,7 @@ class _Crawl:
             self.store.home.url,
             transport.settings,
             transport.secrets,
-            transport.own_hosts,
+            transport.own_origins,
             self.forgotten.hashes,
             threads,
         )
@@ -231,6 +231,8 @@ class _Crawl:
             time.sleep(0.005)
             self._tell(source.name)
         self._raise_error()
+        malformed: list[str] = getattr(source, "malformed", [])
+        self.tally.malformed += [f"source {source.name!r}: {line}" for line in malformed]
         self.journal.write(Mark(self.journal.crawl, "source", source.name, time.time()))
 
     def _found(self, source: Source, record: str, fetcher: Fetcher, found: Found) -> None:

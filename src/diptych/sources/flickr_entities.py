@@ -19,6 +19,7 @@ __all__ = ["read_boxes", "read_entities", "read_phrases"]
 
 _PHRASE = re.compile(r"\[/EN#(\d+)((?:/[\w.-]+)+) ([^\[\]]+)\]")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LARGEST = 4 << 20
 
 
@@ -66,7 +67,8 @@ def read_boxes(path: Path, malformed: Malformed) -> dict[str, Any]:
     except (etree.XMLSyntaxError, ValueError) as error:
         malformed.add(path, f"line {getattr(error, 'lineno', 1) or 1}", "XML of an annotation", error)
         return {}
-    found: dict[str, Any] = {k: int(v) for k in ("width", "height") if (v := root.findtext(f"size/{k}", "")).isdigit()}
+    sizes = {k: root.findtext(f"size/{k}", "") for k in ("width", "height")}
+    found: dict[str, Any] = {k: int(text) for k, text in sizes.items() if _NUMBER.fullmatch(text)}
     objects: list[tuple[list[str], list[int]]] = []
     for item in root.iter("object"):
         corners = item.find("bndbox")
@@ -74,7 +76,7 @@ def read_boxes(path: Path, malformed: Malformed) -> dict[str, Any]:
             continue
         names = [name for node in item.findall("name") if (name := (node.text or "").strip())]
         texts = [(corners.findtext(name) or "").strip() for name in _CORNERS]
-        if not names or not all(text.isdigit() for text in texts):
+        if not names or not all(_NUMBER.fullmatch(text) for text in texts):
             malformed.add(path, f"line {item.sourceline}", "an object with name and bndbox of four numbers", texts)
             continue
         box = [int(text) for text in texts]

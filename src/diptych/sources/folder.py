@@ -2,25 +2,25 @@
 
 Three layouts, the first that fits when ``layout`` is ``auto``:
 
-* ``documents``: ``documents/*.json`` with ``title text summary language keyphrases`` and ``images: [{file, caption,
-  alt}]``; ``file`` is relative to the folder. Other keys are kept as JSON in ``extra``. The id is the file's path
-  without ``.json``.
+* ``documents``: ``documents/*.json`` with ``title text summary language keyphrases split`` and ``images: [{file,
+  caption, alt}]``; ``file`` is relative to the folder. Other keys are kept as JSON in ``extra``. The id is the file's
+  path without ``.json``.
 * ``captions``: one CSV (with a header) or JSONL file with ``file`` and ``caption`` (or ``image``, ``file_name``;
-  ``text``, ``title``); several lines of one file are several captions. The id is the picture's path.
+  ``captions``, ``text``, ``title``) and ``split``; a list, or several lines of one file, are several captions. The id
+  is the picture's path.
 * ``pictures``: every picture below the folder; ``x.txt`` or ``x.json`` beside ``x.jpg`` holds its text. The id is
   the picture's path.
 
-A record whose file is deleted leaves with the next crawl.
+``split`` is the official split (``sources/official.py``). A record whose file is deleted leaves with the next crawl;
+one whose file or line cannot be read is a failed record and keeps its last good content. docs/sources.md has it all.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,19 +28,20 @@ from diptych.exceptions import RecipeError, SourceError
 from diptych.records import Document, Found, Picture
 from diptych.sources.answers import Fetched
 from diptych.sources.base import Missed, Read, Source, SourceConfig
+from diptych.sources.captions import Captioned, check_columns, read_captions
 from diptych.sources.charset import decode_text
+from diptych.sources.documents import compact_json, read_document
 from diptych.sources.fetch import Fetcher
+from diptych.sources.fields import Wrong, joined
+from diptych.sources.malformed import Malformed
 from diptych.sources.spool import Spool
-from diptych.sources.tables import check_header
 from diptych.sources.urls import file_url, path_of
 
-__all__ = ["FILE_KEYS", "PICTURES", "Folder", "FolderConfig", "find_layout", "walk_files"]
+__all__ = ["PICTURES", "Folder", "FolderConfig", "find_layout", "walk_files"]
 
 Layout = Literal["auto", "documents", "captions", "pictures"]
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jfif"})
 CAPTION_FILES = ("captions.csv", "captions.jsonl", "captions.tsv", "metadata.csv", "metadata.jsonl")
-FILE_KEYS = ("file", "image", "file_name", "filename", "path")
-_CAPTION_KEYS = ("caption", "text", "title", "description")
 _EXTRACTOR = "folder 1"
 
 
@@ -53,6 +54,7 @@ class FolderConfig(SourceConfig):
     captions: str = Field(default="", description="The captions file, relative to the folder; found by name when empty")
     images: str = Field(default="", description="Where the files that the captions name are, relative to the folder")
     language: str = Field(default="", max_length=8, description="ISO 639-1, for documents that do not state theirs")
+    max_malformed: int = Field(default=100, ge=0, description="More malformed lines than this end the crawl")
 
 
 class Folder(Source):
@@ -60,6 +62,11 @@ class Folder(Source):
 
     Config = FolderConfig
     config: FolderConfig
+
+    def __init__(self, config: SourceConfig, folder: Path = Path()) -> None:
+        super().__init__(config, folder)
+        self.malformed: list[str] = []
+        """Lines and files that could not be read: file, line or field, what is wrong."""
 
     @property
     def root(self) -> Path:
@@ -78,7 +85,9 @@ class Folder(Source):
             os.listdir(self.root)
         except OSError as error:
             raise SourceError(f"source {self.name!r}: the folder {self.root} cannot be read: {error}") from error
-        self._layout()
+        layout, captions = self._layout()
+        if layout == "captions":
+            check_columns(self.root / captions, Malformed(self.name, self.config.max_malformed))
 
     def _layout(self) -> tuple[str, str]:
         if self.config.captions:
@@ -96,38 +105,47 @@ class Folder(Source):
     def crawl(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
         """Every record of the folder, sorted by path within each layout."""
         layout, captions = self._layout()
+        malformed = Malformed(self.name, self.config.max_malformed)
+        self.malformed = malformed.lines
         if layout == "documents":
             urls = (file_url(name) for name in walk_files(self.root, "documents") if name.endswith(".json"))
             for fetched in fetcher.map(urls, "file"):
-                yield self._document(fetched)
+                yield self._document(fetched, malformed)
         elif layout == "captions":
-            yield from self._captions(captions)
+            yield from self._captions(captions, malformed)
         else:
-            yield from self._pictures(fetcher)
+            yield from self._pictures(fetcher, malformed)
 
-    def _document(self, fetched: Fetched) -> Found | Missed:
+    def _document(self, fetched: Fetched, malformed: Malformed) -> Found | Missed:
         source_id = path_of(fetched.url).removeprefix("documents/").removesuffix(".json")
         if not fetched.ok or fetched.data is None:
             return Missed(source_id, fetched.url, fetched.outcome, fetched.code)
         try:
             document, pictures, split = read_document(fetched.data, self.config.language)
-        except ValueError:
+        except Wrong as wrong:
+            malformed.note(fetched.url, wrong)
             return Missed(source_id, fetched.url, "failed_permanent", "malformed")
         return Read(source_id, fetched.url, document, pictures, split, page=fetched.key, extractor=_EXTRACTOR)
 
-    def _captions(self, captions: str) -> Iterator[Found]:
+    def _captions(self, captions: str, malformed: Malformed) -> Iterator[Found | Missed]:
         with Spool() as spool:
-            spool.fill(_caption_lines(self.root / captions, self.name))
+            lines = read_captions(self.root / captions, malformed)
+            spool.fill((name, line.to_json() if line else "") for name, line in lines)
             for name in spool.keys():
-                lines = [json.loads(value) for value in spool.get(name)]
-                caption = "\n".join(" ".join(line["caption"].split()) for line in lines)
-                extra = {key: value for line in lines for key, value in line["extra"].items()}
-                split = str(extra.pop("split", "") or "")
-                url = file_url(f"{self.config.images}/{name}" if self.config.images else name)
-                picture = Picture(url, caption, extra=_json(extra))
-                yield Found(name, url, Document(text=caption, language=self.config.language), (picture,), split)
+                yield self._captioned(name, [Captioned.from_json(line) for line in spool.get(name) if line])
 
-    def _pictures(self, fetcher: Fetcher) -> Iterator[Found | Missed]:
+    def _captioned(self, name: str, lines: list[Captioned]) -> Found | Missed:
+        """The record of a picture, from those of its lines that can be read."""
+        url = file_url(f"{self.config.images}/{name}" if self.config.images else name)
+        if not lines:
+            return Missed(name, url, "failed_permanent", "malformed")
+        caption = joined(caption for line in lines for caption in line.captions)
+        extra = {key: value for line in lines for key, value in line.extra.items()}
+        split = next((line.split for line in reversed(lines) if line.split), "")
+        picture = Picture(url, caption, extra=compact_json(extra))
+        return Found(name, url, Document(text=caption, language=self.config.language), (picture,), split)
+
+    def _pictures(self, fetcher: Fetcher, malformed: Malformed) -> Iterator[Found | Missed]:
         for folder, names in walk_folders(self.root):
             beside = set(names)
             for name in names:
@@ -136,9 +154,10 @@ class Folder(Source):
                     continue
                 relative = f"{folder}/{name}" if folder else name
                 sidecar = next((stem + e for e in (".json", ".txt") if stem + e in beside), None)
-                yield self._picture(fetcher, relative, f"{folder}/{sidecar}" if folder and sidecar else sidecar)
+                beside_it = f"{folder}/{sidecar}" if folder and sidecar else sidecar
+                yield self._picture(fetcher, relative, beside_it, malformed)
 
-    def _picture(self, fetcher: Fetcher, relative: str, sidecar: str | None) -> Found | Missed:
+    def _picture(self, fetcher: Fetcher, relative: str, sidecar: str | None, malformed: Malformed) -> Found | Missed:
         url = file_url(relative)
         if sidecar is None:
             return Found(relative, url, Document(language=self.config.language), (Picture(url),))
@@ -153,7 +172,8 @@ class Folder(Source):
         else:
             try:
                 document, pictures, split = read_document(fetched.data, self.config.language, caption_of=url)
-            except ValueError:
+            except Wrong as wrong:
+                malformed.note(file_url(sidecar), wrong)
                 return Missed(relative, url, "failed_permanent", "malformed")
             picture = pictures[0]
         return Read(relative, url, document, (picture,), split, page=fetched.key, extractor=_EXTRACTOR)
@@ -188,102 +208,3 @@ def walk_files(root: Path, below: str = "") -> Iterator[str]:
     """Paths of all files, relative to ``root``, in the order of :func:`walk_folders`."""
     for folder, names in walk_folders(root, below):
         yield from (f"{folder}/{name}" if folder else name for name in names)
-
-
-def read_document(data: bytes, language: str, caption_of: str = "") -> tuple[Document, tuple[Picture, ...], str]:
-    """A JSON document, its pictures and its split; :class:`ValueError` when it is none.
-
-    With ``caption_of`` the file is the sidecar of that picture: its ``caption`` (else ``text``) is the picture's.
-    """
-    raw = json.loads(decode_text(data))
-    if not isinstance(raw, dict):
-        raise ValueError("expected a JSON object")
-    text, keyphrases = _text(raw, "text"), raw.get("keyphrases") or ()
-    if isinstance(keyphrases, str):
-        keyphrases = [part.strip() for part in keyphrases.split(",")]
-    extra = {k: v for k, v in raw.items() if k not in _DOCUMENT_KEYS}
-    document = Document(
-        title=_text(raw, "title"),
-        text=text or _text(raw, "caption"),
-        summary=_text(raw, "summary"),
-        language=_text(raw, "language") or language,
-        keyphrases=tuple(str(phrase) for phrase in keyphrases if str(phrase).strip()),
-        extra=_json(extra),
-    )
-    if caption_of:
-        pictures: tuple[Picture, ...] = (Picture(caption_of, _text(raw, "caption") or text, _text(raw, "alt")),)
-    else:
-        pictures = tuple(_image(image) for image in raw.get("images") or ())
-    return document, pictures, _text(raw, "split")
-
-
-_DOCUMENT_KEYS = frozenset(
-    {"id", "title", "text", "summary", "language", "keyphrases", "images", "split", "caption", "alt"}
-)
-
-
-def _image(raw: Any) -> Picture:
-    if isinstance(raw, str):
-        return Picture(file_url(raw))
-    if not isinstance(raw, dict) or not isinstance(raw.get("file"), str):
-        raise ValueError("an image needs a 'file'")
-    several = raw.get("captions") or ()
-    caption = _text(raw, "caption") or "\n".join(" ".join(str(line).split()) for line in several)
-    extra = {k: v for k, v in raw.items() if k not in ("file", "caption", "alt")}
-    return Picture(file_url(raw["file"]), caption, _text(raw, "alt"), _json(extra))
-
-
-def _text(raw: dict[str, Any], key: str) -> str:
-    value = raw.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(f"{key}: expected text, found {type(value).__name__}")
-    return value
-
-
-def _json(extra: dict[str, Any]) -> str:
-    return json.dumps(extra, ensure_ascii=False, sort_keys=True, separators=(",", ":")) if extra else ""
-
-
-def _caption_lines(path: Path, source: str) -> Iterator[tuple[str, str]]:
-    """(picture file, JSON of its caption and other columns) of each line."""
-    for number, row in enumerate(_rows(path, source), 1):
-        file_key = next((key for key in FILE_KEYS if row.get(key)), None)
-        if file_key is None:
-            raise SourceError(
-                f"source {source!r}, {path}, row {number}: expected a column {' or '.join(FILE_KEYS)}, "
-                f"found {sorted(row)}"
-            )
-        caption_key = next((key for key in _CAPTION_KEYS if key in row), None)
-        caption = str(row[caption_key] or "") if caption_key else ""
-        extra = {k: v for k, v in row.items() if k not in (file_key, caption_key) and v not in (None, "")}
-        yield str(row[file_key]), _json({"caption": caption, "extra": extra})
-
-
-def _rows(path: Path, source: str) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix != ".jsonl":
-                delimiter = "\t" if path.suffix == ".tsv" else ","
-                reader = csv.DictReader(file, delimiter=delimiter)
-                check_header(path, reader.fieldnames or (), delimiter)
-                for row in reader:
-                    if None in row:
-                        known = len(row) - 1
-                        raise SourceError(
-                            f"source {source!r}, {path}, line {reader.line_num}: expected {known} columns, found "
-                            f"{known + len(row[None])}; a caption with {delimiter!r} stands in quotes"
-                        )
-                    yield row
-                return
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    value = json.loads(line)
-                    if not isinstance(value, dict):
-                        raise SourceError(f"source {source!r}, {path}, line {number}: expected a JSON object")
-                    yield value
-    except (ValueError, csv.Error) as error:
-        raise SourceError(
-            f"source {source!r}, {path}: expected UTF-8 CSV or JSONL with 'file' and 'caption': {error}"
-        ) from error

@@ -37,7 +37,7 @@ class Orders:
     home: str
     settings: FetchSettings
     secrets: Secrets
-    own_hosts: frozenset[str]
+    own_origins: frozenset[str]
     forgotten: frozenset[str]
     threads: int
 
@@ -47,7 +47,7 @@ class Orders:
             "home": self.home,
             "settings": self.settings.model_dump(mode="json"),
             "secrets": asdict(self.secrets) | {"headers": dict(self.secrets.headers)},
-            "own_hosts": sorted(self.own_hosts),
+            "own_origins": sorted(self.own_origins),
             "forgotten": sorted(self.forgotten),
             "threads": self.threads,
         }
@@ -56,8 +56,8 @@ class Orders:
     def from_dict(cls, raw: Mapping[str, Any]) -> Orders:
         """What :meth:`to_dict` gave."""
         settings, secrets = FetchSettings.model_validate(raw["settings"]), Secrets(**raw["secrets"])
-        hosts, forgotten = frozenset(raw["own_hosts"]), frozenset(raw["forgotten"])
-        return cls(raw["home"], settings, secrets, hosts, forgotten, raw["threads"])
+        origins, forgotten = frozenset(raw["own_origins"]), frozenset(raw["forgotten"])
+        return cls(raw["home"], settings, secrets, origins, forgotten, raw["threads"])
 
 
 def send(to: socket.socket, head: Mapping[str, object], body: bytes = b"") -> None:
@@ -90,7 +90,7 @@ def main(handle: int) -> None:
     if first is None:
         return
     orders = Orders.from_dict(first[0])
-    transport = Transport(orders.settings, orders.secrets, orders.own_hosts)
+    transport = Transport(orders.settings, orders.secrets, orders.own_origins)
     blobs, forgotten = Blobs(open_root(orders.home)), Forgotten(orders.forgotten)
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     turn = threading.Lock()

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from diptych.exceptions import SourceError, UsageError
 from diptych.sources.base import SuggestedSource
-from diptych.sources.folder import FILE_KEYS, PICTURES, find_layout, walk_files
+from diptych.sources.captions import FILE_KEYS
+from diptych.sources.folder import PICTURES, find_layout, walk_files
 from diptych.sources.inspect_files import look_at_file, look_at_folder
 from diptych.sources.json_stream import stream_arrays
 from diptych.sources.malformed import Malformed

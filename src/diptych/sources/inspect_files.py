@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diptych.exceptions import DiptychError
+from diptych.exceptions import RecipeError, SourceError
 from diptych.sources.base import SuggestedSource
 from diptych.sources.malformed import Malformed
 from diptych.sources.parquet import image_columns
@@ -67,7 +67,11 @@ def _table(path: Path, name: str, contact: str) -> SuggestedSource | None:
     """By the first rows: addresses, posts or queries."""
     try:
         rows = [row for _, row in islice(read_rows(path, Malformed(name, 100)), 20)]
-    except DiptychError:
+    except RecipeError:
+        return None
+    except SourceError:  # a table all the same, and broken: its line is of more use than a guess
+        if path.suffix in (".csv", ".tsv", ".jsonl"):
+            raise
         return None
     if not rows:
         return None

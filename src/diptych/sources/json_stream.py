@@ -93,6 +93,8 @@ class _Reader:
                 if len(self._text) - self._at > _LARGEST or not self._more():
                     raise self._wrong("a JSON value") from None
                 continue
+            except (ValueError, RecursionError):  # a number of thousands of digits; brackets in brackets
+                raise self._wrong("a JSON value of usual size, not nested too deeply") from None
             if isinstance(value, int | float) and self._text[end : end + 1] not in _ENDS and self._more():
                 continue  # a number that may go on: it is read again with more text
             self._at = end

@@ -23,9 +23,11 @@ from diptych.sources.base import Missed
 from diptych.sources.containers import ContainerConfig, Containers, member_url
 from diptych.sources.exported import document_of, is_export, picture_of
 from diptych.sources.fetch import Fetcher
+from diptych.sources.fields import Wrong, shown, text_in
 from diptych.sources.malformed import Malformed
+from diptych.sources.official import check_split
 from diptych.sources.spool import Spool
-from diptych.sources.tables import Row, extra_json, text_of
+from diptych.sources.tables import Row, batch_rows, check_texts, extra_json, text_of
 from diptych.sources.urls import file_url
 
 __all__ = ["Parquet", "ParquetConfig", "image_columns"]
@@ -82,25 +84,37 @@ class Parquet(Containers):
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             images = self.config.images or image_columns(schema)
-            caption = self.config.caption or next((c for c in _CAPTIONS if c in schema.names), "")
+            caption = self.config.caption or next((c for c in _CAPTIONS if _is_text(schema, c)), "")
             exported = self._is_export(schema)
-            number = -1
+            first = 0
             for batch in file.iter_batches(_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    if exported:
-                        began.add(text_of(row, "id"))
-                        yield self._exported(fetcher, name, number, row)
-                        continue
-                    record = text_of(row, self.config.id) or f"{name}:{number}"
-                    if self.config.id:
+                for number, row in batch_rows(batch, first, path, malformed):
+                    record = text_of(row, "id") if exported else text_of(row, self.config.id) or f"{name}:{number}"
+                    if self.config.id and not exported:
                         if seen.get(record):
                             malformed.add(path, f"row {number}", "each id once", record)
                             continue
                         seen.fill([(record, "seen")])
                     began.add(record)
-                    pictures = list(self._pictures(fetcher, name, number, row, images, caption, malformed))
-                    yield self._found(record, name, number, row, pictures, {*images, caption})
+                    try:
+                        if exported:
+                            found = self._exported(fetcher, name, number, row)
+                        else:
+                            self._check(row, caption)
+                            pictures = list(self._pictures(fetcher, name, number, row, images, caption, malformed))
+                            found = self._found(record, name, number, row, pictures, {*images, caption})
+                    except Wrong as wrong:
+                        malformed.add_wrong(path, f"row {number}", wrong)
+                        yield Missed(record, member_url(name, str(number)), "failed_permanent", "malformed")
+                    else:
+                        yield found
+                first += batch.num_rows
+
+    def _check(self, row: Row, caption: str) -> None:
+        """:class:`Wrong` for a column that holds no text, or a split that is none."""
+        config = self.config
+        check_texts(row, [caption, config.id, config.title, config.text, config.summary, config.split])
+        check_split(text_of(row, config.split), config.split)
 
     def _is_export(self, schema: pa.Schema) -> bool:
         """Whether the file says itself what its columns mean, and no setting says otherwise."""
@@ -110,16 +124,13 @@ class Parquet(Containers):
 
     def _exported(self, fetcher: Fetcher, name: str, number: int, row: Row) -> Found:
         """A record as ``diptych export`` wrote it."""
-        pictures = []
-        for position, item in enumerate(row["images"] or ()):
-            url = member_url(name, f"images/{number}/{position}")
-            fetcher.keep(url, item["bytes"])
-            values = {key: (row.get(f"image_{key}") or [])[position] for key in ("captions", "alt", "extra", "licence")}
-            pictures.append(picture_of(url, values))
-        document = document_of(row, pictures)
-        return Found(
-            text_of(row, "id"), member_url(name, str(number)), document, tuple(pictures), text_of(row, "split")
-        )
+        shown_here = [_image(row, position, item) for position, item in enumerate(row["images"] or ())]
+        urls = [member_url(name, f"images/{number}/{position}") for position in range(len(shown_here))]
+        pictures = [picture_of(url, values) for url, (_, values) in zip(urls, shown_here, strict=True)]
+        document, split = document_of(row), check_split(text_in(row, "split"))
+        for url, (data, _) in zip(urls, shown_here, strict=True):
+            fetcher.keep(url, data)
+        return Found(text_of(row, "id"), member_url(name, str(number)), document, tuple(pictures), split)
 
     def _pictures(
         self,
@@ -180,6 +191,30 @@ def _is_image(kind: pa.DataType, name: str) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0
     return (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)) and name in ("image", "jpg", "png", "img")
+
+
+def _is_text(schema: pa.Schema, column: str) -> bool:
+    """Whether the column is there and holds texts, or lists of them."""
+    index = schema.get_field_index(column)
+    kind = schema.field(index).type if index >= 0 else pa.null()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _image(row: Row, position: int, item: Any) -> tuple[bytes, Row]:
+    """Bytes and texts of one picture of an exported row."""
+    if not isinstance(item, dict) or not isinstance(item.get("bytes"), bytes):
+        raise Wrong(f"images[{position}]", "a picture with bytes", shown(item))
+    values: Row = {}
+    for key in ("captions", "alt", "extra", "licence"):
+        column = row.get(f"image_{key}")
+        if not isinstance(column, list) or position >= len(column):
+            raise Wrong(f"image_{key}", "one value a picture", shown(column))
+        values[key] = column[position]
+    return item["bytes"], values
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,6 @@ pictures are fetched like all others.
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -26,10 +25,12 @@ from diptych.records import Document, Found, Picture
 from diptych.sources.answers import Fetched
 from diptych.sources.base import Missed, Read, Source, SourceConfig
 from diptych.sources.fetch import Fetcher
+from diptych.sources.fields import Wrong, load_json
 from diptych.sources.malformed import Malformed
+from diptych.sources.official import check_split
 from diptych.sources.settings import FetchSettings, RemoteConfig
 from diptych.sources.spool import Spool
-from diptych.sources.tables import Row, column_names, extra_json, read_rows, text_of
+from diptych.sources.tables import Row, check_texts, column_names, extra_json, read_rows, text_of
 from diptych.sources.urls import BadUrl, canonical_url
 
 __all__ = ["Search", "SearchConfig", "SearchFailed", "read_commons", "read_json"]
@@ -137,8 +138,16 @@ class Search(Source):
 
     def _questions(self, malformed: Malformed) -> Iterator[tuple[Row, str]]:
         path = self.path(self.config.queries, "queries")
+        config = self.config
+        texts = (config.id, config.query, config.title, config.text, config.summary, config.split)
         with Spool() as seen:
             for number, row in read_rows(path, malformed):
+                try:
+                    check_texts(row, texts)
+                    check_split(text_of(row, config.split), config.split)
+                except Wrong as wrong:
+                    malformed.add_wrong(path, f"line {number}", wrong)
+                    continue
                 name, query = text_of(row, self.config.id), " ".join(text_of(row, self.config.query).split())
                 if not name or not query or seen.get(name):
                     expected = f"an {self.config.id!r} that occurs once and a {self.config.query!r}"
@@ -172,12 +181,12 @@ class Search(Source):
             outcome = "failed_permanent" if fetched.outcome == "gone" else fetched.outcome
             return Missed(name, url, outcome, fetched.code)  # an endpoint that moved is no deleted document
         try:
-            value = json.loads(fetched.data)
+            value = load_json(fetched.data)
             if config.provider == "commons":
                 pictures = read_commons(value)
             else:
                 pictures = read_json(value, config.results_path, config.url_path, config.caption_path)
-        except (ValueError, RecursionError):
+        except ValueError:
             return Missed(name, url, "failed_permanent", "search_malformed")
         except SearchFailed as error:
             return Missed(name, url, "failed_transient" if error.transient else "failed_permanent", error.code)
@@ -203,11 +212,11 @@ def read_commons(value: Any) -> tuple[Picture, ...]:
         raise SearchFailed(f"search_{re.sub(r'[^a-z0-9]+', '_', code.lower())[:40]}", code in _HEALS)
     query = value.get("query")
     pages = query.get("pages", []) if isinstance(query, dict) else []
-    found = [page for page in (pages.values() if isinstance(pages, dict) else pages) if isinstance(page, dict)]
+    found = [page for page in _values(pages) if isinstance(page, dict)]
     found.sort(key=lambda page: page["index"] if isinstance(page.get("index"), int) else 1 << 30)
     pictures: dict[str, Picture] = {}
     for page in found:
-        info = next((item for item in page.get("imageinfo") or () if isinstance(item, dict)), {})
+        info = next((item for item in _values(page.get("imageinfo")) if isinstance(item, dict)), {})
         url = _address(info.get("thumburl") or info.get("url"))
         if url is None or not str(info.get("mime", "image/")).startswith("image/"):
             continue
@@ -235,6 +244,11 @@ def read_json(value: Any, results: str, url: str, caption: str) -> tuple[Picture
             text = _words(words) if isinstance(words, str) else ""
             pictures.setdefault(address, Picture(address, text, extra=extra_json(rest)))
     return tuple(pictures.values())
+
+
+def _values(value: Any) -> list[Any]:
+    """The items of a list or an object; none of anything else."""
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _at(value: Any, path: str) -> Any:

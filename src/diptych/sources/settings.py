@@ -71,7 +71,7 @@ class RemoteConfig(SourceConfig):
 
 @dataclass(frozen=True)
 class Secrets:
-    """What came from the environment; never stored, never logged, sent to the source's own hosts only."""
+    """What came from the environment; never stored, never logged, sent to the source's own origins only."""
 
     headers: Mapping[str, str]
     cookie_file: str = ""

@@ -1,4 +1,7 @@
-"""When a crawl did not bring enough: too few URLs fetched well, or too many records vanishing at once."""
+"""When a crawl did not bring enough: too few URLs fetched well, or too many records vanishing at once.
+
+Gone is what answers 404 or 410, and a page whose address for now leads elsewhere (``redirected``).
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def check_success(sources: Sequence[Source], report: CrawlReport) -> None:
 
 
 def vanished(index: LogIndex, source: str, limit: Vanishing) -> list[str]:
-    """What to say when too many records that have content answer 404 or 410; nothing when few do, or left long ago."""
+    """What to say when too many records that have content are gone; nothing when few are, or left long ago."""
     gone = good = 0
     named: list[str] = []
     for state in index.records(source):
@@ -62,7 +65,7 @@ def vanished(index: LogIndex, source: str, limit: Vanishing) -> list[str]:
         named.append(f"and {gone - len(named)} more")
     return [
         f"source {source!r}: {gone} of {gone + good} records that were good ({gone / (gone + good):.1%}) now answer "
-        f"404 or 410, limits.max_shrink is {limit.most:.1%}:",
+        f"404 or 410 or lead elsewhere, limits.max_shrink is {limit.most:.1%}:",
         *named,
         f"their last good content is kept until they answered so in {limit.after} crawls (limits.gone_after); "
         "when it is right that they go, use --allow-shrink",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -14,49 +14,103 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diptych.exceptions import RecipeError, SourceError
+from diptych.sources.csv_rows import read_csv, read_header
+from diptych.sources.fields import Wrong, load_json, shown
 from diptych.sources.malformed import Malformed
 
-__all__ = ["SUFFIXES", "Row", "check_header", "column_names", "extra_json", "read_rows", "table_format", "text_of"]
+__all__ = [
+    "SUFFIXES",
+    "Row",
+    "batch_rows",
+    "check_texts",
+    "column_names",
+    "extra_json",
+    "read_rows",
+    "table_format",
+    "text_of",
+]
 
 Row = dict[str, Any]
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _LONGEST = 64 << 20
 _BATCH = 1024
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
-def table_format(path: Path) -> str:
-    """``csv``, ``tsv``, ``jsonl`` or ``parquet``, by the name (without ``.gz``); :class:`RecipeError` for others."""
+def table_format(path: Path, otherwise: str = "") -> str:
+    """``csv``, ``tsv``, ``jsonl`` or ``parquet``, by the name (without ``.gz``).
+
+    Other names are of the format ``otherwise``, where it is given; else :class:`RecipeError`.
+    """
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in SUFFIXES and not otherwise:
         raise RecipeError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)} (or .gz), found {suffix!r}")
+    if suffix not in SUFFIXES:
+        return otherwise
     return "jsonl" if suffix == ".ndjson" else suffix[1:]
 
 
-def read_rows(path: Path, malformed: Malformed) -> Iterator[tuple[int, Row]]:
-    """(line or row number, values by column); lines that cannot be read go to ``malformed``, and reading goes on."""
-    kind = table_format(path)
+def read_rows(path: Path, malformed: Malformed, otherwise: str = "") -> Iterator[tuple[int, Row]]:
+    """(line or row number, values by column); rows that cannot be read go to ``malformed``, and reading goes on.
+
+    Raises :class:`SourceError` when the file breaks off, or a broken quote may hide any number of rows.
+    """
+    kind = table_format(path, otherwise)
     try:
         if kind == "parquet":
-            yield from _parquet(path)
+            yield from _parquet(path, malformed)
         elif kind == "jsonl":
             with _open(path) as file:
                 yield from _jsonl(path, file, malformed)
         else:
-            with _open(path) as file:
-                text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-                yield from _csv(path, text, "\t" if kind == "tsv" else ",", malformed)
-    except (OSError, EOFError, pa.ArrowException) as error:  # a torn archive, a disk that fails
+            with _open(path) as file, _text(file) as text:
+                yield from read_csv(path, text, _DELIMITERS[kind], malformed)
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:  # a torn archive, a disk that fails
         raise SourceError(f"source {malformed.source!r}, {path}: cannot be read to its end: {error}") from error
 
 
-def column_names(path: Path, malformed: Malformed) -> frozenset[str]:
+def column_names(path: Path, malformed: Malformed, otherwise: str = "") -> frozenset[str]:
     """Columns of the file (of JSONL: of its first object)."""
-    if table_format(path) == "parquet":
+    kind = table_format(path, otherwise)
+    if kind == "parquet":
         try:
             return frozenset(pq.read_schema(path).names)
         except (OSError, pa.ArrowException) as error:
             raise SourceError(f"source {malformed.source!r}, {path}: expected a Parquet file: {error}") from error
-    return frozenset(next(read_rows(path, malformed), (0, {}))[1])
+    if kind == "jsonl":
+        return frozenset(next(read_rows(path, malformed, kind), (0, {}))[1])
+    try:
+        with _open(path) as file, _text(file) as text:
+            return frozenset(read_header(path, text, _DELIMITERS[kind], malformed))
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"source {malformed.source!r}, {path}: cannot be read: {error}") from error
+
+
+def batch_rows(batch: pa.RecordBatch, first: int, path: Path, malformed: Malformed) -> Iterator[tuple[int, Row]]:
+    """(number, values) of the rows of a Parquet batch; those that no Python value can hold go to ``malformed``."""
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError):  # text that is no UTF-8, a date that no calendar has
+        rows = None
+    if rows is not None:
+        yield from enumerate(rows, first)
+        return
+    for place in range(batch.num_rows):
+        try:
+            (row,) = batch.slice(place, 1).to_pylist()
+        except (ValueError, OverflowError) as error:
+            malformed.add(path, f"row {first + place}", "values that can be read", error)
+            continue
+        yield first + place, row
+
+
+def check_texts(row: Row, columns: Iterable[str]) -> None:
+    """:class:`Wrong` for the first of the columns that holds neither text (or a number) nor a list of those."""
+    for column in columns:
+        value = row.get(column)
+        items = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(item, dict | list | tuple | bytes) for item in items):
+            raise Wrong(column, "text or a list of texts", shown(value))
 
 
 def text_of(row: Row, column: str) -> str:
@@ -79,13 +133,16 @@ def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path, "rb")) if path.name.endswith(".gz") else path.open("rb")
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
-    number = 0
+def _text(file: IO[bytes]) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _parquet(path: Path, malformed: Malformed) -> Iterator[tuple[int, Row]]:
+    number = 1
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(_BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+            yield from batch_rows(batch, number, path, malformed)
+            number += batch.num_rows
 
 
 def _jsonl(path: Path, file: IO[bytes], malformed: Malformed) -> Iterator[tuple[int, Row]]:
@@ -95,46 +152,12 @@ def _jsonl(path: Path, file: IO[bytes], malformed: Malformed) -> Iterator[tuple[
         if not line.strip():
             continue
         try:
-            value = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-        except (ValueError, RecursionError) as error:
-            malformed.add(path, f"line {number}", "a JSON object", f"{line[:60]!r} ({error})")
+            value = load_json(line.removeprefix(b"\xef\xbb\xbf"))
+        except ValueError as error:
+            why = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            malformed.add(path, f"line {number}", "a JSON object", f"{line[:60]!r} ({why})")
             continue
         if isinstance(value, dict):
             yield number, value
         else:
             malformed.add(path, f"line {number}", "a JSON object", value)
-
-
-def check_header(path: Path, header: Sequence[str], delimiter: str) -> None:
-    """:class:`SourceError` when the first line has one column only because something else separates them."""
-    other = next((c for c in ",;\t|" if c != delimiter and len(header) == 1 and c in header[0]), "")
-    if other:
-        raise SourceError(
-            f"{path}, line 1: expected columns separated by {delimiter!r}, found {header[0][:200]!r}, separated by "
-            f"{other!r}; save it with {delimiter!r} (a .csv has commas, a .tsv tabs)"
-        )
-
-
-def _csv(path: Path, text: io.TextIOWrapper, delimiter: str, malformed: Malformed) -> Iterator[tuple[int, Row]]:
-    rows = csv.reader(text, delimiter=delimiter)
-    header: list[str] | None = None
-    while True:
-        number = rows.line_num + 1
-        try:
-            values = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            malformed.add(path, f"line {number}", "a CSV row", error)
-            continue
-        if header is None:
-            header = [name.strip() for name in values]
-            check_header(path, header, delimiter)
-        elif not values:
-            continue
-        elif len(values) != len(header):
-            malformed.add(path, f"line {number}", f"{len(header)} columns", f"{len(values)}: {values}")
-        elif any("\udc80" <= char <= "\udcff" for value in values if not value.isascii() for char in value):
-            malformed.add(path, f"line {number}", "UTF-8", ascii(values))
-        else:
-            yield number, dict(zip(header, values, strict=True))

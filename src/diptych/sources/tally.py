@@ -12,6 +12,14 @@ __all__ = ["CrawlReport", "Tally", "counted", "summarise"]
 
 _NAMES = {"robots": ("robots.txt", "robots.txt"), "api": ("API answer",)}
 _COUNTED = ("page", "image", "file", "api")
+_MALFORMED = 10
+_SHOWN = 8
+_REMEDIES = {
+    "private_address": "addresses of this machine or its network are only asked for with "
+    "`fetch: {allow_private: true}` in the source's settings",
+    "robots": "robots.txt of the site forbids it; `fetch: {robots: false}` is for hosts of your own only",
+    "robots_unreachable": "robots.txt of the site could not be read, and without it nothing is asked for",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class CrawlReport:
     """Records: ``ok``, ``missed`` (by outcome ``missed:<outcome>``), ``new``, ``changed``."""
     missed: tuple[tuple[str, str], ...]
     """URLs and reasons of records that could not be read; the first hundred."""
+    malformed: tuple[str, ...] = ()
+    """Rows, entries and files that sources left out or could not read: source, file, line or field, what is wrong."""
 
     @property
     def success_rate(self) -> float:
@@ -64,21 +74,42 @@ class CrawlReport:
         )
         out = [
             f"crawl {self.crawl}{' (continued)' if self.continued else ''}: {fetched or 'nothing to fetch'}",
-            f"{counted(self.requests, 'request')}, {self.bytes} bytes, {self.seconds:.1f} s, "
-            f"{self.success_rate:.1%} successful",
+            f"{counted(self.requests, 'request')}, {self.bytes} bytes, {self.seconds:.1f} s, {self._success()}",
             "records: " + (", ".join(f"{n} {name}" for name, n in sorted(self.documents.items())) or "none was found"),
         ]
         if self.reasons:
-            out.append(self.why())
+            out += [self.why(), *self.remedies()]
         out += [
             f"host {host} failed throughout: {counted(count, 'URL')}, mostly {code}"
             for host, count, code in self.hosts_failed
         ]
+        if self.malformed:
+            out.append(f"{counted(len(self.malformed), 'entry', 'entries')} of files malformed:")
+            out += [f"  {line}" for line in self.malformed[:_MALFORMED]]
+            if (more := len(self.malformed) - _MALFORMED) > 0:
+                out.append(f"  and {more} more (--json has them)")
         return out
+
+    def _success(self) -> str:
+        """The share of success, without what was refused; nothing is called a success where all was refused."""
+        outcomes = Counter[str]()
+        for kind in _COUNTED:
+            outcomes.update(self.counts.get(kind, {}))
+        if outcomes and outcomes.keys() == {"refused"}:
+            return "everything was refused"
+        refused = outcomes["refused"]
+        return f"{self.success_rate:.1%} successful" + (f" ({refused} refused not counted)" if refused else "")
 
     def why(self) -> str:
         """The commonest reasons, each with how often and an address that failed for it."""
-        return "reasons: " + ", ".join(f"{code} {n} (as {self.first[code]})" for code, n in self.reasons[:8])
+        shown = ", ".join(f"{code} {n} (as {self.first[code]})" for code, n in self.reasons[:_SHOWN])
+        rest = self.reasons[_SHOWN:]
+        more = f", and {counted(len(rest), 'other reason')} ({sum(n for _, n in rest)} times)" if rest else ""
+        return f"reasons: {shown}{more}"
+
+    def remedies(self) -> list[str]:
+        """What can be done about reasons that a setting decides."""
+        return [f"{code}: {_REMEDIES[code]}" for code, _ in self.reasons if code in _REMEDIES]
 
 
 class Tally:
@@ -93,6 +124,7 @@ class Tally:
         self.hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.documents: Counter[str] = Counter()
         self.missed: list[tuple[str, str]] = []
+        self.malformed: list[str] = []
         self.started = self.ended = 0.0
 
     def add(self, row: Row) -> None:
@@ -164,6 +196,7 @@ class Tally:
             hosts_failed=tuple(sorted(failed, key=lambda item: (-item[1], item[0]))),
             documents=dict(sorted(self.documents.items())),
             missed=tuple(self.missed),
+            malformed=tuple(self.malformed),
         )
 
 

@@ -18,10 +18,12 @@ from diptych.exceptions import RecipeError, SourceError
 from diptych.records import Document, Found, Picture
 from diptych.sources.base import Missed, Source, SourceConfig
 from diptych.sources.fetch import Fetcher
+from diptych.sources.fields import Wrong
 from diptych.sources.malformed import Malformed
+from diptych.sources.official import check_split
 from diptych.sources.settings import FetchSettings, RemoteConfig
 from diptych.sources.spool import Spool
-from diptych.sources.tables import Row, column_names, extra_json, read_rows, text_of
+from diptych.sources.tables import Row, check_texts, column_names, extra_json, read_rows, text_of
 from diptych.sources.urls import BadUrl, canonical_url
 
 __all__ = ["UrlList", "UrlListConfig"]
@@ -45,10 +47,14 @@ class UrlListConfig(RemoteConfig):
     language: str = Field(default="", max_length=8, description="ISO 639-1 of all texts")
     max_malformed: int = Field(default=100, ge=0, description="More malformed rows than this end the crawl")
 
+    def texts(self) -> tuple[str, ...]:
+        """Columns that hold text."""
+        own = (self.url, self.caption, self.alt, self.id, self.document, self.title, self.text, self.summary)
+        return tuple(name for name in (*own, self.split) if name)
+
     def named(self) -> tuple[str, ...]:
         """Columns that have a place of their own."""
-        own = (self.url, self.caption, self.alt, self.id, self.document, self.title, self.text, self.summary)
-        return tuple(name for name in (*own, self.split, *self.document_columns) if name)
+        return (*self.texts(), *(name for name in self.document_columns if name))
 
 
 class UrlList(Source):
@@ -86,7 +92,7 @@ class UrlList(Source):
         path = self.path(self.config.path, "path")
         with Spool() as spool:
             if not self.config.document:
-                for row, picture in self._rows(path, malformed):
+                for _, row, picture in self._rows(path, malformed):
                     name = text_of(row, self.config.id) or picture.url
                     times = spool.times(name)
                     yield self._found(name if times == 1 else f"{name}#{times}", row, [picture])
@@ -99,25 +105,32 @@ class UrlList(Source):
                     first |= {key: value for key, value in row.items() if not first.get(key)}
                 yield self._found(name, first, [Picture(*picture) for _, picture in items])
 
-    def _rows(self, path: Path, malformed: Malformed) -> Iterator[tuple[Row, Picture]]:
-        """Each good row with its picture."""
-        config, named = self.config, set(self.config.named())
+    def _rows(self, path: Path, malformed: Malformed) -> Iterator[tuple[int, Row, Picture]]:
+        """Each good row with its number and picture; :class:`SourceError` when there is none."""
+        config, named, some = self.config, set(self.config.named()), False
         for number, row in read_rows(path, malformed):
             try:
+                check_texts(row, config.texts())
+                check_split(text_of(row, config.split), config.split)
                 url = canonical_url(text_of(row, config.url))
+            except Wrong as wrong:
+                malformed.add_wrong(path, f"line {number}", wrong)
+                continue
             except BadUrl as error:
                 malformed.add(path, f"line {number}", f"an http(s) address in {config.url!r}", error)
                 continue
+            some = True
             extra = extra_json({key: value for key, value in row.items() if key not in named})
-            yield row, Picture(url, text_of(row, config.caption), text_of(row, config.alt), extra)
+            yield number, row, Picture(url, text_of(row, config.caption), text_of(row, config.alt), extra)
+        malformed.check_some(path, some)
 
     def _grouped(self, path: Path, malformed: Malformed) -> Iterator[tuple[str, str]]:
         config = self.config
         kept = [c for c in (config.title, config.text, config.summary, config.split, *config.document_columns) if c]
-        for row, picture in self._rows(path, malformed):
+        for number, row, picture in self._rows(path, malformed):
             name = text_of(row, config.document)
             if not name:
-                malformed.add(path, picture.url, f"a value in {config.document!r}", "none")
+                malformed.add(path, f"line {number}", f"a value in {config.document!r}", "none")
                 continue
             fields = [picture.url, picture.caption, picture.alt, picture.extra]
             yield name, json.dumps([{key: row.get(key) for key in kept}, fields], ensure_ascii=False, default=str)

@@ -7,7 +7,6 @@ off is reported, and what earlier crawls read from its rest is kept.
 
 from __future__ import annotations
 
-import json
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -22,10 +21,12 @@ from diptych.sources.charset import decode_text
 from diptych.sources.containers import ContainerConfig, Containers, member_url
 from diptych.sources.exported import document_of, is_export, picture_of
 from diptych.sources.fetch import Fetcher
+from diptych.sources.fields import Wrong, load_json, shown, text_in
 from diptych.sources.folder import PICTURES
 from diptych.sources.malformed import Malformed
+from diptych.sources.official import SplitName, check_split
 from diptych.sources.spool import Spool
-from diptych.sources.tables import extra_json, text_of
+from diptych.sources.tables import check_texts, extra_json, text_of
 
 __all__ = ["WebDataset", "WebDatasetConfig"]
 
@@ -39,7 +40,7 @@ class WebDatasetConfig(ContainerConfig):
     kind: Literal["webdataset"] = "webdataset"  # pyright: ignore[reportIncompatibleVariableOverride]
     caption: str = Field(default="caption", description="Key of the .json with the caption, where there is no .txt")
     title: str = Field(default="", description="Key of the .json with the document's title")
-    split: str = Field(default="", description="Official split of all these records; none when empty")
+    split: SplitName = Field(default="", description="Official split of all these records; none when empty")
     language: str = Field(default="", max_length=8, description="ISO 639-1 of all texts")
     max_member: int = Field(default=50_000_000, gt=0, description="Members with more bytes are left out")
 
@@ -106,20 +107,25 @@ class WebDataset(Containers):
     def _found(
         self, fetcher: Fetcher, name: str, key: str, sample: _Sample, malformed: Malformed
     ) -> Found | Missed | None:
-        path = self.files() / name
+        path, record = self.files() / name, f"{name}/{key}"
         parts = dict(sample)
         images = [ending for ending in parts if f".{ending.rpartition('.')[2]}" in PICTURES]
         if not images and not any(ending in _TEXTS for ending in parts):
             malformed.add(path, key, "a picture or a text", sorted(parts))
             return None
+        text = next((decode_text(parts[e]).strip() for e in _TEXTS[:3] if e in parts), "")
         try:
             more = _object(parts.get(".json"))
+            if is_export(more.get("format")):
+                record = key
+                return self._exported(fetcher, name, key, parts, more)
+            check_texts(more, (self.config.title,) if text else (self.config.title, self.config.caption))
+        except Wrong as wrong:
+            malformed.add_wrong(path, f"{key}.json", wrong)
+            return Missed(record, member_url(name, key), "failed_permanent", "malformed")
         except ValueError as error:
             malformed.add(path, f"{key}.json", "a JSON object", error)
-            return Missed(f"{name}/{key}", member_url(name, key), "failed_permanent", "malformed")
-        if is_export(more.get("format")):
-            return self._exported(fetcher, name, key, parts, more)
-        text = next((decode_text(parts[e]).strip() for e in _TEXTS[:3] if e in parts), "")
+            return Missed(record, member_url(name, key), "failed_permanent", "malformed")
         caption = text or text_of(more, self.config.caption)
         named = {self.config.caption, self.config.title}
         extra = extra_json({k: v for k, v in more.items() if k not in named})
@@ -140,24 +146,26 @@ class WebDataset(Containers):
         self, fetcher: Fetcher, name: str, key: str, parts: dict[str, bytes], values: dict[str, Any]
     ) -> Found:
         """A record as ``diptych export`` wrote it."""
-        pictures = []
-        for image in values.get("images") or ():
-            ending = f".{image.get('file')}"
-            if ending in parts:
-                url = member_url(name, f"{key}{ending}")
-                fetcher.keep(url, parts[ending])
-                pictures.append(picture_of(url, image))
-        split = values.get("split")
-        document = document_of(values, pictures)
-        split = split if isinstance(split, str) else self.config.split
+        here = [(f".{image.get('file')}", image) for image in _images(values) if f".{image.get('file')}" in parts]
+        pictures = [picture_of(member_url(name, f"{key}{ending}"), image) for ending, image in here]
+        document = document_of(values)
+        split = self.config.split if values.get("split") is None else check_split(text_in(values, "split"))
+        for ending, _ in here:
+            fetcher.keep(member_url(name, f"{key}{ending}"), parts[ending])
         return Found(key, member_url(name, key), document, tuple(pictures), split)
 
 
+def _images(values: dict[str, Any]) -> list[dict[str, Any]]:
+    found = values.get("images")
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(image, dict) for image in found):
+        raise Wrong("images", "a list of objects with 'file'", shown(found))
+    return found
+
+
 def _object(data: bytes | None) -> dict[str, Any]:
-    try:
-        value = json.loads(data) if data is not None else {}
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    value = load_json(data) if data is not None else {}
     if not isinstance(value, dict):
         raise ValueError(f"found {type(value).__name__}")
     return value

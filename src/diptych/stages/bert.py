@@ -50,7 +50,8 @@ class BertConfig(StageConfig):
 class Bert(Stage):
     """One row a distinct sentence: ``tokens`` has a vector for each of ``words``, the mean of its word pieces.
 
-    Words are those of ``sentences.items``. A text without any word piece has the vector of [CLS] and [SEP] alone.
+    Words are those of ``sentences.items`` before any edit of the wording: a sentence is its original text, whatever
+    documents it stands in. A text without any word piece has the vector of [CLS] and [SEP] alone.
     Long sentences and words without pieces: see :mod:`diptych.models.common.text_encoder`.
     """
 

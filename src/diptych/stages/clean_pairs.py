@@ -58,7 +58,7 @@ class CleanPairsConfig(StageConfig):
 class CleanPairs(Stage):
     """Decides on each document's use of each image; needs no pixels."""
 
-    name, version = "clean_pairs", 1
+    name, version = "clean_pairs", 2
     key = "pair"
     inputs = (
         "pairs.url",

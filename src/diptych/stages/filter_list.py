@@ -1,9 +1,10 @@
 """Advertisement filters in the syntax of Adblock Plus, as far as it concerns the address of a picture.
 
 Understood: ``||host^`` and ``||host/path``, ``|start``, ``end|``, ``*``, ``^``, ``/regular expression/``,
-exceptions ``@@``, comments ``!``, the options ``image``, ``third-party``, ``~third-party``, ``all``,
-``match-case`` and ``important``. Filters with other options and element-hiding rules are left out: they
-speak of scripts, frames or of the page around the picture. A host rule also covers the host's subdomains.
+exceptions ``@@``, comments ``!``, the options ``image``, ``all``, ``match-case`` and ``important``. Filters
+with other options and element-hiding rules are left out: they speak of scripts, frames, new windows or of the
+page around the picture. So are those for pictures of other sites (``third-party``) or the page's own, for of
+the page nothing is known here; ``undecided`` counts them. A host rule also covers the host's subdomains.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from urllib.parse import urlsplit
 
 __all__ = ["FilterList", "own_filters"]
 
-_OPTIONS = {"image", "third-party", "~third-party", "3p", "~3p", "all", "match-case", "important", "popup"}
+_OPTIONS = {"image", "all", "match-case", "important", "popup"}
+_PARTY = {"third-party", "~third-party", "3p", "~3p", "first-party", "~first-party", "1p", "~1p"}
 _HIDING = re.compile(r"#[@?$%]*#")
 _HOST_RULE = re.compile(r"\|\|([a-z0-9.-]+)\^?$")
 _TOKEN = re.compile(r"[a-z0-9]{3,}")
@@ -61,6 +63,8 @@ class FilterList:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._block, self._allow = _Side(), _Side()
+        self.undecided = 0
+        """Filters left out because they depend on the site of the page."""
         for text in texts:
             for line in text.splitlines():
                 self._add(line.strip())
@@ -72,7 +76,11 @@ class FilterList:
         is_regex = len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/")
         body, dollar, options = pattern.rpartition("$")
         if dollar and not is_regex:
-            if not set(options.lower().split(",")) <= _OPTIONS:
+            given = set(options.lower().split(","))
+            if not given <= _OPTIONS | _PARTY or ("popup" in given and not given & {"image", "all"}):
+                return
+            if given & _PARTY:
+                self.undecided += 1
                 return
             pattern = body
         pattern = pattern.lower()

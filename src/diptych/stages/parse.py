@@ -34,7 +34,7 @@ class ParseConfig(StageConfig):
 
 
 class Parse(Stage):
-    """One row a distinct sentence; ``words`` are those of ``sentences.items``.
+    """One row a distinct sentence; ``words`` are those of ``sentences.items`` before any edit of the wording.
 
     ``bracket`` is what the parser says; the arrays are normalised (see :mod:`diptych.models.parser.flat`). A sentence
     the parser gave no tree for has every word below the root and ``parsed`` false.

@@ -107,6 +107,12 @@ class _Voted(Stage):
             result = _result(kind, about, counts[item, kind], self.config.min_annotators)
             self._results.setdefault(row, []).append(result)
 
+    def _of(self, key: str) -> list[dict[str, Any]]:
+        """The results of a row: its record's labels too, unless people answered that question about the row itself."""
+        rows = dict.fromkeys((key.partition("/")[0], key))
+        found = {(r["kind"], r["about"]): r for row in rows for r in self._results.get(row, ())}
+        return [found[question] for question in sorted(found)]
+
     def _file_votes(self) -> list[Vote]:
         if self.config.file is None:
             return []
@@ -126,7 +132,7 @@ class _Voted(Stage):
         """An item without votes is ok and has no results."""
         out = batch.output()
         for row, key in enumerate(batch.keys):
-            results = self._results.get(key, self._results.get(key.partition("/")[0], []))
+            results = self._of(key)
             values = {r["kind"]: r["value"] for r in results}
             flat = {name: _typed(name, values.get(name)) for name in self.flat}
             out.set(row, results=[dict(r) for r in results], **flat, **self.more(results))
@@ -150,7 +156,7 @@ class PairVotes(_Voted):
     was judged right.
     """
 
-    name, version = "pair_votes", 2
+    name, version = "pair_votes", 3
     key = "pair"
     outputs = pa.schema(
         [

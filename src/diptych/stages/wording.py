@@ -1,7 +1,10 @@
 """Changes of wording that leave the text as it is: hashtags, mentions and addresses left out, spelling made American.
 
 A change is an :class:`Edit` of a span of the original text, so that offsets into it hold; tokens are made from the
-edited words. Rules and what an edit's ``text`` then is:
+edited words. What reads ``sentences.items`` (vocabularies, word vectors) sees the edits; ``bert`` and ``parse`` have a
+row a distinct sentence, as the source has it, and their words are those before any edit.
+
+Rules, and what an edit's ``text`` then is:
 
 =============  ====================================================================
 ``hashtag``    empty; the words without ``#`` where ``hashtags: words`` keeps them
@@ -21,14 +24,16 @@ from typing import Literal
 from pydantic import Field
 
 from diptych.stage import StageConfig
+from diptych.stages.language import HAN
 from diptych.stages.spelling import american
 
 __all__ = ["Edit", "WordingConfig", "edited", "edits", "hashtags"]
 
 _ADDRESS = re.compile(r"\b(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]'’]", re.IGNORECASE)
 _HASHTAG = re.compile(r"(?<![\w&/])[#\uff03](\w*[^\W\d_]\w*)")
-_MENTION = re.compile(r"(?<![\w.@])@\w{1,50}")
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
+_MENTION = re.compile(rf"(?:(?<![\w.@\uff20])|(?<=[{HAN}\u3040-\u30ff]))[@\uff20]\w{{1,50}}")
+"""After a blank or punctuation, or right behind Chinese or Japanese text."""
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 
 
@@ -56,16 +61,17 @@ class Edit:
 def edits(text: str, config: WordingConfig, british: bool = False) -> list[Edit]:
     """The changes of one text, in order, none inside another."""
     found: list[Edit] = []
-    taken: list[tuple[int, int]] = []
+    taken = bytearray(len(text))
     for match, edit in _marks(text, config):
-        if not any(a < match.end() and match.start() < b for a, b in taken):
-            taken.append(match.span())
+        start, end = match.span()
+        if not any(taken[start:end]):
+            taken[start:end] = b"\1" * (end - start)
             if edit is not None:
                 found.append(edit)
     if british:
         for match in _WORD.finditer(text):
             word = american(match[0])
-            if word is not None and not any(a <= match.start() < b for a, b in taken):
+            if word is not None and not taken[match.start()]:
                 found.append(Edit(*match.span(), word, "spelling"))
     return sorted(found, key=lambda edit: edit.start)
 

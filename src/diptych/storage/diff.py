@@ -17,6 +17,7 @@ from diptych.storage.manifest import Manifest, StageEntry
 from diptych.storage.parquet import SNAPSHOT_ADVICE, opened
 from diptych.storage.parts import Part, read_chunk
 from diptych.storage.references import snapshot_path
+from diptych.storage.snapshot import OVERRIDDEN, SCHEMA
 
 if TYPE_CHECKING:
     from diptych.storage.store import Store
@@ -165,18 +166,29 @@ def _records(store: Store, one: Manifest, two: Manifest) -> RecordsDiff:
         with opened(store.home, snapshot_path(one.snapshot), SNAPSHOT_ADVICE) as file:
             rows = file.metadata.num_rows
         return RecordsDiff((), (), (), rows)
-    old, new = (_snapshot(store, manifest.snapshot) for manifest in (one, two))
+    decided = any(_decided(store, manifest.snapshot) for manifest in (one, two))
+    old, new = (_digests(store, manifest.snapshot, decided) for manifest in (one, two))
     changed = tuple(sorted(k for k in old.keys() & new.keys() if old[k] != new[k]))
     same = len(old.keys() & new.keys()) - len(changed)
     return RecordsDiff(tuple(sorted(new.keys() - old.keys())), tuple(sorted(old.keys() - new.keys())), changed, same)
 
 
-def _snapshot(store: Store, digest: str) -> dict[str, bytes]:
-    """Record id to a digest of everything the snapshot says about it."""
+def _decided(store: Store, digest: str) -> bool:
+    with opened(store.home, snapshot_path(digest), SNAPSHOT_ADVICE) as file:
+        return file.schema_arrow.names == OVERRIDDEN.names
+
+
+def _digests(store: Store, digest: str, decided: bool) -> dict[str, bytes]:
+    """Record id to a digest of everything the snapshot says about it.
+
+    ``decided``: as a snapshot with people's decisions says it; one without has no such column, which means none.
+    """
     found: dict[str, bytes] = {}
     with opened(store.home, snapshot_path(digest), SNAPSHOT_ADVICE) as file:
         for batch in file.iter_batches(8192):
             table = pa.Table.from_batches([batch])
+            if decided and table.schema.names == SCHEMA.names:
+                table = pa.Table.from_pylist(table.to_pylist(), OVERRIDDEN)
             digests = row_digests([(f.name, f.type, table[f.name]) for f in table.schema], table.num_rows).exact
             found.update(zip(table["record"].to_pylist(), digests, strict=True))
     return found

@@ -1,18 +1,23 @@
 """The record of exports: ``exports/<id>.json`` says what was written where, ``<id>.parquet`` whom it contains.
 
+Both are written before the export appears, so that none stands anywhere that nobody knows of.
 Only hashes of record ids and image keys stand there (as ``forget`` remembers them), so that it can be said for ever
 which exports hold a record, also when their version is no more.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from diptych.exceptions import StoreError
 from diptych.storage.lists import encode_table
 from diptych.storage.parquet import opened
 from diptych.storage.snapshot import Forgotten
@@ -20,14 +25,22 @@ from diptych.storage.snapshot import Forgotten
 if TYPE_CHECKING:
     from diptych.storage.store import Store
 
-__all__ = ["ExportRecord", "exports_holding", "read_exports", "record_export"]
+__all__ = [
+    "ExportRecord",
+    "check_writable",
+    "drop_export",
+    "exports_holding",
+    "place_of",
+    "read_exports",
+    "record_export",
+]
 
 FOLDER = "exports"
 _BYTES = 16
 
 
 class ExportRecord(BaseModel):
-    """One finished export."""
+    """One export, finished or about to be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,12 +57,44 @@ class ExportRecord(BaseModel):
     """Of its ``export.json``."""
 
 
+def check_writable(store: Store) -> None:
+    """:class:`StoreError` when no export can be noted in the dataset, as where it is read-only."""
+    probe = f"{FOLDER}/probe-{secrets.token_hex(8)}"
+    try:
+        store.home.put(probe, b"")
+    except (OSError, StoreError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        raise StoreError(
+            f"dataset {store.name}: nothing was exported: {store.home.url}/{FOLDER}, where it has to be noted so that "
+            f"`diptych forget` can name it, cannot be written ({getattr(cause, 'strerror', None) or cause}); make it "
+            "writable while you export, or copy the dataset and export the copy"
+        ) from error
+    store.home.delete(probe)
+
+
 def record_export(store: Store, entry: ExportRecord, members: Iterable[str]) -> None:
     """Note an export and the record ids and image keys that it contains; the list of members is written first."""
     hashes = sorted({bytes.fromhex(Forgotten.hash(name))[:_BYTES] for name in members})
     table = pa.table({"hash": pa.array(hashes, pa.binary(_BYTES))})
     store.home.put(f"{FOLDER}/{entry.id}.parquet", encode_table(table))
     store.home.put(f"{FOLDER}/{entry.id}.json", entry.model_dump_json(indent=1).encode())
+
+
+def drop_export(store: Store, name: str) -> None:
+    """Take back the note of an export that did not come about."""
+    store.home.delete(f"{FOLDER}/{name}.json")
+    store.home.delete(f"{FOLDER}/{name}.parquet")
+
+
+def place_of(entry: ExportRecord) -> str:
+    """Where an export is, for people: its folder and format, and what is found there now if it is not the export."""
+    path, said = Path(entry.place), f"{entry.place} ({entry.format})"
+    if os.path.exists(path):  # unlike Path.exists, no error where nobody may look
+        return said
+    parts = sorted(path.parent.glob(f".{path.name}.part-*")) if os.path.isdir(path.parent) else []
+    if parts:
+        return f"{said}: it was not finished, and {parts[0]} is left of it"
+    return f"{said}: not there now; moved, deleted, never finished, or on another machine"
 
 
 def read_exports(store: Store) -> list[ExportRecord]:

@@ -305,9 +305,14 @@ class Journal:
         with self._guard:
             if self._handle < 0:
                 raise StoreError(f"crawl {self.crawl} has ended; a late answer for it is dropped")
-            view = memoryview(line)
-            while view:
-                view = view[os.write(self._handle, view) :]
+            start = os.fstat(self._handle).st_size
+            try:
+                view = memoryview(line)
+                while view:
+                    view = view[os.write(self._handle, view) :]
+            except OSError:  # a full disk: no half line may stand before the next row
+                os.ftruncate(self._handle, start)
+                raise
             self._dirty = True
             self.index.apply((row,))
 
@@ -398,8 +403,9 @@ class FetchLog:
             raise Conflict(f"another crawl of {self.root.url} is running; wait for it, or end it") from None
         try:
             for name in self.root.list(FOLDER):  # killed between rolling a journal and deleting it
-                if name.endswith(".jsonl") and self.root.exists(f"{FOLDER}/{name.removesuffix('.jsonl')}.parquet"):
-                    self.root.delete(f"{FOLDER}/{name}")
+                rolled = f"{FOLDER}/{name.removesuffix('.jsonl')}.parquet"
+                if name.endswith(".jsonl") and self.root.exists(rolled):
+                    self.root.delete(f"{FOLDER}/{name}" if self._whole(rolled) else rolled)
             resumed = ""
             for crawl in self.unfinished():
                 path = folder / f"{crawl}.jsonl"
@@ -428,6 +434,14 @@ class FetchLog:
         except BaseException:
             os.close(lock)
             raise
+
+    def _whole(self, rolled: str) -> bool:
+        """Whether a journal's Parquet file can be opened: its journal is not deleted for a torn one."""
+        try:
+            with opened(self.root, rolled, _AGAIN):
+                return True
+        except Corrupt:
+            return False
 
     def roll(self, crawl: str, path: Path) -> None:
         """Turn a journal into the crawl's Parquet file, in bounded memory, and delete it."""

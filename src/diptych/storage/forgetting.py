@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from diptych.exceptions import NotFound, UsageError
 from diptych.naming import record_id, sentence_key
 from diptych.sources.urls import BadUrl, canonical_url
-from diptych.storage.exports import exports_holding
+from diptych.storage.exports import exports_holding, place_of
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Row, scope_of
 from diptych.storage.log import now
 from diptych.storage.manifest import Manifest
@@ -304,10 +304,7 @@ def holders_of(store: Store, takedown: Takedown) -> list[Holder]:
         for version in versions
         for run in runs.get(version, ())
     ]
-    found += [
-        Holder(kind="export", name=e.id, text=f"{e.place} ({e.format})")
-        for e in exports_holding(store, takedown.hashes)
-    ]
+    found += [Holder(kind="export", name=e.id, text=place_of(e)) for e in exports_holding(store, takedown.hashes)]
     for name in datasets(store.root):
         if name != store.name:
             other = Store(store.root, name)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from diptych.exceptions import NotFound
 from diptych.naming import sentence_key, shard_of, split_pair_key
 from diptych.records import Document
-from diptych.storage.fetch_log import FetchLog
+from diptych.storage.fetch_log import Attempt, FetchLog
 from diptych.storage.manifest import Manifest
 from diptych.storage.snapshot import read_snapshot
 from diptych.storage.store import Store
@@ -78,7 +78,7 @@ def find_records(store: Store, manifest: Manifest, key: str) -> tuple[str, ...]:
     if not hits:
         raise NotFound(
             f"version {manifest.version} of {manifest.dataset} has no record {key!r}: expected a record id, the URL or "
-            "file name of a document or image, or an image key (SHA-256)"
+            f"file name of a document or image, or an image key (SHA-256){_asked_for(store, key)}"
         )
     return tuple(hits)
 
@@ -103,6 +103,17 @@ def _dropped(store: Store, table: pa.Table, image: str) -> list[str]:
         ]
     finally:
         index.close()
+
+
+def _asked_for(store: Store, key: str) -> str:
+    """What became of an address that a crawl asked for and that is no record's."""
+    log = FetchLog(store.home)
+    found = ""
+    for crawl in [*log.crawls(), *log.unfinished()]:
+        for row in log.rows(crawl):
+            if isinstance(row, Attempt) and row.url == key:
+                found = f"{row.outcome} {row.code}".strip()
+    return f". A crawl asked for this address and made no record of it: {found}" if found else ""
 
 
 def record_rows(store: Store, manifest: Manifest, record: str) -> dict[str, tuple[str, ...]]:

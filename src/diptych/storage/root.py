@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from diptych.exceptions import NoSpace, NotFound, StoreError, UsageError
+from diptych.exceptions import NotFound, StoreError, UsageError
+from diptych.storage.outputs import refused
 
 __all__ = ["LocalRoot", "Root", "check_path", "has_atomic_create", "open_root"]
 
@@ -171,8 +172,9 @@ class LocalRoot:
             _fsync_folder(Path(final).parent)
 
     def put_file(self, path: str, local: Path) -> None:
-        """Rename (or copy, from another file system) and fsync; a file already in place is only synced."""
+        """Fsync and rename (or copy, from another file system); a file already in place is only synced."""
         final = self._path(path)
+        _fsync_file(local)  # before it has its name: a power cut leaves a whole file there or none
         if local != final:
             _ensure_folder(final.parent)
             try:
@@ -185,7 +187,6 @@ class LocalRoot:
                 _fsync_file(temporary)
                 os.replace(temporary, final)
                 local.unlink()
-        _fsync_file(final)
         _fsync_folder(final.parent)
 
     def scratch(self, path: str) -> Path:
@@ -304,12 +305,11 @@ class LocalRoot:
             finally:
                 os.close(handle)
         except BaseException as error:
-            _unlink(temporary)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(
-                    f"{self.url}: no space for {name} ({len(data):,} bytes); free space on that disk, "
-                    "or give up older versions with `diptych retire` and `diptych gc`"
-                ) from error
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            explained = refused(error, f"{folder}/{name}", len(data))
+            if explained is not None:
+                raise explained from error
             raise
         return temporary
 
@@ -370,8 +370,13 @@ def has_atomic_create(root: Root) -> bool:
 
 
 def open_root(url_or_path: str | Path) -> Root:
-    """The root at a local path, ``file://`` URL or ``s3://bucket/prefix``."""
+    """The root at a local path, ``file://`` URL or ``s3://bucket/prefix``; :class:`UsageError` for an empty name."""
     text = str(url_or_path)
+    if not text.removeprefix("file://").strip():
+        raise UsageError(
+            f"the root is empty ({text!r}): expected a folder or s3://bucket/folder; name it with --root "
+            "or DIPTYCH_ROOT (. is the working folder), or leave it out"
+        )
     if text.startswith("s3://"):
         from diptych.storage.s3 import S3Root
 

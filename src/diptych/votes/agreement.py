@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from diptych.metrics.agreement import fleiss_kappa, item_entropy, krippendorff_alpha
+from diptych.naming import split_pair_key
 from diptych.version import Version
 from diptych.votes.kinds import KINDS
 
@@ -24,7 +25,7 @@ class Agreement:
 
     kind: str
     items: int
-    """Items with at least one vote."""
+    """Items with at least one vote; a record that a label file answers is one, whatever pairs it has."""
     votes: int
     decided: int
     """Items with a majority."""
@@ -41,14 +42,31 @@ class Agreement:
 
 def agreement(version: Version) -> tuple[Agreement, ...]:
     """Of every question that was voted on, by name; nothing when the version has no votes."""
-    rows = [
-        result
-        for stage in _STAGES
-        if stage in version.stages
-        for results in version.table(stage, ["results"], state=False)["results"].to_pylist()
-        for result in results or ()
-    ]
-    return agreement_of(rows)
+    return agreement_of(result for stage in _STAGES if stage in version.stages for result in _results(version, stage))
+
+
+def _results(version: Version, stage: str) -> Iterator[Mapping[str, Any]]:
+    """The results of a stage; what a label file says about a record stands in each of its pairs and counts once.
+
+    A row does not say where its result is from: in a question that labels answer, equal counts of two pairs of a record
+    are one item.
+    """
+    labelled, seen = _labelled(version.manifest.stage(stage).config), set[tuple[Any, ...]]()
+    table = version.table(stage, ["results"], state=False)
+    for key, results in zip(table["key"].to_pylist(), table["results"].to_pylist(), strict=True):
+        for result in results or ():
+            if result["kind"] in labelled:
+                told = (split_pair_key(key)[0], result["kind"], *result["values"], *result["counts"])
+                if told in seen:
+                    continue
+                seen.add(told)
+            yield result
+
+
+def _labelled(config: Any) -> set[str]:
+    """The questions that the label files of a stage's settings answer."""
+    files = config.get("labels") if isinstance(config, dict) else None
+    return {kind for file in files or () for kind in file["columns"]}
 
 
 def agreement_of(results: Iterable[Mapping[str, Any]]) -> tuple[Agreement, ...]:

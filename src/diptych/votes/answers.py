@@ -1,14 +1,15 @@
-"""Votes as they come back: Label Studio's JSON (full or minimal) or CSV, checked line by line.
+"""Votes as they come back: Label Studio's JSON (full or minimal) or CSV, or a table, checked line by line.
 
 What is refused is listed with its line and reason, and the rest is kept:
 
 ================  ==================================================================================
-``malformed``     not a row at all: missing fields, wrong types, no annotator, bytes that are no UTF-8
+``malformed``     not a row at all: missing fields, wrong types, no annotator or one whose name begins like a
+                  formula of a spreadsheet, bytes that are no UTF-8
 ``unanswered``    a task nobody answered, or an answer that the annotator took back (cancelled)
 ``unknown_kind``  a question Diptych does not ask
 ``unknown_item``  no such record or pair (in the version, when one is given)
 ``unknown_value`` none of the answers of the question (or no image of the item)
-``duplicated``    the annotator answered this item before; the first answer counts
+``duplicated``    the annotator answered this item before, here or in votes that were there; the first answer counts
 ================  ==================================================================================
 
 A *line* is the line of a CSV file, and in JSON the place of the task in the list, from 1.
@@ -19,18 +20,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from diptych.exceptions import UsageError
+from diptych.storage.outputs import write_text
 from diptych.votes.kinds import KINDS
 
-__all__ = ["Imported", "KnownItems", "Refused", "Vote", "import_votes", "write_votes"]
+__all__ = ["FORMULA", "Imported", "KnownItems", "Refused", "Vote", "import_votes", "write_votes"]
 
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell begins with that a spreadsheet runs; it reads the full-width forms too."""
 MAX_BYTES = 512 << 20
 _MAX_NAME = 200
+_QUOTED = re.compile(r"""["']([^"']*)["']""")
 
 KnownItems = Mapping[str, Mapping[str, Collection[str]]]
 """Kind -> item -> the image keys or boxes that may be chosen (empty where the kind has values of its own)."""
@@ -57,10 +63,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class Imported:
-    """The votes of a file in canonical order, and what was refused in file order."""
+    """The new votes of a file in canonical order, and what was refused in file order."""
 
     votes: tuple[Vote, ...]
     refused: tuple[Refused, ...]
+    repeated: int = 0
+    """Lines whose vote was there before."""
 
     def reasons(self) -> dict[str, int]:
         """How many lines were refused for which reason."""
@@ -74,9 +82,10 @@ class _Bad(Exception):
     """A line that is refused: reason and text."""
 
 
-def import_votes(path: str | Path, known: KnownItems | None = None) -> Imported:
+def import_votes(path: str | Path, known: KnownItems | None = None, before: Iterable[Vote] = ()) -> Imported:
     """The votes of a ``.json`` or ``.csv`` file; with ``known`` (see ``known_items``) other items are refused.
 
+    ``before`` are votes that were there: they count as the first answers, and are not among those returned.
     :class:`UsageError` when the file as a whole cannot be read.
     """
     file = Path(path)
@@ -87,39 +96,48 @@ def import_votes(path: str | Path, known: KnownItems | None = None) -> Imported:
     except OSError as error:
         raise UsageError(f"cannot read the votes {file}: {error.strerror}") from error
     rows = _from_json(data, file) if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{") else _from_csv(data, file)
-    return _checked(rows, known)
+    return _checked(rows, known, before)
 
 
 def write_votes(votes: Iterable[Vote], path: str | Path) -> int:
-    """Write votes as the canonical CSV that a recipe names (the same votes give the same bytes); their number."""
+    """Write votes as the canonical CSV that a recipe names, whole or not at all; their number.
+
+    The same votes give the same bytes.
+    """
     ordered = sorted(set(votes))
     sink = io.StringIO(newline="")
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow([f.name for f in fields(Vote)])
     writer.writerows(astuple(vote) for vote in ordered)
-    Path(path).write_text(sink.getvalue(), encoding="utf-8", newline="")
+    write_text(Path(path), sink.getvalue())
     return len(ordered)
 
 
 _Row = tuple[int, "dict[str, Any] | _Bad"]
 
 
-def _checked(rows: Iterable[_Row], known: KnownItems | None) -> Imported:
-    first: dict[tuple[str, str, str], tuple[int, Vote]] = {}
-    refused = []
+def _checked(rows: Iterable[_Row], known: KnownItems | None, before: Iterable[Vote]) -> Imported:
+    first = {_question(vote): (0, vote) for vote in before}
+    refused, repeated = [], 0
     for line, raw in rows:
         try:
             if isinstance(raw, _Bad):
                 raise raw
             vote = _vote(raw, known)
-            key = (vote.kind, vote.item, vote.annotator)
-            if key in first:
-                before, old = first[key]
-                raise _Bad("duplicated", f"{vote.annotator} answered {old.value} on line {before}, now {vote.value}")
-            first[key] = (line, vote)
+            earlier, old = first.setdefault(_question(vote), (line, vote))
+            if not earlier and old == vote:
+                repeated += 1
+            elif old is not vote:
+                when = f"on line {earlier}" if earlier else "before"
+                raise _Bad("duplicated", f"{vote.annotator} answered {old.value} {when}, now {vote.value}")
         except _Bad as bad:
             refused.append(Refused(line, *bad.args))
-    return Imported(tuple(sorted(vote for _, vote in first.values())), tuple(refused))
+    return Imported(tuple(sorted(vote for line, vote in first.values() if line)), tuple(refused), repeated)
+
+
+def _question(vote: Vote) -> tuple[str, str, str]:
+    """What an annotator answers once."""
+    return vote.kind, vote.item, vote.annotator
 
 
 def _vote(raw: Mapping[str, Any], known: KnownItems | None) -> Vote:
@@ -156,8 +174,8 @@ def _vote(raw: Mapping[str, Any], known: KnownItems | None) -> Vote:
 def _chosen(answer: str, raw: Mapping[str, Any]) -> str:
     """The image key or box of choice ``1``, ``2``, ... from the task's own list."""
     keys = raw.get("choices")
-    if isinstance(keys, str):
-        keys = keys.split()
+    if isinstance(keys, str):  # Label Studio's CSV has a list, by its version in JSON or as Python prints it
+        keys = _QUOTED.findall(keys) if keys.lstrip().startswith("[") else keys.split()
     number = answer.strip()
     if number.isdecimal() and len(number) < 4 and isinstance(keys, list) and 0 < int(number) <= len(keys):
         return str(keys[int(number) - 1])
@@ -171,6 +189,10 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     text = str(value).strip()
     if not text or len(text) > _MAX_NAME or not text.isprintable():
         raise _Bad("malformed", f"{name} is {text[:80]!r}")
+    if text.startswith(FORMULA):
+        raise _Bad(
+            "malformed", f"{name} {text[:80]!r} begins like a formula; expected none of {' '.join(FORMULA)} first"
+        )
     return text
 
 
@@ -190,6 +212,8 @@ def _from_csv(data: bytes, file: Path) -> Iterator[_Row]:
             continue
         if header is None:
             header = [c.strip().lower() for c in cells]
+            if "value" not in header:  # Label Studio names an answer after its control
+                header = ["value" if name == "vote" else name for name in header]
             missing = {"annotator", "item", "kind", "value"} - set(header)
             if missing:
                 raise UsageError(

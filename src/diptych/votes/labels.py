@@ -39,10 +39,12 @@ class LabelFile(BaseModel):
     @field_validator("columns")
     @classmethod
     def _known(cls, columns: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        known = [name for name, kind in KINDS.items() if kind.values and not kind.about_phrases]
         for kind in columns:
-            if kind not in KINDS or not KINDS[kind].values:
-                known = ", ".join(name for name, k in KINDS.items() if k.values and not k.about_phrases)
-                raise ValueError(f"{kind!r} is no question with fixed answers; there are {known}")
+            if kind not in known:
+                raise ValueError(
+                    f"{kind!r} is no question with fixed answers about a whole pair; there are {', '.join(known)}"
+                )
         return columns
 
     @model_validator(mode="before")

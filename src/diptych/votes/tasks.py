@@ -20,11 +20,11 @@ from xml.sax.saxutils import quoteattr
 from diptych.exceptions import UsageError
 from diptych.naming import digest_bytes, split_pair_key
 from diptych.version import Version
-from diptych.votes.answers import KnownItems
+from diptych.votes.answers import FORMULA, KnownItems
 from diptych.votes.kinds import KINDS, VoteKind, kind_named
 from diptych.votes.phrases import NONE, REGIONS, Phrase, numbered, phrases_of
 
-__all__ = ["CANDIDATES", "Exported", "export_tasks", "known_items", "label_page"]
+__all__ = ["CANDIDATES", "Exported", "export_tasks", "known_items", "label_page", "no_formula"]
 
 CANDIDATES = 3
 """Pictures of a document among which one is chosen: the most relevant, else the first."""
@@ -214,14 +214,14 @@ def _csv(tasks: Sequence[_Task], kind: VoteKind) -> str:
     writer.writerow(["annotator", "item", "kind", "value", "choices", *texts, *captions])
     for task in tasks:
         filled = [*task.captions, *[""] * (count - len(task.captions))]
-        words = [_no_formula(t) for t in (*task.texts.values(), *filled)]
+        words = [no_formula(t) for t in (*task.texts.values(), *filled)]
         writer.writerow(["", task.item, kind.name, "", " ".join(task.choices), *words])
     return sink.getvalue()
 
 
-def _no_formula(text: str) -> str:
-    """Crawled text that a spreadsheet would run as a formula, quoted."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+def no_formula(text: str) -> str:
+    """Crawled text that a spreadsheet would run as a formula, quoted; blanks before the formula do not stop it."""
+    return "'" + text if text.startswith(("\t", "\r")) or text.lstrip().startswith(FORMULA) else text
 
 
 def _write_image(data: bytes, key: str, boxes: tuple[str, ...], folder: Path) -> Path:

@@ -172,3 +172,45 @@ def test_wrong_settings_name_the_recipe_s_file(diptych: Run, place: Path) -> Non
         assert "wrong.yaml: the recipe is wrong:\n  stages.clean.min_sides: unknown key" in error
     (place / "merged.yaml").write_text("base: &base {min_side: 8}\n" + RECIPE.replace("{min_side: 64}", "{<<: *base}"))
     assert "base: unknown key" in diptych("build", "merged.yaml")[2], "merged keys are no duplicates"
+    (place / "trains.yaml").write_text(RECIPE + "train_on_commit: [{model: hcsl}]\n")
+    assert (
+        "trains.yaml: train_on_commit.0.model: no model 'hcsl'; there are ananet" in diptych("build", "trains.yaml")[2]
+    )
+
+
+def test_a_dry_run_and_a_plan_write_nothing(diptych: Run, place: Path) -> None:
+    (place / "site" / "documents" / "d00002.json").unlink()
+    assert value(diptych, "crawl", "news.yaml", "--allow-shrink")["documents"]["ok"] == 11
+
+    def files() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in (place / "data").rglob("*")}
+
+    before = files()
+    dry = value(diptych, "build", "news.yaml", "--dry-run")
+    assert {s["name"]: s["rows"] for s in dry["stages"]}["clean_text"] == 11 and dry["bytes"] >= 0
+    assert {s["stage"]: s["rows"] for s in value(diptych, "plan", "news.yaml")["next"]}["clean_text"] == 11
+    assert files() == before and not (place / "data" / "news" / "snapshots" / f"{dry['snapshot']}.parquet").exists()
+    code, _, err = diptych("build", "news.yaml", "--root", "")
+    assert code == 2 and "the root is empty" in err and not (place / "news").exists()
+
+
+def test_doctor_fails_where_nothing_can_be_committed(diptych: Run, place: Path) -> None:
+    code, out, _ = diptych("doctor", "--root", str(place / "news.yaml"))
+    assert code == 1 and "conditional put failed" in out
+    code, out, _ = diptych("doctor", "--root", "", "--json")
+    assert code == 1 and "the root is empty" in json.loads(out)["store"]["conditional put"]
+
+
+def test_an_empty_variable_is_no_root(diptych: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_ROOT", "")
+    assert "news" in {v["dataset"] for v in value(diptych, "versions")}, "as if it were not set"
+
+
+def test_reports_and_ledgers_say_where_they_cannot_go(diptych: Run, place: Path) -> None:
+    for command in ("report", "card", "splits"):
+        code, _, err = diptych(command, "news", "--to", "site")
+        assert code == 2 and "--to site: it is a folder, expected a file's name" in err
+        code, _, err = diptych(command, "news", "--to", "news.yaml/x")
+        assert code == 2 and "a part of this path is a file" in err
+    assert diptych("splits", "news", "--to", "ledger/splits.csv")[0] == 0
+    assert (place / "ledger" / "splits.csv").read_text().startswith('"key","group","split"')

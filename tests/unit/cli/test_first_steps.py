@@ -220,6 +220,21 @@ def test_votes_that_nobody_filled_in_are_counted_and_none_is_an_error(diptych: R
     code, out, err = diptych("votes", "import", "v", "tasks.csv", "--to", "votes.csv")
     assert code == 0 and "wrote 1 vote to votes.csv; 1 refused, 8 unanswered" in out
     assert err.startswith("line 3: unknown_value") and len(err.splitlines()) == 1
+    first = (place / "votes.csv").read_text()
+    (place / "bob.csv").write_text((place / "tasks.csv").read_text().replace("\nann,", "\nbob,"))
+    code, out, err = diptych("votes", "import", "v", "bob.csv", "--to", "votes.csv")
+    assert code == 0 and "wrote 2 votes to votes.csv: 1 was there, 1 is new; 1 refused" in out
+    assert (place / "votes.csv").read_text() == first + first.splitlines()[1].replace(",ann,", ",bob,") + "\n"
+    (place / "again.csv").write_text((place / "bob.csv").read_text().replace(",explicit,", ",implicit,"))
+    code, out, err = diptych("votes", "import", "v", "again.csv", "--to", "votes.csv")
+    assert code == 2 and "line 2: duplicated: bob answered explicit before, now implicit" in err
+    code, out, err = diptych("votes", "import", "v", "bob.csv", "--to", "votes.csv")
+    assert code == 0 and "wrote 2 votes to votes.csv: 2 were there, 0 are new; 1 refused" in out
+    code, out, err = diptych("votes", "import", "v", "votes.csv", "--to", "votes.csv")
+    assert code == 0 and "wrote 2 votes to votes.csv; 0 refused" in out, "a file is checked and written in its place"
+    (place / "votes.csv").write_text("annotator,item,kind,value\nann,x,cmi,1\n")
+    code, out, err = diptych("votes", "import", "v", "bob.csv", "--to", "votes.csv")
+    assert code == 2 and "votes.csv: expected votes, found 1 line that is none, the first is line 2" in err
 
 
 @pytest.mark.parametrize(
@@ -244,9 +259,9 @@ def test_a_captions_file_names_what_is_wrong_with_it(diptych: Run, place: Path) 
     file = place / "pictures" / "wrong.csv"
     for content, status, said in (
         ("file;caption\np0.jpg;a dog\n", 1, "found 'file;caption', separated by ';'"),
-        ("file,caption\np0.jpg,a dog, running\n", 1, "line 2: expected 2 columns, found 3; a caption with ','"),
+        ("file,caption\np0.jpg,a dog, running\n", 1, "line 2: expected 2 columns, found 3; a value with ','"),
         ("file,caption\nnone.jpg,a dog\n", 3, "missing 1 (as file:none.jpg)"),
-        ("file,caption\n", 0, "there is no record: the sources of the recipe gave none"),
+        ("file,caption\n", 3, "a first version needs at least one record, found was none (its sources named none)"),
         ("file,caption\np0.jpg,a dog\nnone.jpg,a dog\n", 0, "1 of 2 pictures missing: gone 1"),
     ):
         file.write_text(content)

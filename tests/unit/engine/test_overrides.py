@@ -185,3 +185,12 @@ def test_a_wrong_line_is_named_and_is_exit_2(place: Path, capsys: pytest.Capture
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2 and "line 3" in capsys.readouterr().err
+
+
+def test_a_first_decision_changes_only_what_it_is_about(place: Path) -> None:
+    assert build(RECIPE, str(place / "data"), folder=place).committed.version == 1
+    assert decide(place, f"{RECORD['c']},keep,short but good,me").committed.version == 2
+    there, back = version(place).diff(1), open_version(place / "data" / "d", 1).diff(2)
+    assert there.records.changed == back.records.changed == (RECORD["c"],) and there.records.same == 2
+    assert decide(place, f"{GOOD},drop,a private person,me").committed.version == 3
+    assert version(place).diff(1).records.changed == (RECORD["a"],), "a decision about a picture is its record's"

@@ -91,6 +91,38 @@ def test_licence_of_the_source_is_the_default(tmp_path: Path) -> None:
     assert front["license"] == "cc-by-sa-4.0"
 
 
+def licensed(tmp_path: Path, text: str, *pictures: str) -> tuple[Any, Any, str]:
+    """What card, Croissant and card's table say of a version whose texts and pictures state these licences."""
+    used = [Used(picture(n), "c", extra=json.dumps({"licence": name})) for n, name in enumerate(pictures)]
+    document = Document("T", "x", language="en", extra=json.dumps({"licence": text}))
+    small = SmallVersion(tmp_path / "root", [Record("a", document, used)])
+    write_export(small.version, tmp_path / "out")
+    front, body = parts_of((tmp_path / "out" / "README.md").read_text())
+    return front["license"], json.loads((tmp_path / "out" / "croissant.json").read_text())["license"], "\n".join(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "pictures", "front", "croissant"),
+    [
+        ("CC BY 4.0", ["CC BY 4.0"], "cc-by-4.0", "https://spdx.org/licenses/CC-BY-4.0.html"),
+        ("apache-2.0", [], "apache-2.0", "https://spdx.org/licenses/Apache-2.0.html"),
+        ("ODbL", [], "odbl", "https://spdx.org/licenses/ODbL-1.0.html"),
+        ("Public domain", ["Public domain"], "other", "Public domain"),
+        ("All rights reserved", ["CC BY 4.0"], "other", "All rights reserved; CC BY 4.0"),
+        ("", ["CC BY 4.0"], "other", "CC BY 4.0; not stated for the rest"),
+        ("", [], "other", "not stated by the sources"),
+    ],
+)
+def test_one_licence_is_claimed_only_where_all_state_it(
+    tmp_path: Path, text: str, pictures: list[str], front: str, croissant: str
+) -> None:
+    found = licensed(tmp_path, text, *pictures)
+    assert found[:2] == (front, croissant)
+    for name in {text or "not stated", *pictures}:
+        row = f"| {name} | {pictures.count(name)} | {int(name == (text or 'not stated'))} |"
+        assert row in found[2]
+
+
 def test_the_folder_appears_whole_or_not_at_all(
     made: SmallVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +170,7 @@ def argv(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_the_commands(made: SmallVersion, tmp_path: Path, argv: Any) -> None:
     root = str(made.store.root.url)
     code, out = argv("export", "small", "--root", root, "--to", str(tmp_path / "out"), "--format", "coco", "--json")
-    assert code == 0 and json.loads(out)["records"] == 9 and (tmp_path / "out" / "annotations").is_dir()
+    assert code == 0 and json.loads(out)["records"] == 7 and (tmp_path / "out" / "annotations").is_dir()
     assert argv("export", "small", "--root", root, "--to", str(tmp_path / "out"))[0] == 2
     for wrong in (["--format", "zip"], ["--split", "x"], ["--stages", "nothing"], ["--rows", "x"], ["--format", "h5"]):
         assert argv("export", "small", "--root", root, "--to", str(tmp_path / "no"), *wrong)[0] == 2

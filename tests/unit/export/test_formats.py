@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from small_version import SmallVersion
+from small_version import Record, SmallVersion, Used, picture
 
 from diptych.export import ExportOptions, write_export
-from diptych.export.rows import ExportRecord, iter_records
+from diptych.export.arrays import H5
+from diptych.export.rows import ExportImage, ExportRecord, StageColumn, iter_records
 from diptych.records import Document
 from diptych.sources.crawl import crawl
 from diptych.sources.registry import open_source
+from diptych.storage.exports import read_exports
 from diptych.storage.snapshot import cut_snapshot
 from diptych.storage.store import open_store
 
@@ -99,6 +102,54 @@ def test_pairs_have_one_row_a_picture(made: SmallVersion, truth: dict[str, Expor
     expected = sorted(i.key for r in truth.values() if r.split == "train" for i in r.images)
     assert sorted(row["image_key"] for row in rows) == expected
     assert {row["caption"] for row in rows} >= {"Caption one of 0. Caption two."} and rows[0]["clean_text_characters"]
+
+
+def test_pairs_of_a_split_without_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    records = [
+        Record("a", Document("T", "Text.", language="en"), [Used(picture(1), "One.")]),
+        Record("b", Document("T", "Text.", language="en"), []),
+        Record("c", Document("T", "Text.", language="en"), [], split="test"),
+    ]
+    version = SmallVersion(tmp_path / "root", records).version
+    for kind, rows in (("huggingface", "pairs"), ("webdataset", "pairs"), ("coco", "records")):
+        folder = tmp_path / f"{kind}-{rows}"
+        report = write_export(version, folder, Options(kind, rows=rows))  # type: ignore[arg-type]
+        about = json.loads((folder / "export.json").read_text())
+        assert report.records == about["records"] == 1 and about["splits"] == {"train": 1}
+        assert "1 records, 1 pictures" in (folder / "README.md").read_text()
+        assert {e.records for e in read_exports(version.store) if e.place == str(folder)} == {1}
+    loaded = datasets.load_dataset(str(tmp_path / "huggingface-pairs"), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(part) for name, part in loaded.items()} == {"train": 1}  # type: ignore[union-attr]
+
+
+def test_lists_of_a_record_without_pictures_are_empty(made: SmallVersion, tmp_path: Path) -> None:
+    write_export(made.version, tmp_path / "out", Options(stages=("regions", "backbone", "clean_text")))
+    rows = [row for p in (tmp_path / "out" / "records").iterdir() for row in pq.read_table(p).to_pylist()]
+    (alone,) = [row for row in rows if row["title"] == "Alone"]
+    for name in ("images", "image_key", "regions_boxes", "regions_classes", "backbone_pooled"):
+        assert alone[name] == [], name
+    assert alone["clean_text_characters"] == len("No picture at all.")
+
+
+def test_a_text_keeps_its_licence_beside_that_of_its_pictures(tmp_path: Path) -> None:
+    extra = {name: json.dumps({"licence": name}) for name in ("All rights reserved", "CC BY 4.0")}
+    document = Document("T", "Text.", language="en", extra=extra["All rights reserved"])
+    used = [Used(picture(1), "One.", extra=extra["CC BY 4.0"])]
+    small = SmallVersion(tmp_path / "root", [Record("a", document, used)])
+    plain = SmallVersion(tmp_path / "plain", [Record("a", Document("T", "Text.", language="en"), used)])
+    recipe = "name: small\nsources: [{kind: folder, name: test, path: ., licence: All rights reserved}]\n"
+    default = type(plain.version)(plain.store, plain.version.manifest.model_copy(update={"recipe": recipe}))
+    for place, version in (("own", small.version), ("given", default)):
+        for kind, settings in (("huggingface", {"path": "records"}), ("webdataset", {"path": "."})):
+            folder = tmp_path / f"{place}-{kind}"
+            write_export(version, folder, Options(kind))  # type: ignore[arg-type]
+            source = "parquet" if kind == "huggingface" else kind
+            (row,) = imported(source, folder, tmp_path / f"{place}-{kind}-root", **settings).values()
+            assert json.loads(row["document"].extra)["licence"] == "All rights reserved"
+            assert json.loads(row["images"][0]["extra"])["licence"] == "CC BY 4.0"
 
 
 def test_webdataset_reads_shards_and_they_come_back(
@@ -200,6 +251,50 @@ def test_features_as_npz_and_h5(made: SmallVersion, truth: dict[str, ExportRecor
                 assert one["num_bbox"] == 2 and one["bbox"].dtype == np.float32
             with np.load(tmp_path / "npz" / "backbone" / "train" / f"{key}.npz", allow_pickle=False) as one:
                 np.testing.assert_array_equal(file["backbone/pooled"][row], one["pooled"])
+
+
+def test_h5_keeps_types_and_says_what_is_missing(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    big = 2**53 + 1
+    columns = [
+        StageColumn("pixels", "pixels", "image", (2, 3), "uint8"), StageColumn("ids", "ids", "image", (2,), "int64"),
+        StageColumn("grid", "grid", "image", (2, 4), "float16"), StageColumn("rag", "x", "image", (None, 3), "int32"),
+    ]  # fmt: skip
+    there = {
+        "pixels_pixels": np.full((2, 3), 200, np.uint8), "ids_ids": np.array([big, 1]),
+        "grid_grid": np.ones((2, 4), np.float16), "rag_x": np.ones((2, 3), np.int32),
+    }  # fmt: skip
+    nothing: dict[str, Any] = dict.fromkeys(there)
+
+    def image(key: str, values: dict[str, Any]) -> ExportImage:
+        return ExportImage(key, key, bytes, "", (), "", {}, "", "", values)
+
+    def record(split: str, *images: ExportImage) -> ExportRecord:
+        return ExportRecord("r", "r", "s", "s", "", "", split, "en", Document(), "", "", images)
+
+    writer = H5(tmp_path, columns)
+    assert writer.add(record("train", image("a", there), image("b", nothing)))
+    assert writer.add(record("test", image("a", nothing), image("b", there)))
+    assert not writer.add(record("test"))
+    writer.close()
+    for split, ok in (("train", [True, False]), ("test", [False, True])):
+        with h5py.File(tmp_path / f"{split}.h5") as file:
+            row, lost = ok.index(True), ok.index(False)
+            for column in columns:
+                name = f"{column.stage}/{column.name}"
+                assert file[name].dtype == column.dtype and file[f"{name}_ok"][:].tolist() == ok
+            assert file["ids/ids"][row].tolist() == [big, 1] and file["ids/ids"][lost].tolist() == [0, 0]
+            assert np.isnan(file["grid/grid"][lost]).all() and (file["pixels/pixels"][lost] == 0).all()
+            assert file["rag/x"].shape == (2, 3)
+            assert file["rag/x_pos"][row].tolist() == [0, 2] and len(set(file["rag/x_pos"][lost].tolist())) == 1
+
+
+def test_h5_says_which_pictures_have_no_regions(made: SmallVersion, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_export(made.version, tmp_path / "out", Options("h5", stages=("regions", "backbone")))
+    with h5py.File(tmp_path / "out" / "train.h5") as file:
+        assert file["regions_ok"][:].all() and file["backbone/pooled_ok"][:].all()
+        assert file["backbone/pooled"].dtype == np.float16
 
 
 def test_equal_content_gives_equal_bytes(made: SmallVersion, tmp_path: Path) -> None:

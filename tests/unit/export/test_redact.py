@@ -7,20 +7,22 @@ import json
 import random
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from export_world import ADDRESS, HANDLE, MAIL
 from PIL import Image
-from small_version import SmallVersion, picture
+from small_version import Record, SmallVersion, Used, picture
 
 from diptych.exceptions import UsageError
 from diptych.export import ExportOptions, write_export
-from diptych.export.redact import redact_text
+from diptych.export.redact import Redaction, redact_text
 from diptych.export.rows import iter_records
 from diptych.export.strip import strip_metadata
 from diptych.imaging import ImageRefused, decode
+from diptych.records import Document
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "forget"))
 from store_search import search
@@ -37,10 +39,58 @@ from store_search import search
         ("mail jane.doe+x@mail.example.org!", "mail EMAIL!"),
         ("8 @ 5 o'clock, a.b/c and e.g. this", "8 @ 5 o'clock, a.b/c and e.g. this"),
         ("RT @a: @b", "RT @USER: @USER"),
+        ("转自@新浪新闻", "转自@USER"),
+        ("图片来自@张三丰，详见t.cn/AbC9", "图片来自@USER，详见HTTPURL"),
+        ("摄影＠李四。", "摄影＠李四。".replace("＠李四", "@USER")),
+        ("RT@jane_doe: via@bob, (@jane). Then", "RT@USER: via@USER, (@USER). Then"),
+        (f"@{'x' * 45} and @\u2066jane\u2069", "@USER and @USER\u2069"),
+        ("see example.org, news.bbc.co.uk. Or 见weibo.com看", "see HTTPURL, HTTPURL. Or 见HTTPURL看"),
+        ("so...example.org and //x.org/a and example.org:80/a", "so...HTTPURL and //HTTPURL and HTTPURL"),
+        ("ftp://ex.org/a rtmp://x.y git+ssh://x", "HTTPURL HTTPURL HTTPURL"),
+        ("ftp://jane:word@ex.org/a @jane.me/x", "HTTPURL @USER"),
+        ("it.me/x but it.me", "HTTPURL but it.me"),
+        ("jane＠x.org and Müller@x.de", "EMAIL and EMAIL"),
+        ("mail " + "a" * 100 + "@x.org", "mail EMAIL"),
+        (
+            "3.5m 3.5km/h 12.5it/s v1.2.3 No.1/2 U.S.A. i.e. e.g.",
+            "3.5m 3.5km/h 12.5it/s v1.2.3 No.1/2 U.S.A. i.e. e.g.",
+        ),
+        ("report.pdf setup.py main.rs node.js fin.De la", "report.pdf setup.py main.rs node.js fin.De la"),
     ],
 )
 def test_texts(text: str, expected: str) -> None:
     assert redact_text(text) == expected
+    assert redact_text(expected) == expected, "what was redacted stays"
+
+
+@pytest.mark.parametrize("unit", ["a1b2", "a.", "a-", "a.b@", "@a-", "a@b", "@", "http:", "x.co", "中", "://"])
+def test_time_grows_with_the_text_alone(unit: str) -> None:
+    text = unit * (100_000 // len(unit))
+    start = time.process_time()
+    redact_text(text)
+    assert time.process_time() - start < 3, "quadratic: minutes"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://creativecommons.org/licenses/by/2.0/", "https://creativecommons.org/licenses/by/2.0/"),
+        ("CC BY (http://creativecommons.org/licenses/by/4.0/)", "CC BY (http://creativecommons.org/licenses/by/4.0/)"),
+        ("None known: http://flickr.com/commons/usage/", "None known: http://flickr.com/commons/usage/"),
+        ("© @jane, https://jane.example/x", "© @USER, HTTPURL"),
+        ("https://creativecommons.org/licenses/by/2.0/?by=jane", "HTTPURL"),
+        ("https://creativecommons.org/licenses/by/2.0/张三", "HTTPURL"),
+        ("https://jane.example/creativecommons.org/licenses/by", "HTTPURL"),
+        ("https://flickr.com/commons/usagejane", "HTTPURL"),
+    ],
+)
+def test_addresses_of_licences_stay_in_licences(tmp_path: Path, text: str, expected: str) -> None:
+    extra = json.dumps({"licence": text})
+    document = Document("T", f"See {text} .", language="en", extra=extra)
+    version = SmallVersion(tmp_path / "root", [Record("a", document, [Used(picture(1), extra=extra)])]).version
+    (found,) = [Redaction(b"key").record(record) for record in iter_records(version)]
+    assert found.licence == found.images[0].licence == found.images[0].extra["licence"] == expected
+    assert json.loads(found.document.extra) == {"licence": expected} and "://" not in found.document.text
 
 
 @pytest.mark.parametrize("kind", ["huggingface", "webdataset", "coco"])
@@ -58,7 +108,8 @@ def test_nothing_of_it_is_found(made: SmallVersion, tmp_path: Path, kind: str) -
     )
     report = write_export(made.version, tmp_path / "out", options)
     assert search(tmp_path / "out", needles) == {}
-    assert report.records == len(records) and report.images == sum(len(r.images) for r in records)
+    written = [r for r in records if r.images or kind != "coco"]
+    assert report.records == len(written) and report.images == sum(len(r.images) for r in records)
     assert "ocr_lines" in report.left_out and "regions_classes" in report.left_out
     assert json.loads((tmp_path / "out" / "export.json").read_text())["left_out"] == list(report.left_out)
 

@@ -50,6 +50,15 @@ def test_text_files(tmp_path: Path) -> None:
     assert read_vectors(file, {"bad", "inf", "the"}).unreadable == 4
 
 
+@pytest.mark.parametrize("length", range(9))
+def test_text_files_whose_lines_are_longer_than_what_is_looked_at(tmp_path: Path, length: int) -> None:
+    numbers = " ".join(["-1.5e-01"] * 512)
+    file = tmp_path / "vectors.txt"
+    file.write_text(f"2 512\n{'w' * (length + 1)} {numbers}\nother {numbers}\n", encoding="utf-8")
+    found = read_vectors(file, {"other"})
+    assert (found.size, found.words) == (512, 2) and found.vectors["other"][511] == np.float32(-0.15)
+
+
 def test_binary_files(tmp_path: Path) -> None:
     file = tmp_path / "vectors.bin"
     many = [(f"word{n}", [float(n), -1.0, 0.1]) for n in range(100_000)]

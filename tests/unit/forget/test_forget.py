@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from diptych.storage.alive import SignOfLife
 from diptych.storage.forgetting import Asked
 from diptych.storage.gc import gc
 from diptych.storage.snapshot import read_forgotten
+from diptych.storage.takedown import due, save
 from diptych.version import Version, open_version
 
 RECIPE = """
@@ -65,6 +66,22 @@ def whole(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def built(whole: tuple[Path, str], tmp_path: Path) -> tuple[Path, str]:
     shutil.copytree(whole[0], tmp_path / "data")
     return tmp_path / "data", whole[1]
+
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def diptych(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``diptych(*arguments)`` -> exit code, stdout."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["diptych", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), " ".join(capsys.readouterr().out.split())
+
+    return run
 
 
 def newest(root: Path) -> Version:
@@ -145,10 +162,43 @@ def test_tags_and_runs_protect_and_are_listed(built: tuple[Path, str]) -> None:
     report = forget(str(root), "sample", Asked(), purge_bytes=True)
     assert holders(report)["version"] == ["sample@1"] and holders(report)["run"] == ["probe/r1"]
     assert open_version(root / "sample", 1).verify().ok, "what stays is whole"
-    with pytest.raises(UsageError, match="no takedown is unfinished"):
-        forget(str(root), "sample", Asked(), purge_bytes=True)
-    report = forget(str(root), "sample", Asked(records=(row["record"],)), purge_bytes=True, force=True)
+    again = forget(str(root), "sample", Asked(), purge_bytes=True)
+    assert holders(again) == holders(report) and again.purged and not again.purged.finished, "asked again, said again"
+    report = forget(str(root), "sample", Asked(), purge_bytes=True, force=True)
     assert "version" not in holders(report) and search(root, needles) == {}
+    assert holders(report)["run"] == ["probe/r1"] and report.purged and report.purged.finished
+    with pytest.raises(UsageError, match="no takedown is unfinished"):
+        forget(str(root), "sample", Asked(), purge_bytes=True, force=True)
+
+
+def test_the_remedy_for_a_protected_version_works_as_it_is_printed(built: tuple[Path, str], diptych: Run) -> None:
+    root, _ = built
+    version = newest(root)
+    row = a_record(version)
+    needles = needles_of(version, row["record"])
+    version.store.log.tag("production", 1)
+    code, said = diptych("forget", "sample", "--record", row["record"], "--purge", "--root", str(root))
+    assert code == 0 and "--force retires it all the same" in said and search(root, needles)
+    assert "diptych forget sample --purge --force retires it" in said
+    code, said = diptych("forget", "sample", "--purge", "--force", "--root", str(root))
+    assert code == 0 and "retired versions 1" in said and "not finished" not in said
+    assert search(root, needles) == {} and newest(root).verify().ok
+
+
+def test_a_takedown_that_an_older_release_finished_too_early(built: tuple[Path, str], diptych: Run) -> None:
+    root, _ = built
+    version = newest(root)
+    row = a_record(version)
+    needles = needles_of(version, row["record"])
+    version.store.log.tag("production", 1)
+    forget(str(root), "sample", Asked(records=(row["record"],)), purge_bytes=True)
+    for takedown in due(version.store):
+        save(version.store, takedown.finished())
+    with pytest.raises(UsageError, match="diptych retire sample 1 --force, then diptych gc sample --grace 0"):
+        forget(str(root), "sample", Asked(), purge_bytes=True)
+    assert diptych("retire", "sample", "1", "--force", "--root", str(root))[0] == 0
+    assert diptych("gc", "sample", "--grace", "0", "--root", str(root))[0] == 0
+    assert search(root, needles) == {} and newest(root).verify().ok
 
 
 STEPS = ("rewrite_log", "_rewrite_overrides", "_mentions", "commit_rewritten", "retire", "gc")

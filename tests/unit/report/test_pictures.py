@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from small_version import SmallVersion, usual
 
@@ -47,5 +48,16 @@ def test_the_card_says_first_what_to_know(tmp_path: Path) -> None:
     version = SmallVersion(tmp_path, usual(), random_weights=True, accepted_failures=0.02).version
     lines = [line for line in version_card(version).splitlines() if line]
     assert lines[0] == f"# {version.manifest.dataset}@{version.number}"
-    assert "random weights" in lines[1] and "2.0% of all" in lines[2]
+    assert "Random weights" in lines[1] and "2 % of all" in lines[2]
     assert "accepted pairs" in version_card(version)
+
+
+def test_a_large_card_says_it_too_and_nothing_that_did_not_happen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = SmallVersion(tmp_path, usual(), accepted_failures=0.0)
+    manifest = small.version.manifest.model_copy(update={"recipe": "name: small\nsample_of: hcscl\n"})
+    monkeypatch.setattr("diptych.report.version_card.COUNTED", 0)
+    text = version_card(type(small.version)(small.store, manifest))
+    assert "**Sample build of hcscl: generated data" in text and "accepted pairs" not in text
+    assert "failed" not in text.split("| stage |")[0]

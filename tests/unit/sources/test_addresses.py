@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.sources.address import is_public
+from diptych.sources.answers import retry_after
+from diptych.sources.charset import decode_page
 from diptych.sources.feeds import Listed, read_feed
-from diptych.sources.robots import RobotsRules, forbidden
+from diptych.sources.robots import RobotsRules, directives, forbidden
 from diptych.sources.sniff import is_page, looks_like_image
 from diptych.sources.urls import BadUrl, canonical_url, file_url, join_url, path_of, site_of
 
@@ -34,6 +38,12 @@ from diptych.sources.urls import BadUrl, canonical_url, file_url, join_url, path
         ("http://[::1]:80/a", "http://[::1]/a"),
         ("http://example.com./a", "http://example.com/a"),
         (" http://example.com/a\n", "http://example.com/a"),
+        ("http://example.com/my photo.jpg\n", "http://example.com/my%20photo.jpg"),
+        ("http://example.com/a\n\tb", "http://example.com/ab"),
+        ("http://a。/", "http://a/"),
+        ("http://h.org/resize/http://cdn.com/.thumbs/a.jpg", "http://h.org/resize/http://cdn.com/.thumbs/a.jpg"),
+        ("http://h.org//a/./b", "http://h.org/a/b"),
+        ("http://h.org/a/..//b/..", "http://h.org/"),
     ],
 )
 def test_canonical_forms(written: str, canonical: str) -> None:
@@ -104,7 +114,7 @@ def test_public_and_private_addresses() -> None:
     private = (
         "127.0.0.1 127.9.9.9 0.0.0.0 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 192.0.2.1 198.18.0.1 "
         "224.0.0.1 240.0.0.1 255.255.255.255 ::1 :: "
-        "fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 "
+        "fe80::1 fe80::1%eth0 fc00::1 fec0::1 feff::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 "
         "64:ff9b::a00:1 2002:a00:1:: 2002:7f00:1:: 2001:db8::1"
     ).split()
     assert [address for address in private if is_public(address)] == []
@@ -127,6 +137,7 @@ def test_robots_rules() -> None:
         "endless redirects: no rules"
     )
     assert not RobotsRules.from_answer("failed_transient", 0, None).allows("http://h/a", "Diptych")
+    assert not RobotsRules.from_answer("failed_permanent", 200, None).allows("http://h/a", "Diptych"), "an unread body"
     assert RobotsRules.from_answer("ok", 200, b"<html>\xff\0 404 not found</html>").allows("http://h/a", "Diptych")
 
 
@@ -136,6 +147,41 @@ def test_which_directives_forbid() -> None:
     assert forbidden(frozenset({"noimageai"}), everything, image=False) == ""
     assert forbidden(frozenset({"noimageai"}), everything, image=True) == "noimageai"
     assert forbidden(frozenset({"noai"}), ("noindex",), image=True) == ""
+    assert forbidden(frozenset({"none"}), everything, image=False) == "noindex", "none is noindex and nofollow"
+    assert forbidden(frozenset({"none"}), ("noai",), image=False) == ""
+
+
+def test_whom_directives_are_for() -> None:
+    assert directives(["googlebot: noindex\nnoai"], "Diptych") == {"noai"}, "two headers, each for itself"
+    assert directives(["noai, googlebot: noindex", "diptych: noml"], "Diptych") == {"noai", "noml"}
+    dated = "unavailable_after: Friday, 25-Jun-10 15:00:00 UTC, noai"
+    assert "noai" in directives([dated], "Diptych"), "a time is no crawler's name"
+
+
+def test_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [retry_after(value) for value in ("", "²", "12²", "nonsense", "-5")] == [0.0] * 5
+    assert retry_after(" 7 ") == 7.0
+    moment = datetime(2094, 11, 2, 8, 48, 49, tzinfo=UTC).timestamp()
+    monkeypatch.setattr("diptych.sources.answers.time.time", lambda: moment)
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    forms = ("Sat, 02 Nov 2094 08:49:37 GMT", "Tue Nov  2 08:49:37 2094")
+    assert [retry_after(form) for form in forms] == [48.0, 48.0], "each form names universal time"
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_encoding_of_a_page() -> None:
+    html = '<meta charset="%s"><p>café</p>'
+    for label in ("undefined", "unicode_escape", "raw_unicode_escape", "utf-7", "hex", "idna", "x-none"):
+        assert "café" in decode_page((html % label).encode(), ""), label
+        assert "café" in decode_page(b"<p>caf\xe9</p>", f"text/html; charset={label}"), label
+    assert decode_page("<p>桥</p>".encode("utf-16-le"), "text/html; charset=utf-16le") == "<p>桥</p>"
+    assert decode_page("<p>桥</p>".encode("utf-16-be"), "text/html; charset=UTF-16BE") == "<p>桥</p>"
+    assert decode_page(b"<p>plain</p>", "text/html; charset=utf-16") == "<p>plain</p>", "the header is wrong"
+    assert decode_page((html % "utf-16").encode(), "") == html % "utf-16"
+    assert decode_page("<p>мост</p>".encode("koi8-r"), "text/html; charset=KOI8-R") == "<p>мост</p>"
+    assert decode_page("<p>桥</p>".encode("gbk"), "text/html; charset=cp936") == "<p>桥</p>"
 
 
 RSS = b"""<?xml version="1.0"?><rss version="2.0"><channel><link>http://h/</link><item><link>http://h/1</link></item>
@@ -161,6 +207,24 @@ def test_sitemaps_and_feeds() -> None:
     assert "root:" not in repr(
         read_feed(b'<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset><url><loc>&a;</loc></url></urlset>')
     )
+
+
+def test_feeds_that_are_not_quite_xml() -> None:
+    item = "<rss><channel><item><title>a&nbsp;b &amp; c</title><link>%s</link></item></channel></rss>"
+    wanted = Listed(("http://h/a?x=1&y=2",))
+    for link in ("x=1&amp;y=2", "x=1&y=2", "<![CDATA[x=1&y=2]]>", "<!-- c&d -->x=1&#38;y=2"):
+        link = link.replace("x=1", "http://h/a?x=1")
+        assert read_feed((item % link).encode()) == wanted, link
+        assert read_feed((item % link).replace("<title>", "<title>\x01</b>").encode()) == wanted, "after a fault"
+    declared = '<?xml version="1.0" encoding="utf-16"?>' + item % "http://h/a?x=1&amp;y=2"
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert read_feed(declared.encode(codec)) == wanted, codec
+    assert read_feed((item % "http://h/a?x=1&amp;y=2").encode("utf-8-sig")) == wanted
+    media = b'<media:content url="x"/><atom:link/>'
+    undeclared = b"<rss><channel><item>%s<link>http://h/1</link></item></channel></rss>" % media
+    assert read_feed(undeclared) == Listed(("http://h/1",))
+    assert read_feed(b"<urlset><url><loc>http://h/caf&eacute;</loc></url></urlset>") == Listed(("http://h/café",))
+    assert not read_feed(b"<![CDATA[" * 200_000).readable, "in linear time"
 
 
 def test_sniffing() -> None:

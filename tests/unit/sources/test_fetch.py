@@ -366,7 +366,7 @@ def test_secrets_go_to_their_own_host_only_and_never_into_the_log(
     }
     server.routes["/a2"] = reply(200, jpeg)
     with bench() as at:
-        own = Transport(settings, secrets, frozenset({server.url.removeprefix("http://")}))
+        own = Transport(settings, secrets, frozenset({server.url}))
         fetcher = Fetcher(store, at.journal, at.lanes, "s", transport=own)
         assert fetcher.fetch(f"{server.url}/a", "image").ok and fetcher.fetch(f"{server.url}/b", "image").ok
         crawl = at.journal.crawl

@@ -29,7 +29,7 @@ FETCH = {"allow_private": True, "per_host": 5, "retries": 2, "backoff": 0.01}
 
 def orders(store: Store, **more: Any) -> Orders:
     settings = FetchSettings(contact="me@example.org", allow_private=True, headers_from={"X-Key": "KEY"})
-    given: dict[str, Any] = {"own_hosts": frozenset(), "forgotten": frozenset(), "threads": 4, **more}
+    given: dict[str, Any] = {"own_origins": frozenset(), "forgotten": frozenset(), "threads": 4, **more}
     return Orders(store.home.url, settings, Secrets({"X-Key": "0pen-5esame"}), **given)
 
 
@@ -129,9 +129,8 @@ def test_a_hand_that_dies_owes_nothing(store: Store, server: Any, reply: Any, jp
 
 
 def test_secrets_travel_by_the_socket_only(store: Store, server: Any, reply: Any) -> None:
-    host = server.url.removeprefix("http://")
     server.routes["/page"] = reply(200, b"<html>a page", Content_Type="text/html")
-    hands = Hands(orders(store, own_hosts=frozenset({host})), 2, failing, busy=0.0)
+    hands = Hands(orders(store, own_origins=frozenset({server.url})), 2, failing, busy=0.0)
     at_once(hands)
     replies: list[Reply] = []
     try:

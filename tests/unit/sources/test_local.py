@@ -152,7 +152,7 @@ def test_folders_that_cannot_be(tmp_path: Path, build: Any) -> None:
     with pytest.raises(SourceError, match="no pictures"):
         build(tmp_path / "empty")
     (tmp_path / "empty/captions.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(SourceError, match="row 1: expected a column file"):
+    with pytest.raises(SourceError, match="line 1: expected a column file"):
         build(tmp_path / "empty")
 
 

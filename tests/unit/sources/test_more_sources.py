@@ -331,6 +331,22 @@ def test_posts(run: Run, tmp_path: Path, server: Any, reply: Any, jpeg: bytes) -
     assert kept["10"]["document"].text == "Look & see @ann https://t.co/x"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("转自@新浪新闻：好", "转自@user：好"),
+        ("RT@ann_lee: .@bob", "RT@user: .@user"),
+        (f"by @{'x' * 60}", "by @user"),
+        ("图＠李四", "图@user"),
+        ("a@b.org, 找我a.b+c@b-c.co.uk", "a@b.org, 找我a.b+c@b-c.co.uk"),
+    ],
+)
+def test_what_is_a_mention(run: Run, tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"id": 1, "text": text}))
+    found = run("tweets", path="t.jsonl", pictures="none", **FETCH)[2]
+    assert found["1"]["document"].text == expected
+
+
 def test_what_is_a_hashtag() -> None:
     assert split_hashtags("a#b &#39; http://h/#c #2024 #d_1 ＃東京")[1] == ("d_1", "東京")
 

@@ -158,8 +158,8 @@ def test_a_folder_is_its_content(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
     with pytest.raises(UsageError, match="no model"):
         load_encoder(folder=tmp_path)
-    with pytest.raises(UsageError, match="use minilm"):
-        load_encoder("bert_large")
+    with pytest.raises(UsageError, match=r"use minilm, .*`folder: DIR`, with its config.json, tokenizer.json and mod"):
+        load_encoder("roberta-base")
 
 
 def test_the_registered_encoder_knows_what_is_alike() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -178,6 +179,13 @@ def test_odd_texts_have_defined_results() -> None:
 
 def test_no_text_is_no_items() -> None:
     assert run() == [] and run(title=None, caption=None, text=" \n ") == []
+
+
+@pytest.mark.parametrize("piece", ["a1b2", "ab.", "a+", "a@b.", "9a-", "a1" * 31 + ".", "+-", "a@" + "b-" * 40])
+def test_tokens_of_text_without_breaks_take_no_time(piece: str) -> None:
+    start = time.process_time()
+    assert "".join(tokens(piece * (40_000 // len(piece)))) == piece * (40_000 // len(piece))
+    assert time.process_time() - start < 2
 
 
 def test_long_texts_take_no_time() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from diptych.exceptions import StageError
-from diptych.fits.splits import SPLITS, Splits, SplitsConfig, crossing, oversized
+from diptych.fits.splits import SPLITS, Splits, SplitsConfig, crossing, official_split, oversized
 from diptych.naming import record_id, shard_of
 
 
@@ -171,8 +171,9 @@ def test_an_official_split_never_brings_a_record_into_train() -> None:
 
 
 def test_an_unknown_official_split_is_refused() -> None:
-    with pytest.raises(StageError, match="holdout"):
+    with pytest.raises(StageError, match="record .*'holdout' is unknown; known are dev, .*; correct .* crawl again"):
         fit([Doc("a", official="holdout")])
+    assert official_split(" ") is None and official_split(" Validation") == "dev"
 
 
 def test_large_groups_are_named() -> None:

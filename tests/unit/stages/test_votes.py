@@ -24,6 +24,7 @@ from diptych.storage.store import open_store
 from diptych.version import Version
 from diptych.votes.agreement import agreement
 from diptych.votes.answers import Vote, write_votes
+from diptych.votes.labels import LabelFile
 from diptych.votes.tasks import known_items
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
@@ -103,6 +104,33 @@ def test_regions_of_phrases(tmp_path: Path) -> None:
         ("region", "0-5", "1,2,30,40"), ("region", "15-20", "none"), ("region", "9-12", "5,5,9,9"),
         ("region_right", "15-20=0,0,8,8", "yes"), ("region_right", "9-12=5,5,9,9", "no"),
     ]  # fmt: skip
+
+
+def labelled(tmp_path: Path, rows: str, *annotators: str) -> tuple[LabelFile, str]:
+    """Labels about the relation of posts, and the record id of the post ``t1``."""
+    file = tmp_path / "labels.csv"
+    file.write_text("\n".join([",".join(["id", *annotators]), rows]), encoding="utf-8")
+    return LabelFile(file=str(file), source="tweets", columns={"relation": annotators}), record_id("tweets", "t1")
+
+
+def test_a_vote_about_a_pair_leaves_the_labels_of_its_record(tmp_path: Path) -> None:
+    labels, record = labelled(tmp_path, "t1,explicit,explicit", "a", "b")
+    pairs = [f"{record}/{c * 64}" for c in "bcd"]
+    votes = [Vote("cmi", pairs[0], "ann", "0.5"), Vote("relation", pairs[1], "ann", "implicit")]
+    write_votes(votes, tmp_path / "votes.csv")
+    stage = PairVotes(VotesConfig(file=str(tmp_path / "votes.csv"), labels=(labels,)))
+    found = [one(stage, pair) for pair in pairs]
+    assert [(row["relation"], row["cmi"]) for row in found] == [
+        ("explicit", 0.5), ("implicit", None), ("explicit", None),
+    ]  # fmt: skip
+    assert [[r["kind"] for r in row["results"]] for row in found] == [["cmi", "relation"], ["relation"], ["relation"]]
+
+
+@pytest.mark.parametrize("kind", ["region", "region_right", "best_image", "beauty"])
+def test_labels_answer_questions_with_fixed_answers_about_whole_rows(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "labels.csv").write_text("id,a\nt1,yes\n", encoding="utf-8")
+    with pytest.raises(ValidationError, match=f"'{kind}' is no question .*; there are relation, cmi, sc"):
+        LabelFile(file=str(tmp_path / "labels.csv"), source="tweets", columns={kind: ("a",)})
 
 
 def test_changed_or_broken_files_are_noticed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -36,6 +37,23 @@ def words(text: str, british: bool = False, **config: Any) -> str:
 )
 def test_marks(config: dict[str, Any], expected: str) -> None:
     assert words(POST, **config) == expected
+
+
+def test_mentions_in_text_without_blanks() -> None:
+    def left(text: str) -> str:
+        return words(text, mentions="strip")
+
+    assert left("转自@新浪新闻：你好") == "转自：你好" and left("感谢＠山田，再见") == "感谢，再见"
+    assert left("ありがとう@ann_lee!") == "ありがとう!"
+    for text in ("写信到me@example.org。", "邮箱：张三@例子.中国", "a@b", "me.@b", "x_@b", "@@b", "＠@b", "价@ 5"):
+        assert left(text) == text
+
+
+@pytest.mark.parametrize("piece", ["a1b2", "#a ", "@b ", "a@", "www.a ", "a@b-"])
+def test_edits_of_long_texts_take_no_time(piece: str) -> None:
+    start = time.process_time()
+    edits(piece * (60_000 // len(piece)), WordingConfig(mentions="strip", hashtags="strip"), british=True)
+    assert time.process_time() - start < 2
 
 
 def test_spelling() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import errno
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diptych.exceptions import UsageError
+from diptych.exceptions import NoSpace, UsageError
 from diptych.votes.answers import Imported, Vote, import_votes, write_votes
 
 R, IMAGE, J = "a" * 32, "b" * 64, "c" * 64
@@ -93,15 +97,43 @@ def test_label_studio_with_every_kind_of_damage(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("choices", [f'["{IMAGE}", "{J}"]', f"['{IMAGE}', '{J}']", f"{IMAGE} {J}"])
+def test_label_studio_as_csv(tmp_path: Path, choices: str) -> None:
+    sink = io.StringIO()
+    writer = csv.writer(sink)
+    writer.writerow("annotation_id annotator choices created_at id item kind lead_time updated_at vote".split())
+    for who, vote in ((2, "2"), (3, '{"choices": ["1", "2"]}'), (4, "")):
+        writer.writerow([1, who, choices, "x", 1, R, "best_image", 3.2, "x", vote])
+    found = read(tmp_path, sink.getvalue())
+    assert found.votes == (Vote("best_image", R, "2", J),)
+    assert [(r.line, r.reason) for r in found.refused] == [(3, "unknown_value"), (4, "unanswered")]
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
-    [("", "is empty"), ("a,b\n1,2\n", "must name annotator"), ("[1, 2", "not JSON"), (b"[\xff]", "not JSON")],
+    [
+        ("", "is empty"),
+        ("a,b\n1,2\n", "must name annotator"),
+        ("annotator,item,kind\n", r"lacks \['value'\]"),
+        ("[1, 2", "not JSON"),
+        (b"[\xff]", "not JSON"),
+    ],
 )
 def test_files_that_are_no_votes(tmp_path: Path, content: str | bytes, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         read(tmp_path, content)
     with pytest.raises(UsageError, match="cannot read"):
         import_votes(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ['"=HYPERLINK(""http://evil"")"', "+1-2", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠a"]
+)
+def test_names_that_a_spreadsheet_would_run_are_refused(tmp_path: Path, name: str) -> None:
+    found = read(tmp_path, f"annotator,item,kind,value\n{name},{PAIR},cmi,1\nann+b@example.org,{PAIR},cmi,1\n")
+    assert [v.annotator for v in found.votes] == ["ann+b@example.org"]
+    assert [(r.line, r.reason) for r in found.refused] == [(2, "malformed")]
+    assert "begins like a formula" in found.refused[0].text
 
 
 def test_odd_bytes_do_not_crash(tmp_path: Path) -> None:
@@ -113,8 +145,33 @@ def test_odd_bytes_do_not_crash(tmp_path: Path) -> None:
     assert read(tmp_path, "[" * 100 + "]" * 100).refused[0].reason == "malformed"
 
 
+def test_answers_are_compared_with_those_that_were_there(tmp_path: Path) -> None:
+    before = [Vote("cmi", PAIR, "ann", "1"), Vote("sc", PAIR, "ann", "0")]
+    text = f"annotator,item,kind,value\nann,{PAIR},cmi,1.0\nann,{PAIR},sc,1\nben,{PAIR},sc,1\n"
+    found = read(tmp_path, text, before=before)
+    assert found.votes == (Vote("sc", PAIR, "ben", "1"),) and found.repeated == 1
+    assert [(r.line, r.reason, r.text) for r in found.refused] == [
+        (3, "duplicated", "ann answered 0 before, now 1"),
+    ]  # fmt: skip
+
+
 def test_the_canonical_file_is_a_function_of_the_votes(tmp_path: Path) -> None:
     votes = [Vote("cmi", PAIR, 'ben, the "second"', "1"), Vote("cmi", PAIR, "ann", "0"), Vote("sc", PAIR, "ann", "1")]
     assert write_votes(votes, tmp_path / "a.csv") == write_votes([*votes[::-1], votes[0]], tmp_path / "b.csv") == 3
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert import_votes(tmp_path / "a.csv") == Imported(tuple(sorted(votes)), ())
+    assert {file.name for file in tmp_path.iterdir()} == {"a.csv", "b.csv"}
+
+
+def test_a_file_of_votes_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "votes.csv"
+    write_votes([Vote("cmi", PAIR, "ann", "0")], file)
+    before = file.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(NoSpace, match="nothing was written"):
+        write_votes([Vote("cmi", PAIR, "ann", "1")], file)
+    assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]

@@ -14,7 +14,7 @@ from diptych.exceptions import UsageError
 from diptych.naming import record_id, split_pair_key
 from diptych.votes.answers import import_votes
 from diptych.votes.kinds import KINDS
-from diptych.votes.tasks import export_tasks, known_items, label_page
+from diptych.votes.tasks import export_tasks, known_items, label_page, no_formula
 
 TWO, ONE, FOUR = (record_id("test", name) for name in ("two", "one", "four"))
 
@@ -67,6 +67,14 @@ def test_a_table_filled_in_comes_back(version: Any, tmp_path: Path) -> None:
     assert found.refused == () and [v.value for v in found.votes] == [
         r["choices"].split()[0] for r in sorted(rows, key=lambda r: r["item"])
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1", "+1", "-1", "@a", "\n=1", "\t=1", "\r\n =1", "\ta", "\ra", "＝1", "＋1", "－1", "＠a"]
+)
+def test_texts_that_a_spreadsheet_would_run_are_quoted(text: str) -> None:
+    assert no_formula(text) == "'" + text
+    assert no_formula("a" + text) == "a" + text and no_formula("") == "" and no_formula(" ") == " "
 
 
 def test_what_is_not_in_the_version_is_unknown(version: Any, tmp_path: Path) -> None:

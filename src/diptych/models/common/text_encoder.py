@@ -181,7 +181,7 @@ class TextEncoder:
 
 
 def word_spans(text: str) -> list[Span]:
-    """Where the tokens of a sentence, as ``sentences.items`` has them, stand in it."""
+    """Where the tokens of a sentence, as ``sentences.items`` has them where no wording is edited, stand in it."""
     found, at = [], 0
     for word in tokens(text):
         start = text.index(word, at)
@@ -209,7 +209,10 @@ def encoder_weights(name: str) -> tuple[str, ...]:
     if weights.is_random(name):
         return (name,)
     if name not in ENCODERS:
-        raise UsageError(f"no text encoder {name!r}: use {', '.join(ENCODERS)}, random:<seed>, or a model's folder")
+        raise UsageError(
+            f"no text encoder {name!r} is registered: use {', '.join(ENCODERS)} or random:<seed>; any other of Hugging "
+            "Face's comes as a folder, `folder: DIR`, with its config.json, tokenizer.json and model.safetensors"
+        )
     return (name, f"{name}_config", f"{name}_tokenizer")
 
 

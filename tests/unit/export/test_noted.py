@@ -1,0 +1,151 @@
+"""Whatever stops an export, the dataset knows of it or nothing stands there; and errors name the target."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_version import SmallVersion
+
+from diptych.exceptions import NoSpace, StoreError, UsageError
+from diptych.export import ExportOptions, write_export
+from diptych.export import write as writing
+from diptych.export.target import Target
+from diptych.export.write import HuggingFace
+from diptych.naming import record_id
+from diptych.storage.exports import read_exports
+from diptych.storage.forgetting import Asked, find
+from diptych.storage.root import LocalRoot
+from diptych.storage.store import open_store
+from diptych.version import Version
+
+
+@pytest.fixture
+def version(made: SmallVersion, tmp_path: Path) -> Version:
+    """A copy whose exports are this test's alone."""
+    shutil.copytree(str(made.store.home.url), tmp_path / "root" / made.store.name)
+    shutil.rmtree(tmp_path / "root" / made.store.name / "exports", ignore_errors=True)
+    return Version(open_store(tmp_path / "root", made.store.name), made.version.manifest)
+
+
+def named_by_forget(version: Version) -> list[str]:
+    """What `forget` says of the exports that hold a record."""
+    asked = Asked(records=(record_id("test", "text-only"),))
+    return [holder.text for holder in find(version.store, asked).holders if holder.kind == "export"]
+
+
+def refuses(*prefixes: str, number: int = errno.EROFS) -> Any:
+    """``LocalRoot.put`` on a disk that refuses such files."""
+    put = LocalRoot.put
+
+    def refused(root: LocalRoot, path: str, data: bytes, durable: bool = True) -> None:
+        if path.startswith(prefixes):
+            raise OSError(number, os.strerror(number), f"{root.url}/.tmp-1")
+        put(root, path, data, durable)
+
+    return refused
+
+
+def test_a_read_only_dataset_is_refused_before_anything_is_written(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalRoot, "put", refuses("exports/"))
+    with pytest.raises(
+        StoreError, match=r"nothing was exported.*root/small/exports.*Read-only file system.*copy the dataset"
+    ):
+        write_export(version, tmp_path / "away" / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["root"]
+
+
+def test_a_note_that_cannot_be_written_leaves_no_export(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "check_writable", lambda store: None)  # the disk fills up only now
+    monkeypatch.setattr(LocalRoot, "put", refuses("exports/", number=errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        write_export(version, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["root"] and named_by_forget(version) == []
+
+
+def test_an_export_that_does_not_appear_is_forgotten_again(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(target: Target) -> None:
+        assert [Path(e.place) for e in read_exports(version.store)] == [target.path], "noted before"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Target, "publish", refused)
+    with pytest.raises(KeyboardInterrupt):
+        write_export(version, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["root"]
+    assert read_exports(version.store) == [] and not version.store.home.exists("exports")
+
+
+def test_a_kill_at_any_time_leaves_no_export_that_forget_does_not_name(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "out"
+    for moment in ("before", "after"):
+        publish = Target.publish
+
+        def killed(target: Target, moment: str = moment, publish: Any = publish) -> None:
+            if moment == "after":
+                publish(target)
+            os._exit(9)
+
+        child = os.fork()
+        if not child:
+            Target.publish = killed  # type: ignore[method-assign]
+            write_export(version, place)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        said = named_by_forget(version)
+        assert (place / "export.json").exists() == (moment == "after")
+        if moment == "before":
+            [part] = tmp_path.glob(".out.part-*")
+            assert said == [f"{place} (huggingface): it was not finished, and {part} is left of it"]
+        else:
+            assert said == [f"{place} (huggingface)"] * 2
+    shutil.rmtree(place)
+    assert all("not there now" in text for text in named_by_forget(version))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_errors_name_the_target_and_the_remedy(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(self: HuggingFace, record: object) -> None:
+        raise OSError(number, f"Error writing bytes to file. Detail: [errno {number}]")
+
+    monkeypatch.setattr(HuggingFace, "add", full)
+    with pytest.raises(NoSpace if number == errno.ENOSPC else UsageError) as caught:
+        write_export(version, tmp_path / "away" / "out")
+    said = str(caught.value)
+    assert f"--to {tmp_path / 'away' / 'out'}: " in said and os.strerror(number) in said
+    assert "nothing was written" in said and "another place" in said and ".part-" not in said
+
+
+def test_an_unreadable_file_of_the_store_is_no_fault_of_the_target(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(self: HuggingFace, record: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{tmp_path}/root/small/raw/blobs/ab/abc")
+
+    monkeypatch.setattr(HuggingFace, "add", unreadable)
+    with pytest.raises(PermissionError, match="raw/blobs"):
+        write_export(version, tmp_path / "out")
+
+
+def test_a_split_may_be_named_as_its_files_are(version: Version, tmp_path: Path) -> None:
+    found = write_export(version, tmp_path / "out", ExportOptions(split="validation"))
+    same = write_export(version, tmp_path / "same", ExportOptions(split="dev"))
+    assert found.records == same.records == 1
+    listed = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert listed["splits"] == {"validation": 1} and listed["options"]["split"] == "dev"
+    with pytest.raises(UsageError, match=r"has dev \(in files: validation\), test, train"):
+        write_export(version, tmp_path / "no", ExportOptions(split="eval"))
