@@ -67,8 +67,10 @@ class Progress:
     begun: bool = False
     """whether the epoch's first step was taken (and ``before_epoch`` asked)"""
     sums: Mapping[str, float] = field(default_factory=dict)
-    """of this epoch's loss terms over rows; ``rows`` counts these"""
+    """of this epoch's loss terms over their items, and how many these are (:mod:`diptych.training.terms`)"""
     log: tuple[EpochLog, ...] = ()
+    before: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """dev values before a phase's first epoch, of the phases that ask for them"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Checkpoint:
 
 
 def random_state() -> dict[str, Plain]:
-    """The states of Python's, NumPy's and torch's generators (also the current CUDA device's), as JSON."""
+    """The states of Python's, NumPy's and torch's generators (also the current CUDA device's, or MPS's), as JSON."""
     import torch
 
     version, inner, gauss = random.getstate()
@@ -101,6 +103,8 @@ def random_state() -> dict[str, Plain]:
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = bytes(torch.cuda.get_rng_state().numpy()).hex()
+    if torch.backends.mps.is_available():
+        state["mps"] = bytes(torch.mps.get_rng_state().numpy()).hex()
     return state
 
 
@@ -124,6 +128,8 @@ def set_random(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(_bytes(state["torch"]))
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(_bytes(state["cuda"]))
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(_bytes(state["mps"]))
 
 
 def _bytes(text: str) -> torch.Tensor:
@@ -177,7 +183,9 @@ def read_checkpoint(folder: RunFolder) -> Checkpoint | None:
             EpochLog(**{**entry, "train": _numbers(entry["train"]), "dev": _numbers(entry["dev"])})
             for entry in raw["progress"]["log"]
         )
-        progress = Progress(**{**raw["progress"], "sums": _numbers(raw["progress"]["sums"]), "log": log})
+        before = {name: _numbers(values) for name, values in raw["progress"].get("before", {}).items()}
+        sums = _numbers(raw["progress"]["sums"])
+        progress = Progress(**{**raw["progress"], "sums": sums, "log": log, "before": before})
         return Checkpoint(
             progress,
             folder.read_tensors(f"{place}/weights.safetensors"),

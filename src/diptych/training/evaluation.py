@@ -12,7 +12,7 @@ from diptych.storage.reader_records import Records
 from diptych.storage.store import open_store
 from diptych.training.assignment import Assignment, assignment_of
 from diptych.training.checkpoint import seed_everything
-from diptych.training.feed import Feed
+from diptych.training.feed import EXTRA, Feed, entry_of
 from diptych.training.folder import RunFolder
 from diptych.training.needs import check_needs
 from diptych.training.options import RunOptions, make_fabric
@@ -131,7 +131,11 @@ def row_keys(version: Version, stream: Stream, split: str) -> set[str]:
     with Records(
         version, stream.fields, rows=stream.rows, split=split, where=stream.where or None, missing=stream.missing
     ) as records:
-        return set(records.keys())
+        return {
+            records.key(i)
+            for i in range(len(records))
+            if not stream.says or entry_of(records.value(i, EXTRA), stream.says) is not None
+        }
 
 
 def _trained(assignment: Assignment, task: Task, scored: Stream) -> set[str]:

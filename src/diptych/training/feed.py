@@ -8,6 +8,7 @@ from epoch to epoch. All of it is a pure function of seed, epoch and rows.
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import signal
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,10 +29,12 @@ from diptych.training.task import Batch, Task
 if TYPE_CHECKING:
     from diptych.version import Version
 
-__all__ = ["CHOICE", "Feed", "Given", "Instances", "alike", "instance_order"]
+__all__ = ["CHOICE", "EXTRA", "Feed", "Given", "Instances", "alike", "entry_of", "instance_order"]
 
 CHOICE = "choice"
 """The sample's entry that says for which item of its list it stands."""
+EXTRA = "documents.extra"
+"""What ``Stream.says`` looks into."""
 
 
 def instance_order(counts: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -101,12 +104,29 @@ def alike(order: np.ndarray, lengths: np.ndarray, batch: int, seed: int, epoch: 
     return np.concatenate([np.zeros(0, np.int64), *shuffled, *short]).astype(np.int64)
 
 
-class Instances:
-    """Rows of a reader as instances, those of ``keys`` only when given; a dataset for torch, without torch."""
+def entry_of(extra: str | None, name: str) -> Any:
+    """An entry of a record's ``extra``; None when it has none, or holds no JSON object."""
+    try:
+        found = json.loads(extra or "{}")
+    except json.JSONDecodeError:
+        return None
+    return found.get(name) if isinstance(found, dict) else None
 
-    def __init__(self, records: Records | GivenRows, each: str, keys: Collection[str] | None) -> None:
+
+class Instances:
+    """Rows of a reader as instances, those of ``keys`` only when given; a dataset for torch, without torch.
+
+    With ``says`` only rows whose ``extra`` has this entry (see :class:`~diptych.training.phase.Stream`).
+    """
+
+    def __init__(self, records: Records | GivenRows, each: str, keys: Collection[str] | None, says: str = "") -> None:
         self._records = records
         rows = np.arange(len(records))
+        self.dropped: Mapping[str, int] = records.dropped
+        if says:
+            rows = np.array([i for i in rows if entry_of(records.value(int(i), EXTRA), says) is not None], np.int64)
+            lost = len(records) - len(rows)
+            self.dropped = {**records.dropped, **({says: lost} if lost else {})}
         if keys is not None:
             rows = np.array([i for i in rows if records.key(int(i)) in keys], np.int64)
         self.counts = np.ones(len(rows), np.int64)
@@ -116,8 +136,7 @@ class Instances:
         self._rows = np.repeat(rows, self.counts)
         self._choices = np.arange(len(self._rows)) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
         self._each = each
-        self.dropped = records.dropped
-        whole = not each and keys is None
+        whole = not each and keys is None and not says
         parts = f"{records.digest}:{each}:".encode() + self._rows.astype("<i8").tobytes()
         self.digest = records.digest if whole else hashlib.sha256(parts).hexdigest()
 
@@ -186,6 +205,8 @@ class Feed(Loader):
     ) -> None:
         if stream.each and stream.each not in stream.fields:
             raise UsageError(f"stream {name}: each is {stream.each!r}, which is none of its fields")
+        if stream.says and EXTRA not in stream.fields:
+            raise UsageError(f"stream {name}: says is {stream.says!r}, but {EXTRA} is none of its fields")
         if workers:
             multiprocessing.set_forkserver_preload(["torch", "diptych.training.feed"])
         super().__init__(
@@ -210,7 +231,7 @@ class Feed(Loader):
         self.name, self.split = name, split
         self._least = max(1, stream.least) if shuffle else 1
         self.lengths: np.ndarray | None = getattr(self.records, "lengths", None)
-        self.records = Instances(self.records, stream.each, keys)  # type: ignore[arg-type]
+        self.records = Instances(self.records, stream.each, keys, stream.says)  # type: ignore[arg-type]
 
     def _open(self, version: Version | Given, fields: Sequence[str], **settings: Any) -> Any:
         if isinstance(version, Given):

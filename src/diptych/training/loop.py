@@ -35,6 +35,7 @@ from diptych.training.ranks import random_states, same_on_all
 from diptych.training.schedule import best_epoch, factor, stopped
 from diptych.training.stopping import Stopper
 from diptych.training.task import Moment, Task
+from diptych.training.terms import add_terms, mean_of
 from diptych.training.tracking import Reporter
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class _Loop:
     def _phase(self, phase: Phase, resumed: Checkpoint | None) -> str:
         """One phase from where the progress stands."""
         step, optimiser = self._set_up(phase, resumed)
+        if phase.before and phase.name not in self._progress.before:
+            dev = self._fabric.broadcast(self._dev(phase) if self._lead else {})
+            self._progress = replace(self._progress, before={**self._progress.before, phase.name: dev})
         while self._progress.epoch < phase.epochs:
             values = self._values(phase)
             if phase.keep == "best" and stopped(values, self._task.config.patience, phase.monitor):
@@ -221,9 +225,7 @@ class _Loop:
                 limit = self._task.config.clip
                 self._fabric.clip_gradients(step, optimiser, max_norm=limit, error_if_nonfinite=False)
             optimiser.step()
-            for name, value in {"loss": total, **{f"loss.{n}": v for n, v in terms.items()}}.items():
-                sums[name] = sums.get(name, 0.0) + value.detach().to(wide) * len(batch)
-            sums["rows"] = sums.get("rows", 0) + len(batch)
+            add_terms(sums, terms, self._task.items(batches, moment), len(batch), wide)
             self._progress = replace(self._progress, step=self._progress.step + 1)
             self._reporter.step(self._progress.step)
             if self._progress.step % LOOK_EVERY == 0:
@@ -273,8 +275,7 @@ class _Loop:
 
     def _end_epoch(self, phase: Phase, lr: float) -> None:
         """Look at dev, keep the best weights, log, write a checkpoint."""
-        epoch, rows = self._progress.epoch, self._progress.sums.get("rows", 0)
-        train = {n: v / rows for n, v in self._progress.sums.items() if n != "rows"}
+        epoch, train = self._progress.epoch, mean_of(self._progress.sums)
         if not math.isfinite(train.get("loss", math.nan)):
             raise DiptychError(f"phase {phase.name}, epoch {epoch + 1}: the mean loss is not finite ({train})")
         dev = self._fabric.broadcast(self._dev(phase) if self._lead else {})
@@ -330,7 +331,8 @@ class _Loop:
                     scaler=self._fabric.strategy.precision.state_dict(),
                 ),
             )
-            self._folder.write_json("metrics.json", {"epochs": [_plain(e) for e in self._progress.log]})
+            log = [_plain(entry) for entry in self._progress.log]
+            self._folder.write_json("metrics.json", {"epochs": log, "before": dict(self._progress.before)})
         self._saved = time.monotonic()
         self._fabric.barrier()
 

@@ -19,6 +19,8 @@ class Stream:
     rows: Key = "document"
     where: tuple[str, ...] = ()
     """comparisons that narrow the rows, as ``documents.subset == 'matching'``"""
+    says: str = ""
+    """an entry that a document's ``extra`` must have, as ``image_adds``: ``where`` cannot look into it"""
     missing: Literal["drop", "none"] = "drop"
     """what becomes of a row that reads a row which is not ok: it is left out, or its value is None"""
     batch_size: int = 16
@@ -85,3 +87,5 @@ class Phase:
     """Beginnings of the names of parameters that this phase does not train."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the phase hands on; a phase that keeps the last never stops early and needs no dev rows."""
+    before: bool = False
+    """Whether the dev values are measured before the first epoch, too (see :meth:`Task.fitted`)."""

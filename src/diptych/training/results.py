@@ -55,8 +55,12 @@ def results_text(
     paper: PaperTable | None,
     departures: Sequence[Departure] = (),
     intervals: Mapping[str, Sequence[float]] | None = None,
+    fitted: Mapping[str, float] | None = None,
 ) -> str:
-    """One run's (or several seeds') test metrics beside the paper's table, and the settings that are not printed."""
+    """One run's (or several seeds') test metrics beside the paper's table, and the settings that are not printed.
+
+    ``fitted`` are figures of the training itself, on dev.
+    """
     parts = [title]
     if paper is None:
         parts.append(plain_table(["metric", "ours"], [[n, s.text()] for n, s in metrics.items()]))
@@ -73,9 +77,12 @@ def results_text(
             ours.append(["  95 % interval", *(_interval(intervals.get(m), scale, digits) for m in columns)])
         parts.append(plain_table(["", *(paper.columns[m] for m in columns)], [*ours, *rows]))
         parts.append(f"paper: {paper.source}, other data ({paper.data}); * the same configuration")
+        parts[-1] += "".join(f"\nnote: {note}" for note in paper.notes)
         others = [[n, s.text()] for n, s in metrics.items() if n not in paper.columns]
         if others:
             parts.append(plain_table(["metric", "ours"], others))
+    if fitted:
+        parts.append(plain_table(["of the training, on dev", "ours"], [[n, f"{v:.4f}"] for n, v in fitted.items()]))
     if departures:
         rows = [
             [d.field, _short(d.value), _short(d.printed) if d.printed is not None else "silent", d.why]

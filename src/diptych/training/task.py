@@ -14,11 +14,14 @@ schedules, checkpoints, resuming, several processes, and the run folder. In the 
 ``before_epoch``      what is computed from the whole training set with the network as it stands (matching)
 ``collate``           samples to a batch, in worker processes: a pure function, draws nothing
 ``loss``              named terms, already weighted; their sum is minimised
+``items``             how many items each term is the mean of, where these are not the rows
 ``after_training``    what is set in the network from the whole training set once it is fitted (an SVM's weights)
+``watched``           values of dev that are logged and not minimised
 ``predict``           one row of output a sample, of the ``scored`` stream's dev and test rows
 ``finish``            all rows of a split to the lines of predictions.jsonl (ranks among all candidates)
 ``looks``             for people: what was looked at in each picture
 ``evaluate``          metrics from these lines alone
+``fitted``            figures from the log of the training
 ====================  ================================================================================================
 """
 
@@ -121,6 +124,8 @@ class PaperTable:
     """``full``, the name of an ablation or baseline of ours, or any other system's name: metric to figure as printed"""
     scale: float = 100.0
     """what our figures are multiplied by to compare; 1 where the paper prints shares"""
+    notes: Sequence[str] = ()
+    """where the paper's own figures do not agree"""
 
 
 class Task(ABC):
@@ -184,7 +189,24 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, module: Any, batches: Mapping[str, Any], moment: Moment) -> dict[str, Tensor]:
-        """The terms, scalars, already weighted; ``batches`` by stream. Each is a mean over its own items."""
+        """The terms, scalars, already weighted; ``batches`` by stream. Each is a mean over its own items.
+
+        On dev a further stream of the phase that has no row there is not among the batches.
+        """
+
+    def items(self, batches: Mapping[str, Any], moment: Moment) -> Mapping[str, int]:
+        """How many items each term of ``loss`` is the mean of (tokens, known classes): what its epoch's mean is over.
+
+        A term that is not named here is a mean over the rows of the first stream. The batches are on the CPU.
+        """
+        return {}
+
+    def watched(self, module: Any, batches: Mapping[str, Any], moment: Moment) -> Mapping[str, Tensor]:
+        """What is logged of dev beside the loss and not minimised: a tensor of one value an item, by name.
+
+        In eval mode, without gradients; its mean over all items is in the epoch's dev values.
+        """
+        return {}
 
     @abstractmethod
     def predict(self, module: Any, batch: Any) -> Sequence[Row]:
@@ -217,6 +239,15 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, lines: Sequence[Line]) -> Metrics:
         """The metrics of a split from its lines alone."""
+
+    def fitted(self, before: Mapping[str, Metrics], epochs: Sequence[Mapping[str, Any]]) -> Metrics:
+        """What the log of the training says that belongs beside the results, as a perplexity and its change.
+
+        ``before`` has the dev values of each phase that has them measured before its first epoch (``Phase.before``),
+        ``epochs`` are those of metrics.json: ``phase``, ``epoch``, ``train``, ``dev``.
+        Not asked where nothing was fitted.
+        """
+        return {}
 
     def before_epoch(self, module: Any, batches: Iterable[Any], moment: Moment) -> Mapping[str, np.ndarray] | None:
         """Computed from all training batches (first stream, in eval mode, in order, without gradients) if it is time.

@@ -198,18 +198,21 @@ def _finish(folder: RunFolder, task: Task, lines: Mapping[str, list[Line]]) -> d
         f"seed {about['seed']}"
     )
     apart, sure = departures(task.config), _intervals(task, lines[judged])
-    folder.write_text("results.txt", results_text(title, name, spreads, task.paper, apart, sure))
+    log: dict[str, Any] = folder.read_json("metrics.json") if folder.exists("metrics.json") else {}
+    epochs, before = log.get("epochs", []), log.get("before", {})
+    fitted = {name: float(value) for name, value in task.fitted(before, epochs).items()} if epochs else {}
+    folder.write_text("results.txt", results_text(title, name, spreads, task.paper, apart, sure, fitted))
     results = {
         "row": name,
         "split": judged,
         "rows": rows,
         "metrics": metrics,
         "intervals": sure,
+        "fitted": fitted,
         "paper": asdict(task.paper) if task.paper else None,
         "departures": [asdict(d) for d in apart],
     }
-    epochs = folder.read_json("metrics.json")["epochs"] if folder.exists("metrics.json") else []
-    folder.write_json("metrics.json", {"epochs": epochs, **metrics})
+    folder.write_json("metrics.json", {"epochs": epochs, **({"before": before} if before else {}), **metrics})
     folder.write_json("results.json", results)
     folder.write_json("run.json", {**about, "status": "finished", "finished": now()})
     return folder.read_json("results.json")

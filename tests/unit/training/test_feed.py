@@ -10,7 +10,7 @@ from toy_task import IMAGES, PHRASES, ToyConfig, ToyTask
 
 from diptych.exceptions import UsageError
 from diptych.storage.reader import Records
-from diptych.training.feed import Feed, instance_order
+from diptych.training.feed import EXTRA, Feed, Given, Instances, entry_of, instance_order
 from diptych.training.phase import Stream
 from diptych.training.task import State
 from diptych.version import Version
@@ -44,6 +44,20 @@ def test_every_instance_once_and_those_of_a_row_far_apart() -> None:
     assert firsts == {0, 1, 2}  # another item comes first in each epoch
     assert list(instance_order(counts, 8, 0)) != list(instance_order(counts, 7, 0))
     assert len(instance_order(np.zeros(3, np.int64), 0, 0)) == 0
+
+
+def test_only_rows_that_say_something_are_read(version: Version) -> None:
+    said = ['{"adds": 0}', "{}", None, '{"adds": 1, "x": 2}', '{"adds": null}', "[1]", "not JSON"]
+    rows = [{"key": f"r{n}", EXTRA: extra} for n, extra in enumerate(said)]
+    found = Instances(Given({"train": rows}).rows("train"), "", None, "adds")
+    assert [found[n]["key"] for n in range(len(found))] == ["r0", "r3"] and found.dropped == {"adds": 5}
+    assert [entry_of(extra, "adds") for extra in said] == [0, None, None, 1, None, None, None]
+    assert found.digest != Instances(Given({"train": rows}).rows("train"), "", None).digest
+    nobody = Stream((EXTRA, "documents.title"), says="adds")
+    with Feed(version, TASK, "nobody", nobody) as feed:
+        assert len(feed) == len(feed.records) == 0 and feed.records.dropped["adds"] > 10
+    with pytest.raises(UsageError, match=r"says is 'adds', but documents\.extra is none of its fields"):
+        Feed(version, TASK, "wrong", Stream(("documents.title",), says="adds"))
 
 
 def test_instances_are_the_items_of_a_list(version: Version) -> None:

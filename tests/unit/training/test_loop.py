@@ -64,6 +64,10 @@ def test_a_run_is_whole(finished: RunFolder, version: Version) -> None:
     low, high = results["intervals"]["accuracy"]
     assert low <= test["accuracy"] <= high and f"{100 * low:.2f}..{100 * high:.2f}" in text
     assert "paper: full *" in text and "81.20" in text and "other pictures" in text
+    assert "\nnote: Table 8 prints 81.3\n" in text and "warm_loss_before" in text
+    before = finished.read_json("metrics.json")["before"]
+    assert set(before) == {"warm"} and before["warm"]["loss"] > before["warm"]["loss.class"] > 0
+    assert results["fitted"] == {"warm_loss_before": before["warm"]["loss.class"], "warm_epochs": 2.0}
     listed = {line.split()[0]: line for line in text.splitlines() if "(paper:" in line}
     assert set(listed) == {"clip", "dropout", "weights"} and "(paper: equal)" in listed["weights"]
     epochs = finished.read_json("metrics.json")["epochs"]

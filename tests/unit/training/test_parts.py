@@ -32,6 +32,7 @@ from diptych.training.phase import Monitor, Schedule
 from diptych.training.results import plain_table, spread
 from diptych.training.schedule import best_epoch, factor, stopped
 from diptych.training.task import State
+from diptych.training.terms import add_terms, mean_of
 
 VALUES = [3.0, 2.5, 2.6, math.nan, 2.4, 2.4, 2.4, 2.5, 2.0, 9.0, 9.0]
 
@@ -91,6 +92,28 @@ def test_departures_are_what_the_paper_does_not_print() -> None:
         make_config(Printed, {"rate": -1})
 
 
+def test_terms_are_means_over_their_own_items() -> None:
+    sums: dict[str, Any] = {}
+    for text, classes, known in ((1.0, 0.0, 0), (4.0, 6.0, 2), (4.0, 3.0, 1)):
+        terms = {"text": torch.tensor(text), "classes": torch.tensor(classes)}
+        add_terms(sums, terms, {"classes": known}, 2 if text == 1 else 1, torch.float64)
+    assert mean_of(sums) == {"loss": 7.5, "loss.text": 2.5, "loss.classes": 5.0}
+    none: dict[str, Any] = {}
+    add_terms(none, {"a": torch.tensor(2.0), "b": torch.tensor(math.nan)}, {"b": 0}, 3, torch.float64)
+    found = mean_of(none)
+    assert found["loss"] == found["loss.a"] == 2 and math.isnan(found["loss.b"])
+    assert math.isnan(mean_of({})["loss"])
+
+
+def test_the_generator_of_an_apple_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr("torch.mps.get_rng_state", lambda: torch.tensor([1, 255, 7], dtype=torch.uint8))
+    monkeypatch.setattr("torch.mps.set_rng_state", kept.append)
+    set_random(random_state())
+    assert [state.tolist() for state in kept] == [[1, 255, 7]]
+
+
 def test_checkpoints_come_back_and_damage_is_seen(tmp_path: Path) -> None:
     folder = RunFolder(open_store(tmp_path, "d"), "runs/m/r")
     assert read_checkpoint(folder) is None
@@ -105,16 +128,18 @@ def test_checkpoints_come_back_and_damage_is_seen(tmp_path: Path) -> None:
         write_checkpoint(
             folder,
             Checkpoint(
-                Progress(1, 2, step, 0.5, True, {"loss": 0.1, "rows": 3}, log), network.state_dict(),
-                optimiser.state_dict(), {"w": np.arange(3)}, {"s": {"epoch": 1}}, [state], {"scale": 2.0},
+                Progress(1, 2, step, 0.5, True, {"loss.a": 0.1, "items.a": 3}, log, {"a": {"loss": math.nan}}),
+                network.state_dict(), optimiser.state_dict(), {"w": np.arange(3)}, {"s": {"epoch": 1}}, [state],
+                {"scale": 2.0},
             ),
         )  # fmt: skip
 
     write(7)
     expected = [random.random(), float(np.random.rand()), float(torch.rand(()))]
     found = read_checkpoint(folder)
-    assert found is not None and found.progress.step == 7 and found.progress.sums == {"loss": 0.1, "rows": 3}
+    assert found is not None and found.progress.step == 7 and found.progress.sums == {"loss.a": 0.1, "items.a": 3}
     assert math.isnan(found.progress.log[0].dev["loss"]) and found.progress.log[0].train == {"loss": 1 / 3}
+    assert math.isnan(found.progress.before["a"]["loss"])
     set_random(found.random[0])
     assert [random.random(), float(np.random.rand()), float(torch.rand(()))] == expected
     other = torch.optim.Adam(network.parameters(), lr=9.0)

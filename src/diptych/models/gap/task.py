@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from diptych.exceptions import UsageError
-from diptych.metrics.classes import class_scores
+from diptych.metrics.classes import class_scores, perplexity
 from diptych.models.common.word_vectors import word_vectors
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
 from diptych.training.config import Plain
@@ -31,16 +31,31 @@ SPECIAL = ("<pad>", "<unk>", "<eos>", "<eot>")
 
 
 def most_frequent(task: Task, train: Iterable[Sample], samples: Iterable[Sample], seed: int) -> list[Line]:
-    """The commonest level of train for every pair (the last row of Table 3)."""
+    """The commonest level of train for every pair (the last row of Table 3, which counts all pairs)."""
+    return _all_alike(_commonest(train), samples)
+
+
+def most_frequent_here(task: Task, train: Iterable[Sample], samples: Iterable[Sample], seed: int) -> list[Line]:
+    """The commonest level of the split that is predicted, which no model can know: what one level can reach (G8)."""
+    found = list(samples)
+    return _all_alike(_commonest(found), found)
+
+
+def _commonest(samples: Iterable[Sample]) -> tuple[int, int]:
+    """Of CMI and of SC the level that most pairs have; of equally many the lowest."""
     from diptych.models.gap.data import level
 
     counted: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
-    for sample in train:
+    for sample in samples:
         for counts, name, levels in zip(counted, ("cmi", "sc"), (CMI_LEVELS, SC_LEVELS), strict=True):
             if (found := level(sample[f"pair_votes.{name}"], levels)) >= 0:
                 counts[found] += 1
     cmi, sc = (min(c, key=lambda k: (-c[k], k)) if c else 0 for c in counted)
-    return [_line(s["key"], cmi, sc, *_gold(s)) for s in samples]
+    return cmi, sc
+
+
+def _all_alike(levels: tuple[int, int], samples: Iterable[Sample]) -> list[Line]:
+    return [_line(s["key"], *levels, *_gold(s)) for s in samples]
 
 
 def random_levels(task: Task, train: Iterable[Sample], samples: Iterable[Sample], seed: int) -> list[Line]:
@@ -74,6 +89,7 @@ class GapTask(Task):
     }
     baselines: ClassVar[Mapping[str, Variant | Baseline]] = {
         "most_frequent": most_frequent,
+        "most_frequent_here": most_frequent_here,
         "random": random_levels,
         "svm": Variant({"classifier": "svm"}, "two linear SVMs on the frozen autoencoder's embeddings (Table 3)"),
         "text_only": Variant({"image": False}, "no image: its features are zeros"),
@@ -89,6 +105,9 @@ class GapTask(Task):
             "most_frequent": {"accuracy_cmi": 0.5642, "accuracy_sc": 0.6550},
         },
         scale=1.0,
+        notes=(
+            "Table 3 is not over the 92 test pairs: .6953 is 89 of 128, .6875 is 55 of 80. Ours counts each pair once",
+        ),
     )
     interval_samples = 1000
     recipe_lines: ClassVar[Mapping[str, str]] = {
@@ -174,7 +193,7 @@ class GapTask(Task):
         if config.autoencoder_epochs:
             found.append(
                 Phase("autoencoder", {"autoencoder": streams["autoencoder"]}, config.autoencoder_epochs, optimiser,
-                      schedule, Monitor("loss"), frozen=("classifier.",))
+                      schedule, Monitor("loss"), frozen=("classifier.",), before=True)
             )  # fmt: skip
         if config.classifier == "svm":
             if not found:
@@ -228,6 +247,14 @@ class GapTask(Task):
         terms["sc"] = F.cross_entropy(sc, batch.sc_B, ignore_index=-1) if (batch.sc_B >= 0).any() else 0.0 * sc.sum()
         return terms
 
+    def items(self, batches: Mapping[str, GapBatch], moment: Moment) -> Mapping[str, int]:
+        """Supervised tokens; pairs that have a label."""
+        if moment.phase == "autoencoder":
+            return {"text": len(batches["autoencoder"].targets_P)}
+        batch = batches["classifier"]
+        assert batch.cmi_B is not None and batch.sc_B is not None
+        return {"cmi": int((batch.cmi_B >= 0).sum()), "sc": int((batch.sc_B >= 0).sum())}
+
     def predict(self, module: Gap, batch: GapBatch) -> Sequence[Row]:
         """The likeliest level of each."""
         cmi, sc = (logits.argmax(1).tolist() for logits in module.classify(batch))
@@ -244,6 +271,24 @@ class GapTask(Task):
             found |= {f"accuracy_{name}": scores.accuracy, f"macro_f1_{name}": scores.macro_f1}
         return found
 
+    def fitted(self, before: Mapping[str, Metrics], epochs: Sequence[Mapping[str, Any]]) -> Metrics:
+        """The autoencoder's text perplexity and image error (mean squared), and their share of change (G7).
+
+        Of its best epoch, from before the first one: the paper prints -5.5 % and -16.6 %.
+        """
+        found = [e["dev"] for e in epochs if e["phase"] == "autoencoder" and e["dev"].get("loss") is not None]
+        first, last = before.get("autoencoder"), min(found, key=lambda dev: dev["loss"], default=None)
+        if not first or last is None:
+            return {}
+        text, image = (
+            (perplexity(dev["loss.text"], 1) for dev in (first, last)),
+            (first["loss.image"], last["loss.image"]),
+        )
+        measured: dict[str, float] = {}
+        for name, (start, end) in (("text_perplexity", text), ("image_error", image)):
+            measured |= {name: end, f"{name}_before": start, f"{name}_change": (end - start) / start}
+        return measured
+
 
 def _gold(sample: Sample) -> tuple[int, int]:
     from diptych.models.gap.data import level
@@ -252,9 +297,11 @@ def _gold(sample: Sample) -> tuple[int, int]:
 
 
 def _line(key: str, cmi: int, sc: int, gold_cmi: int, gold_sc: int) -> Line:
-    """Levels by their values; a gold of -1 is none."""
+    """Levels by their values; a gold of -1 is none. ``diptych score classes`` reads CMI's, as texts."""
     return {
         "id": key,
+        "predicted": str(CMI_LEVELS[cmi]),
+        "gold": str(CMI_LEVELS[gold_cmi]) if gold_cmi >= 0 else None,
         "cmi": CMI_LEVELS[cmi],
         "sc": SC_LEVELS[sc],
         "gold_cmi": CMI_LEVELS[gold_cmi] if gold_cmi >= 0 else None,

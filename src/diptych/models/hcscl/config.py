@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diptych.training.config import TaskConfig, ours, reading
 
@@ -75,4 +75,13 @@ class HcsclConfig(TaskConfig):
     lr_epochs: int = Field(6, ge=1)
     epochs: int = ours(30, "silent", ge=1)
     beam: int = ours(5, "silent; 1 is greedy", ge=1)
-    min_words: int = ours(10, "silent", ge=1)
+    min_words: int = ours(10, "silent; a beam of 1 has no least length", ge=1)
+
+    @model_validator(mode="after")
+    def _some_length_is_allowed(self) -> Self:
+        if self.beam > 1 and self.min_words > self.summary_words:
+            raise ValueError(
+                f"min_words {self.min_words} is above summary_words {self.summary_words}: no summary has such a "
+                "length; set one of them"
+            )
+        return self

@@ -13,8 +13,18 @@ import torch
 from diptych.models.common.text_rows import items_of, vectors_of
 from diptych.models.hcscl.batch import BOS, EOS, PAD, UNK, HcsclBatch
 from diptych.models.hcscl.config import HcsclConfig
+from diptych.stages.splitting import tokens
 
-__all__ = ["Article", "Candidates", "candidates_of", "count_tokens", "fields_of", "make_batch", "summary_of"]
+__all__ = [
+    "Article",
+    "Candidates",
+    "candidates_of",
+    "comparable",
+    "count_tokens",
+    "fields_of",
+    "make_batch",
+    "summary_of",
+]
 
 
 def fields_of(config: HcsclConfig) -> tuple[str, ...]:
@@ -30,6 +40,17 @@ def fields_of(config: HcsclConfig) -> tuple[str, ...]:
 def summary_of(sample: Mapping[str, Any]) -> list[str]:
     """Lower-case tokens of the summary."""
     return [token.lower() for item in items_of(sample, "summary") for token in item["tokens"]]
+
+
+def comparable(text: str) -> str:
+    """Lower-case tokens joined by blanks, split again until nothing changes.
+
+    So a text as it was written and the same text said token by token (``wo n't``) come out alike.
+    """
+    before = None
+    while text != before:
+        before, text = text, " ".join(tokens(text)).lower()
+    return text
 
 
 def count_tokens(samples: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], Counter[str]]:

@@ -189,6 +189,15 @@ class HcsclTask(Task):
             terms["image"] = 0.0 * states.sum()
         return terms
 
+    def items(self, batches: Mapping[str, HcsclBatch], moment: Moment) -> Mapping[str, int]:
+        """Tokens of the summaries (documents when their losses are sums); documents with a voted image."""
+        from diptych.models.hcscl.batch import PAD
+
+        batch = batches["documents"]
+        assert batch.outputs_BT is not None and batch.choice_B is not None
+        text = {"text": int((batch.outputs_BT != PAD).sum())} if self.config.text_loss == "token_mean" else {}
+        return {**text, "image": int((batch.choice_B >= 0).sum())}
+
     def predict(self, module: Hcscl, batch: HcsclBatch) -> Sequence[Row]:
         """Summary and the candidates' scores."""
         from diptych.models.hcscl.generate import summarize
@@ -232,9 +241,14 @@ class HcsclTask(Task):
         return found
 
     def evaluate(self, lines: Sequence[Line]) -> Metrics:
-        """ROUGE and BLEU on words or, in Chinese, characters; image precision beside its chance."""
-        predicted, gold = [str(line["predicted"]) for line in lines], [str(line["gold"]) for line in lines]
-        unit = unit_of(gold)
+        """ROUGE and BLEU on words or, in Chinese, characters; image precision beside its chance.
+
+        The network says tokens, the gold and a baseline's sentence are as they were written: all are split alike.
+        """
+        from diptych.models.hcscl.data import comparable
+
+        unit = unit_of(str(line["gold"]) for line in lines)
+        predicted, gold = ([comparable(str(line[name])) for line in lines] for name in ("predicted", "gold"))
         found = {**rouge(predicted, gold, unit), **bleu(predicted, gold, unit)}
         chosen = [line for line in lines if line["image_scores"]]
         scores = [np.array(line["image_scores"], np.float64) for line in chosen]

@@ -15,6 +15,7 @@ import numpy as np
 from diptych.geometry import iou
 from diptych.metrics.retrieval import Ranking, best_ranks, ranking, with_duplicates
 from diptych.models.hmlstm.batch import Judged
+from diptych.naming import split_pair_key
 from diptych.training.config import Plain
 
 __all__ = ["Picture", "judged_lines", "measured"]
@@ -60,12 +61,16 @@ _RANKS = ("i2t", "t2i", "i2t_distinct", "t2i_distinct")
 
 
 def _retrieved(pictures: Sequence[Picture]) -> list[dict[str, Plain]]:
-    """Ranks both ways, and the captions that stand first."""
+    """Ranks both ways, and the captions that stand first.
+
+    A picture that several records show is right for the captions of each (T4, X6), under ``_distinct``, too.
+    """
     counts = [len(p.captions) for p in pictures]
     owner = np.repeat(np.arange(len(pictures)), counts)
     texts = [text for p in pictures for text in p.captions]
     scores_IT = _scores([p.image_d[None] for p in pictures], [p.captions_Td for p in pictures])
-    own_IT = np.arange(len(pictures))[:, None] == owner
+    image_I = np.unique([split_pair_key(p.id)[1] for p in pictures], return_inverse=True)[1].reshape(-1)
+    own_IT = image_I[:, None] == image_I[owner]
     ranks: dict[str, list[Any]] = {}
     for suffix, correct in (("", with_duplicates(own_IT, texts)), ("_distinct", own_IT)):
         ranks[f"i2t{suffix}"] = best_ranks(scores_IT, correct).tolist()

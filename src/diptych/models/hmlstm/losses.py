@@ -14,7 +14,7 @@ from diptych.models.hmlstm.batch import HMLSTMBatch
 from diptych.models.hmlstm.judging import Picture
 from diptych.models.hmlstm.model import Embedded
 
-__all__ = ["match", "part_loss", "pictures_of", "root_loss"]
+__all__ = ["match", "matched", "part_loss", "pictures_of", "root_loss"]
 
 
 def root_loss(embedded: Embedded, batch: HMLSTMBatch, margin: float) -> Tensor:
@@ -52,8 +52,13 @@ def part_loss(
     return (weight_P[rows] * hinge_ranking(scores_PP, wrong, margin)).mean()
 
 
+def matched(batch: HMLSTMBatch, memory: Mapping[str, np.ndarray]) -> int:
+    """How many phrases of the batch have a region."""
+    return int((_remembered(batch, memory, batch.image_Bf)[0] >= 0).sum())
+
+
 def _remembered(batch: HMLSTMBatch, memory: Mapping[str, np.ndarray], like: Tensor) -> tuple[Tensor, Tensor]:
-    """The region (-1: none) and the weight of each phrase of the batch."""
+    """The region (-1: none) and the weight of each phrase of the batch, where ``like`` is."""
     known, wanted = memory["phrase"], batch.phrase_id_P.numpy()
     place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     there = known[place] == wanted if len(known) else np.zeros(len(wanted), bool)

@@ -194,6 +194,13 @@ class HMLSTMTask(Task):
             terms["part"] = part_loss(embedded, batch, moment.memory, self.config.margin, self.config.negatives)
         return terms
 
+    def items(self, batches: Mapping[str, HMLSTMBatch], moment: Moment) -> Mapping[str, int]:
+        """Captions; phrases that are matched."""
+        from diptych.models.hmlstm.losses import matched
+
+        batch = batches["pairs"]
+        return {"root": len(batch.image_T), "part": matched(batch, moment.memory) if moment.memory else 0}
+
     def predict(self, module: HMLSTM, batch: HMLSTMBatch) -> Sequence[Row]:
         """The embeddings of each image and of what belongs to it."""
         from diptych.models.hmlstm.losses import pictures_of

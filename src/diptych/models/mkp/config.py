@@ -22,7 +22,7 @@ class MkpConfig(TaskConfig):
     text: bool = Field(True, description="False: the picture alone (the baseline VGG)")
     image: bool = Field(True, description="False: the text alone (the baselines COPY, AVG, MAX)")
     posts_subset: str = ours("", "subset of the posts; empty: every record with keyphrases")
-    matching_subset: str = ours("", "subset of the matching set; empty: every record that says image_adds")
+    matching_subset: str = ours("", "subset of the matching set; empty: all. Only records that say image_adds are read")
 
     language: str = ours("", "language of the posts; empty: all. The paper's are English")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,10 @@ import numpy as np
 from diptych.models.mkp.batch import SPECIAL, MkpBatch, Source, make_batch, source_of
 from diptych.models.mkp.config import MkpConfig
 from diptych.stages.splitting import tokens
-from diptych.training.feed import CHOICE
+from diptych.training.feed import CHOICE, EXTRA, entry_of
 
 __all__ = [
+    "ADDS",
     "Lexicon",
     "adds",
     "count_words",
@@ -68,10 +68,7 @@ def keyphrases_of(sample: Mapping[str, Any]) -> list[list[str]]:
 
 def adds(sample: Mapping[str, Any]) -> int:
     """1 when the picture adds to the text, 0 when not, -1 when nobody said."""
-    try:
-        value = json.loads(sample["documents.extra"] or "{}").get(ADDS)
-    except (json.JSONDecodeError, AttributeError):
-        return -1
+    value = entry_of(sample[EXTRA], ADDS)
     return -1 if value is None else int(bool(int(value)))
 
 
@@ -99,9 +96,10 @@ def gold_of(sample: Mapping[str, Any]) -> list[str]:
 
 
 def source_text(sample: Mapping[str, Any], config: MkpConfig) -> str:
-    """The words in which a present keyphrase must stand: the post's, or the whole input's."""
-    post, ocr, entities = parts_of(sample, config.model_copy(update={"text": True}))
-    return " ".join(post if config.present_in == "post" else [*post, *ocr, *entities])
+    """The words in which a present keyphrase must stand: those of the post, uncut (M1), or those of the input."""
+    if config.present_in == "post":
+        return " ".join(words_of(sample["documents.text"]))
+    return " ".join(word for part in parts_of(sample, config.model_copy(update={"text": True})) for word in part)
 
 
 def posts_batch(samples: Sequence[Mapping[str, Any]], config: MkpConfig, lexicon: Lexicon, shape: tuple[int, int],

@@ -113,7 +113,7 @@ class MkpTask(Task):
     @classmethod
     def reads(cls, config: MkpConfig) -> Mapping[str, Stream]:
         """Posts, one instance a keyphrase; posts as they are scored; the matching set."""
-        from diptych.models.mkp.data import fields_of
+        from diptych.models.mkp.data import ADDS, fields_of
 
         fields = fields_of(config)
 
@@ -127,7 +127,9 @@ class MkpTask(Task):
             "scored": Stream(fields, "document", posts, batch_size=config.batch_size),
         }
         if config.image and config.noise_filter and config.image_text_matching and config.matching_loss:
-            found["matching"] = Stream(fields, "document", where(config.matching_subset), batch_size=config.batch_size)
+            found["matching"] = Stream(
+                fields, "document", where(config.matching_subset), says=ADDS, batch_size=config.batch_size
+            )
         return found
 
     @classmethod
@@ -231,6 +233,26 @@ class MkpTask(Task):
             module, batches["posts"], batches.get("matching"), region_loss=config.region_loss,
             words=config.stage2 == "decoder_only",
         )  # fmt: skip
+
+    def items(self, batches: Mapping[str, MkpBatch], moment: Moment) -> Mapping[str, int]:
+        """Posts whose keyphrase is a class, pairs that somebody judged, words and ends."""
+        from diptych.models.mkp.batch import PAD
+
+        posts, matching = batches["posts"], batches.get("matching")
+        assert posts.classes_B is not None and posts.outputs_BJ is not None
+        found = {"classes": int((posts.classes_B > 0).sum()), "words": int((posts.outputs_BJ != PAD).sum())}
+        if matching is None or matching.matches_B is None:
+            return found
+        return {**found, "matching": int((matching.matches_B >= 0).sum())}
+
+    def watched(self, module: Mkp, batches: Mapping[str, MkpBatch], moment: Moment) -> Mapping[str, Tensor]:
+        """``region_deviation``: of A over a picture's regions; L_irtm is 0 also for a constant A (M3)."""
+        posts = batches["posts"]
+        A_BR = module.filter(module.encode(posts)).A_BR
+        if A_BR is None:
+            return {}
+        A_NR = A_BR[posts.has_image_B].float()
+        return {"region_deviation": (A_NR - A_NR.mean(1, keepdim=True)).square().mean(1).sqrt()}
 
     def predict(self, module: Mkp, batch: MkpBatch) -> Sequence[Row]:
         """Ranked keyphrases, and the classifier's list."""

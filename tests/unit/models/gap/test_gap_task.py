@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from batching import assert_means_are_of_items, means
 from resuming import assert_goes_on_to_the_bit
 
 from diptych.exceptions import UsageError
+from diptych.metrics.classes import class_scores
+from diptych.metrics.files import ClassLine, read_pairs
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
 from diptych.models.gap.data import make_batch, sentences_of
 from diptych.models.gap.svm import DECAYS, best_svm
-from diptych.models.gap.task import SPECIAL, GapTask, most_frequent, random_levels
+from diptych.models.gap.task import SPECIAL, GapTask, most_frequent, most_frequent_here, random_levels
 from diptych.training.config import departures, make_config
 from diptych.training.task import Moment, State
 
@@ -109,12 +114,55 @@ def test_nobody_said_anything_about_sc() -> None:
     assert np.isnan(task.evaluate(lines)["accuracy_sc"])
 
 
+def test_dev_values_are_means_over_tokens_and_labels() -> None:
+    task = make_task()
+    rows = [sample(n, cmi=CMI_LEVELS[n], sc=SC_LEVELS[n] if n < 2 else None) for n in range(4)]
+    rows[1]["sentences.items"][:] = [item("text", "A dog")]
+    found = assert_means_are_of_items(task, "autoencoder", {"autoencoder": rows})
+    assert found["loss"] == pytest.approx(found["loss.image"] + found["loss.text"])
+    found = assert_means_are_of_items(task, "classifier", {"classifier": rows})
+    torch.manual_seed(0)
+    none = means(task, task.build(), "classifier", {"classifier": [rows[2:]]})
+    assert np.isnan(none["loss.sc"]) and none["loss"] == none["loss.cmi"] > 0
+
+
+def test_perplexity_and_image_error_of_the_best_epoch() -> None:
+    def dev(text: float, image: float) -> dict[str, float | None]:
+        return {"loss": text + image, "loss.text": text, "loss.image": image}
+
+    epochs = [{"phase": "autoencoder", "epoch": n, "dev": dev(*x)} for n, x in enumerate([(2.0, 0.5), (3.0, 0.6)])]
+    epochs += [{"phase": "classifier", "epoch": 0, "dev": {"loss": 0.0}}]
+    found = make_task().fitted({"autoencoder": dev(4.0, 1.0)}, epochs)  # type: ignore[arg-type,dict-item]
+    assert found == pytest.approx(
+        {
+            "text_perplexity": np.exp(2), "text_perplexity_before": np.exp(4), "text_perplexity_change": np.exp(-2) - 1,
+            "image_error": 0.5, "image_error_before": 1.0, "image_error_change": -0.5,
+        }
+    )  # fmt: skip
+    assert make_task().fitted({}, epochs) == {} == make_task(autoencoder_epochs=0).fitted({}, [])
+    assert [p.before for p in make_task().phases()] == [True, False]
+
+
+def test_predictions_can_be_scored_as_classes(tmp_path: Path) -> None:
+    task = make_task()
+    rows = [sample(n, cmi=CMI_LEVELS[n % 2]) for n in range(4)]
+    lines = task.predict(task.build().eval(), task.collate(rows, "scored"))  # type: ignore[arg-type]
+    path = tmp_path / "predictions-test.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pairs = read_pairs(ClassLine, path, None)
+    assert [g.gold for _, g in pairs] == ["0.0", "0.25", "0.0", "0.25"]
+    scores = class_scores([str(p.predicted) for p, _ in pairs], [str(g.gold) for _, g in pairs])
+    assert scores.accuracy == task.evaluate(lines)["accuracy_cmi"]
+
+
 def test_baselines() -> None:
     task = make_task()
     train = [sample(n, cmi=[0.25, 1.0, 1.0][n % 3]) for n in range(9)]
     lines = most_frequent(task, train, train, 0)
     assert {line["cmi"] for line in lines} == {1.0}
     assert task.evaluate(lines)["accuracy_cmi"] == pytest.approx(6 / 9)
+    here = most_frequent_here(task, train, [sample(n, cmi=0.75) for n in range(3)], 0)
+    assert task.evaluate(here)["accuracy_cmi"] == 1.0 and GapTask.baselines["most_frequent_here"] is most_frequent_here
     assert random_levels(task, train, train, 3) == random_levels(task, train, train, 3)
 
 

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from batching import assert_means_are_of_items
 from resuming import assert_goes_on_to_the_bit
 
+from diptych.exceptions import UsageError
 from diptych.models.common.text_encoder import load_encoder
 from diptych.models.hcscl.batch import BOS, EOS, UNK
 from diptych.models.hcscl.config import HcsclConfig
-from diptych.models.hcscl.data import candidates_of, count_tokens, fields_of
+from diptych.models.hcscl.data import candidates_of, comparable, count_tokens, fields_of, summary_of
 from diptych.models.hcscl.task import HcsclTask
 from diptych.naming import sentence_key
+from diptych.stages.splitting import tokens
 from diptych.training.config import make_config
 from diptych.training.task import Moment, State
 
@@ -131,10 +134,42 @@ def test_every_variant_makes_a_step_and_summarizes(name: str) -> None:
         assert metrics["image_precision"] in (0.0, 1.0) and metrics["image_chance"] == pytest.approx(1 / 3)
 
 
+def test_dev_values_are_means_over_tokens_and_votes() -> None:
+    rows = [sample(0), sample(1, choice=None), sample(2)]
+    rows[1]["sentences.items"][-1]["tokens"] = ["A"]
+    assert_means_are_of_items(make_task(), "train", {"documents": rows})
+    whole = assert_means_are_of_items(make_task(text_loss="sum"), "train", {"documents": rows})
+    assert whole["loss.text"] > 4 and whole["loss.image"] > 0
+
+
 def test_without_a_vote_there_is_no_image_loss_but_a_graph() -> None:
     task = make_task()
     terms = task.loss(task.build(), {"documents": task.collate([sample(0, choice=None)], "documents")}, Moment("train"))  # type: ignore[arg-type]
     assert terms["image"].item() == 0 and terms["image"].requires_grad
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "It's a state-of-the-art car, isn't it? He said \"yes\" - the driver's price (EUR 3.5m) won't change.",
+        "It\u2019s Mr. J. K. O\u2019Hara\u2019s U.S. team \u2013 they don\u2019t win 3\u20132 if they\u2019re #1",
+        "\u4eca\u5929\u5317\u4eacU.S. team\u8d62\u4e863.5%\uff0c\u201c\u5f88\u597d\u201d\u2014\u2014\u4ed6\u8bf4\u3002",
+    ],
+)
+def test_an_oracle_scores_one(summary: str) -> None:
+    words = summary_of({"sentences.items": [{**item("summary", summary), "tokens": tokens(summary)}]})
+    said = {"id": "r", "gold": summary, "images": [], "image_scores": [], "choice": None}
+    for predicted in (" ".join(words), summary):  # as the network says it, as a baseline does
+        assert comparable(predicted) == comparable(summary)
+        metrics = make_task().evaluate([{**said, "predicted": predicted}])
+        names = [f"rouge_{n}" for n in (1, 2, "l")] + [f"bleu_{n}" for n in range(1, 5)]
+        assert {name: metrics[name] for name in names} == pytest.approx(dict.fromkeys(names, 1.0))
+
+
+def test_a_least_length_above_the_greatest_is_refused() -> None:
+    with pytest.raises(UsageError, match="min_words 10 is above summary_words 8"):
+        make_task(beam=2, min_words=10, summary_words=8)
+    make_task(beam=1, min_words=10, summary_words=8), make_task(beam=2, min_words=8, summary_words=8)
 
 
 def test_baselines() -> None:

@@ -13,7 +13,8 @@ import torch
 from diptych.exceptions import UsageError
 from diptych.metrics.retrieval import normalised
 from diptych.models.common.ranking import hinge_ranking
-from diptych.models.hmlstm.batch import HMLSTMBatch
+from diptych.models.hmlstm.batch import HMLSTMBatch, Judged
+from diptych.models.hmlstm.judging import Picture, judged_lines, measured
 from diptych.models.hmlstm.losses import match, part_loss, root_loss
 from diptych.models.hmlstm.model import HMLSTM, Branch
 from diptych.models.hmlstm.task import HMLSTMTask
@@ -306,6 +307,21 @@ def test_lines_are_those_of_a_naive_count() -> None:
     metrics = task.evaluate(lines)
     assert {"i2t_r1", "t2i_median", "i2t_r1_all", "i2t_r1_distinct_all", "region_r1", "rsum"} <= set(metrics)
     assert metrics["phrases_linked"] == 24
+
+
+def test_a_picture_of_two_records_is_right_for_both() -> None:
+    nobody = Judged((), (), (), (), ())
+    none = np.zeros((0, 2), np.float32)
+
+    def picture(key: str, direction: list[float], caption: str) -> Picture:
+        vector = np.array(direction, np.float32)
+        return Picture(key, vector, vector[None], (caption,), none, (), none, none, nobody)
+
+    shown = [picture("r1/X", [1, 0], "a dog"), picture("r2/X#2", [1, 0], "my pet"), picture("r3/Y", [0, 1], "a boat")]
+    for sampled in (0, 2):
+        metrics = measured(judged_lines(shown, sampled))
+        recalls = {name: value for name, value in metrics.items() if "_r1" in name}
+        assert recalls == dict.fromkeys(recalls, 1.0) and "t2i_r1_distinct" in recalls
 
 
 def test_batch_norm_sees_wholes_and_parts_together() -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from batching import assert_means_are_of_items, means
 from resuming import assert_goes_on_to_the_bit
 
 from diptych.models.mkp.config import MkpConfig
@@ -58,6 +60,20 @@ def test_input_is_post_ocr_and_entities_in_lower_case() -> None:
     assert parts_of(sample(2), MkpConfig(text=False, ocr_tokens=1)) == ([], ["winter"], ["kite"])
 
 
+def test_a_keyphrase_is_present_in_the_whole_post() -> None:
+    cut = make_task(post_tokens=2)
+    batch = cut.collate([sample(0)], "scored")
+    assert batch.lengths_B.tolist()[0] < 10 and batch.present_in == ("the red bus is late",)
+    lines = most_frequent(cut, [sample(0)], [sample(0)], 0)
+    assert cut.evaluate(lines)["present_f1_at_1"] == 1.0  # "red bus", of which the input has nothing
+    assert (
+        make_task(post_tokens=2, present_in="input")
+        .collate([sample(0)], "scored")
+        .present_in[0]
+        .startswith("the red city race")
+    )
+
+
 def test_who_said_that_a_picture_adds() -> None:
     assert [adds(sample(n)) for n in range(4)] == [0, 1, 0, -1]
     assert adds({"documents.extra": "not json"}) == -1 and adds({"documents.extra": "[1]"}) == -1
@@ -97,6 +113,32 @@ def test_every_variant_trains_both_stages_and_ranks(name: str) -> None:
     assert [line["gold"] for line in lines] == gold
     assert all(1 <= len(line["predicted"]) <= 5 for line in lines)
     assert {"f1_at_1", "f1_at_3", "map_at_5", "present_f1_at_1", "absent_map_at_5"} <= set(task.evaluate(lines))
+
+
+def test_dev_values_are_means_over_words_and_known_classes() -> None:
+    task = make_task()
+    lexicon = task.lexicon
+    task.lexicon = replace(lexicon, classes={name: n for name, n in lexicon.classes.items() if name != "zebra"})
+    streams = {"posts": instances(), "matching": [sample(n % 4) for n in range(len(instances()))]}
+    first = assert_means_are_of_items(task, "stage1", streams)
+    assert set(first) == {"loss", "loss.classes", "loss.regions", "loss.matching", "region_deviation"}
+    assert first["region_deviation"] > 0
+    assert first["loss"] == pytest.approx(first["loss.classes"] + first["loss.regions"] + first["loss.matching"])
+    assert_means_are_of_items(task, "stage2", {"posts": instances()})
+    module = task.build()
+    alone = means(task, module, "stage1", {"posts": [instances()], "matching": []})
+    assert set(alone) == {"loss", "loss.classes", "loss.regions", "region_deviation"}  # nobody judged a pair of dev
+    unsaid = means(task, module, "stage1", {"posts": [instances()], "matching": [[sample(3)]]})
+    assert np.isnan(unsaid["loss.matching"]) and unsaid["loss"] == alone["loss"]
+
+
+def test_the_matching_set_is_the_records_that_say_image_adds() -> None:
+    streams = MkpTask.reads(MkpConfig())
+    assert {name: stream.says for name, stream in streams.items()} == {
+        "posts": "", "scored": "", "matching": "image_adds",
+    }  # fmt: skip
+    assert streams["matching"].where == ()
+    assert "matching" not in MkpTask.reads(MkpConfig(matching_loss=False))
 
 
 def test_the_decoder_alone_is_trained_as_the_authors_code_does() -> None:
