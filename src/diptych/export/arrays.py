@@ -7,8 +7,10 @@
 ``h5``: ``<split>.h5``. Of ``regions`` at the top level: ``image_features`` (sum K, D), ``image_bb`` (sum K, 4) and
 ``spatial_features`` (sum K, 6: x1/W, y1/H, x2/W, y2/H, w/W, h/H) of all pictures one after the other, and
 ``pos_boxes`` (N, 2): first row, and row after the last, of each picture. Of other stages ``<stage>/<tensor>`` (N,
-...), or flat with ``<stage>/<tensor>_pos`` when ragged. ``image_ids`` (N) are image keys, ``<split>_index.json``
-maps a key to its row (what a pickle did in the original).
+...), or flat with ``<stage>/<tensor>_pos`` when ragged, in the type that the stage declares. Where a stage has no ok
+row, ``regions_ok`` or ``<stage>/<tensor>_ok`` (N) is false, and what stands there is NaN, of other kinds of numbers 0,
+or no row when ragged. ``image_ids`` (N) are image keys, ``<split>_index.json`` maps a key to its row (what a pickle
+did in the original).
 
 A picture that several records of a split show stands there once. Nothing is pickled.
 """
@@ -16,6 +18,7 @@ A picture that several records of a split show stands there once. Nothing is pic
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,16 +82,19 @@ class Npz:
         self._counts: dict[str, int] = {}
         _check(columns, self._tensors)
 
-    def add(self, record: ExportRecord) -> None:
+    def add(self, record: ExportRecord) -> bool:
         """The pictures of one record."""
-        split = split_name(record.split)
+        split, written = split_name(record.split), False
         for image in record.images:
-            if self._seen.first(split, image.key):
+            stages = self._arrays(image)
+            written |= bool(stages)
+            if stages and self._seen.first(split, image.key):
                 self._counts[split] = self._counts.get(split, 0) + 1
-                for stage, arrays in self._arrays(image).items():
+                for stage, arrays in stages.items():
                     path = self.folder / stage / split / f"{image.key}.npz"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     np.savez_compressed(path, allow_pickle=False, **arrays)
+        return written
 
     def _arrays(self, image: ExportImage) -> dict[str, dict[str, np.ndarray]]:
         found: dict[str, dict[str, np.ndarray]] = {}
@@ -123,7 +129,7 @@ class H5:
         self._tensors = tensors
         self._files: dict[str, _H5Split] = {}
 
-    def add(self, record: ExportRecord) -> None:
+    def add(self, record: ExportRecord) -> bool:
         """The pictures of one record."""
         split = split_name(record.split)
         for image in record.images:
@@ -131,6 +137,7 @@ class H5:
                 if split not in self._files:
                     self._files[split] = _H5Split(self.folder, split, self._tensors)
                 self._files[split].add(image)
+        return bool(record.images)
 
     def close(self) -> dict[str, list[str]]:
         """Split to its files, relative to the export's folder."""
@@ -159,20 +166,14 @@ class _H5Split:
         regions = region_arrays(image.stages)
         if any(name.startswith("regions_") for name in image.stages):
             self._regions(regions or {"bbox": np.zeros((0, 4), np.float32)})
+            self._grow("regions_ok", np.array([regions is not None]))
         for column in self._tensors:
             value = image.stages.get(column.label)
-            shape = column.row_shape or ()
             name = f"{column.stage}/{column.name}"
-            if shape and shape[0] is None:
-                start, end = self._grow(name, np.asarray(value) if value is not None else None, shape[1:])
+            start, end = self._grow(name, _rows(column, value))
+            if _is_ragged(column):
                 self._grow(f"{name}_pos", np.array([[start, end]], np.int64))
-            else:
-                filled = (
-                    np.asarray(value)[None]
-                    if value is not None
-                    else np.full((1, *(n or 0 for n in shape)), np.nan, np.float32)
-                )
-                self._grow(name, filled)
+            self._grow(f"{name}_ok", np.array([value is not None]))
 
     def _regions(self, arrays: Mapping[str, np.ndarray]) -> None:
         boxes = arrays["bbox"]
@@ -183,14 +184,10 @@ class _H5Split:
         if "image_w" in arrays:
             self._grow("spatial_features", spatial_features(boxes, int(arrays["image_w"]), int(arrays["image_h"])))
 
-    def _grow(self, name: str, rows: np.ndarray | None, row_shape: Sequence[int | None] = ()) -> tuple[int, int]:
+    def _grow(self, name: str, rows: np.ndarray) -> tuple[int, int]:
         """Append rows; returns the first and the one after the last."""
-        if rows is None:
-            if name not in self._file:
-                return 0, 0
-            rows = np.zeros((0, *self._file[name].shape[1:]), self._file[name].dtype)
         if name not in self._file:
-            chunk = max(1, min(1024, (1 << 18) // max(1, rows[:1].nbytes or 1)))
+            chunk = max(1, min(1024, (1 << 18) // max(1, rows.itemsize * math.prod(rows.shape[1:]))))
             self._file.create_dataset(
                 name, shape=(0, *rows.shape[1:]), maxshape=(None, *rows.shape[1:]), dtype=rows.dtype,
                 chunks=(chunk, *rows.shape[1:]) if all(rows.shape[1:]) else True, track_times=False,
@@ -208,6 +205,21 @@ class _H5Split:
         index = f"{self._split}_index.json"
         (self._folder / index).write_text(json.dumps({k: n for n, k in enumerate(self._ids)}) + "\n", encoding="utf-8")
         return [f"{self._split}.h5", index]
+
+
+def _is_ragged(column: StageColumn) -> bool:
+    return bool(column.row_shape) and column.row_shape[0] is None
+
+
+def _rows(column: StageColumn, value: Any) -> np.ndarray:
+    """A picture's rows of a tensor in the type that its stage declares; for None what stands for a missing row."""
+    dtype = np.dtype(column.dtype)
+    if value is not None:
+        return np.asarray(value, dtype) if _is_ragged(column) else np.asarray(value, dtype)[None]
+    shape = tuple(n or 0 for n in column.row_shape or ())
+    if _is_ragged(column):
+        return np.zeros(shape, dtype)
+    return np.full((1, *shape), np.nan if dtype.kind in "fc" else 0, dtype)
 
 
 def _check(columns: Sequence[StageColumn], tensors: Sequence[StageColumn]) -> None:

@@ -46,7 +46,9 @@ class Contents:
     splits: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
-    """Of pictures; of records without one their own."""
+    """Of pictures."""
+    text_licences: Counter[str] = field(default_factory=Counter)
+    """Of records that have texts of their own."""
     sources: Counter[str] = field(default_factory=Counter)
     hosts: Counter[str] = field(default_factory=Counter)
     first: str = ""
@@ -54,6 +56,13 @@ class Contents:
     """Days of the first and last fetch."""
     files: dict[str, list[str]] = field(default_factory=dict)
     """Split to its files."""
+    boxes_left_out: int = 0
+    """Annotated boxes that were no boxes."""
+
+    @property
+    def all_licences(self) -> list[str]:
+        """Of pictures and texts, sorted; :data:`UNKNOWN` where one states none."""
+        return sorted({*self.licences, *self.text_licences})
 
     def count(self, record: ExportRecord) -> None:
         """Add one record."""
@@ -66,8 +75,10 @@ class Contents:
             self.languages[record.language] += 1
         if record.url.startswith("http"):
             self.hosts[host_of(record.url)] += 1
-        for licence in [i.licence for i in record.images] or [record.licence]:
-            self.licences[licence or UNKNOWN] += 1
+        for image in record.images:
+            self.licences[image.licence or UNKNOWN] += 1
+        if not record.images or any((record.document.title, record.document.text, record.document.summary)):
+            self.text_licences[record.licence or UNKNOWN] += 1
         for day in (record.fetched_at, *(i.fetched_at for i in record.images)):
             if day:
                 self.first = min(self.first or day, day)
@@ -124,7 +135,7 @@ def _fenced(text: str) -> str:
 
 
 def _front_matter(manifest: Manifest, contents: Contents, title: str) -> str:
-    known = {hub_name(name) for name in contents.licences}
+    known = {hub_name(name) for name in contents.all_licences}
     values: dict[str, Any] = {"pretty_name": " ".join(title.split())}
     if len(known) == 1 and (only := next(iter(known))) is not None:
         values["license"] = only
@@ -154,12 +165,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _licence_part(contents: Contents) -> str:
-    rows = [(name, f"{n:,}") for name, n in contents.licences.most_common(30)]
-    more = len(contents.licences) - len(rows)
+    counted = contents.licences + contents.text_licences
+    rows = [(n, f"{contents.licences[n]:,}", f"{contents.text_licences[n]:,}") for n, _ in counted.most_common(30)]
+    more = len(counted) - len(rows)
     text = (
-        "## Licences\n\nEach picture keeps the licence that its source states; every record and picture carries it.\n\n"
+        "## Licences\n\nEach picture and each record's text keeps the licence that its source states; "
+        "every record and picture carries it.\n\n"
     )
-    text += _table(("licence", "pictures"), rows)
+    text += _table(("licence", "pictures", "texts"), rows)
     return text + (f"\n\nand {more:,} others" if more > 0 else "")
 
 
@@ -238,8 +251,11 @@ def _limits_part(counted: Statistics, contents: Contents, manifest: Manifest) ->
     failed = {s.name: s.counts.failed for s in manifest.stages if s.counts.failed}
     if failed:
         lines.append("Rows that failed: " + ", ".join(f"{escape(k)} {n:,}" for k, n in failed.items()) + ".")
-    if UNKNOWN in contents.licences:
-        lines.append(f"{contents.licences[UNKNOWN]:,} pictures or records state no licence.")
+    if UNKNOWN in contents.all_licences:
+        pictures, texts = contents.licences[UNKNOWN], contents.text_licences[UNKNOWN]
+        lines.append(f"{pictures:,} pictures and {texts:,} texts state no licence.")
+    if contents.boxes_left_out:
+        lines.append(f"{contents.boxes_left_out:,} annotated boxes were not four numbers and are left out.")
     if contents.redacted:
         lines.append(
             "Redacted: no addresses, no handles, new record ids, no metadata in pictures. Names of people in texts, "

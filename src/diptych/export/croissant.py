@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from diptych.export.card import UNKNOWN, Contents
 from diptych.export.huggingface import schema_of
-from diptych.export.licences import hub_name
+from diptych.export.licences import spdx_name
 from diptych.export.rows import StageColumn
 from diptych.version import Version
 
@@ -54,7 +54,6 @@ def write_croissant(
 ) -> None:
     """Write ``croissant.json``; ``files`` have path, bytes and SHA-256."""
     manifest = version.manifest
-    licences = [name for name in contents.licences if name != UNKNOWN]
     value: dict[str, Any] = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -64,7 +63,7 @@ def write_croissant(
         f"{contents.images} pictures. README.md is its card.",
         "version": f"{manifest.version}.0.0",
         "datePublished": manifest.created_at,
-        "license": _licence(licences),
+        "license": _licence(contents.all_licences),
         "url": "README.md",
         "citeAs": f"{manifest.dataset}, version {manifest.version}, content digest {manifest.exact_digest}",
         "distribution": _distribution(files, contents),
@@ -76,10 +75,14 @@ def write_croissant(
 
 
 def _licence(licences: Sequence[str]) -> str:
-    if len(licences) == 1:
-        name = hub_name(licences[0])
-        return f"https://spdx.org/licenses/{name.upper()}.html" if name else licences[0]
-    return "; ".join(sorted(licences)[:20]) or "not stated by the sources"
+    """One licence by its address, several by their names; that some state none is said, too."""
+    stated = sorted(name for name in licences if name != UNKNOWN)
+    if not stated:
+        return "not stated by the sources"
+    if UNKNOWN in licences:
+        return "; ".join([*stated[:20], "not stated for the rest"])
+    name = spdx_name(stated[0]) if len(stated) == 1 else None
+    return f"https://spdx.org/licenses/{name}.html" if name else "; ".join(stated[:20])
 
 
 def _distribution(files: Sequence[Mapping[str, Any]], contents: Contents) -> list[dict[str, Any]]:

@@ -34,17 +34,20 @@ class HuggingFace:
     def __init__(self, folder: Path, rows: str, columns: Sequence[StageColumn], types: dict[str, pa.DataType]) -> None:
         self.folder = folder / rows
         self.rows = rows
+        self._listed = tuple(c.label for c in columns if c.rows != "document")
         self.schema = schema_of(rows, columns, types)
         self._files: dict[str, _Split] = {}
 
-    def add(self, record: ExportRecord) -> None:
-        """One record: a row, or one a picture."""
-        name = split_name(record.split)
-        if name not in self._files:
-            self.folder.mkdir(exist_ok=True)
-            self._files[name] = _Split(self.folder, name, self.schema)
+    def add(self, record: ExportRecord) -> bool:
+        """One record: a row, or one a picture; a split is there from its first row on."""
+        name, written = split_name(record.split), False
         for row in self._rows_of(record):
+            if name not in self._files:
+                self.folder.mkdir(exist_ok=True)
+                self._files[name] = _Split(self.folder, name, self.schema)
             self._files[name].add(row)
+            written = True
+        return written
 
     def close(self) -> dict[str, list[str]]:
         """Split to its files, relative to the export's folder."""
@@ -60,9 +63,8 @@ class HuggingFace:
             row = own | stages | {"images": [_image(i) for i in record.images]}
             for name in ("key", "url", "captions", "alt", "extra", "licence", "fetched_at"):
                 row[f"image_{name}"] = [image_values(i)[name] for i in record.images]
-            for image in record.images:
-                for name, value in image.stages.items():
-                    row.setdefault(name, []).append(plain(value))
+            for name in self._listed:
+                row[name] = [plain(image.stages.get(name)) for image in record.images]
             yield row
             return
         for image in record.images:

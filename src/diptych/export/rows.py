@@ -35,6 +35,8 @@ class StageColumn:
     rows: str
     """document, image or pair."""
     row_shape: tuple[int | None, ...] | None = None
+    dtype: str = ""
+    """NumPy's name of a tensor's numbers; empty for a column."""
 
     @property
     def label(self) -> str:
@@ -106,7 +108,7 @@ def _columns_of(entry: StageEntry) -> Iterator[StageColumn]:
     for name in entry.arrow_schema().names:
         yield StageColumn(entry.name, name, kind)
     for name, tensor in entry.tensors.items():
-        yield StageColumn(entry.name, name, kind, tensor.shape)
+        yield StageColumn(entry.name, name, kind, tensor.shape, tensor.dtype)
 
 
 def iter_records(

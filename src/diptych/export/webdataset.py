@@ -35,8 +35,9 @@ class WebDataset:
         self._sizes: dict[str, int] = {}
         self._files: dict[str, list[str]] = {}
 
-    def add(self, record: ExportRecord) -> None:
+    def add(self, record: ExportRecord) -> bool:
         """One record: one key, or one a picture."""
+        written = False
         for key, members in self._samples(record):
             split = split_name(record.split)
             size = sum(len(data) + 1024 for _, data in members)
@@ -50,6 +51,8 @@ class WebDataset:
             self._sizes[split] += size
             for ending, data in members:
                 self._write(self._tars[split], f"{key}.{ending}", data)
+            written = True
+        return written
 
     def close(self) -> dict[str, list[str]]:
         """Split to its files, relative to the export's folder."""

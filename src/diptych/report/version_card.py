@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from diptych.report.notices import notices
 from diptych.report.stats import statistics
-from diptych.storage.manifest import Manifest
 from diptych.version import Version
 
 __all__ = ["version_card"]
@@ -16,7 +16,7 @@ def version_card(version: Version) -> str:
     """Markdown: what a version holds and what was lost on the way."""
     manifest = version.manifest
     lines = [f"# {manifest.dataset}@{manifest.version}", ""]
-    lines += [f"**{warning}**\n" for warning in _warnings(manifest)]
+    lines += [f"**{warning}**\n" for warning in notices(manifest)]
     parent = f"version {manifest.parent}" if manifest.parent else "none"
     lines += [f"- snapshot `{manifest.snapshot[:16]}`, parent: {parent}, committed {manifest.created_at}"]
     lines += [f"- input digest `{manifest.input_digest[:16]}`, content digest `{manifest.exact_digest[:16]}`", ""]
@@ -27,13 +27,3 @@ def version_card(version: Version) -> str:
         n = stage.counts
         lines.append(f"| {stage.name} | {n.total:,} | {n.ok:,} | {n.rejected:,} | {n.skipped:,} | {n.failed:,} |")
     return "\n".join([*lines, ""])
-
-
-def _warnings(manifest: Manifest) -> list[str]:
-    found = []
-    random = [w.name for w in manifest.weights if w.random]
-    if random:
-        found.append(f"Made with random weights: {', '.join(random)}")
-    if manifest.accepted_failures is not None:
-        found.append(f"Committed although rows failed ({manifest.accepted_failures:.1%} of all)")
-    return found

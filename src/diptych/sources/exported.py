@@ -7,10 +7,11 @@ no setting is needed. A licence that a recipe had given stands in the metadata f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from diptych.records import Document, Picture
+from diptych.sources.fields import text_in, texts_in
 
 __all__ = ["FORMAT", "document_of", "is_export", "picture_of"]
 
@@ -23,29 +24,22 @@ def is_export(mark: object) -> bool:
     return mark in (FORMAT, FORMAT.encode())
 
 
-def document_of(values: Mapping[str, Any], pictures: Sequence[Picture]) -> Document:
-    """The record's text."""
-    extra = _text(values, "extra")
+def document_of(values: Mapping[str, Any]) -> Document:
+    """The record's text; :class:`~diptych.sources.fields.Wrong` names a field of another type."""
     return Document(
-        title=_text(values, "title"),
-        text=_text(values, "text"),
-        summary=_text(values, "summary"),
-        language=_text(values, "language"),
-        keyphrases=tuple(str(k) for k in values.get("keyphrases") or ()),
-        extra=extra if pictures else _with_licence(extra, _text(values, "licence")),
+        title=text_in(values, "title"),
+        text=text_in(values, "text"),
+        summary=text_in(values, "summary"),
+        language=text_in(values, "language"),
+        keyphrases=tuple(texts_in(values, "keyphrases")),
+        extra=_with_licence(text_in(values, "extra"), text_in(values, "licence")),
     )
 
 
 def picture_of(url: str, values: Mapping[str, Any]) -> Picture:
-    """One picture with its captions, one a line."""
-    captions = "\n".join(str(c) for c in values.get("captions") or ())
-    extra = _with_licence(_text(values, "extra"), _text(values, "licence"))
-    return Picture(url, captions, _text(values, "alt"), extra)
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    value = values.get(name)
-    return value if isinstance(value, str) else ""
+    """One picture with its captions, one a line; :class:`~diptych.sources.fields.Wrong` as above."""
+    extra = _with_licence(text_in(values, "extra"), text_in(values, "licence"))
+    return Picture(url, "\n".join(texts_in(values, "captions")), text_in(values, "alt"), extra)
 
 
 def _with_licence(extra: str, licence: str) -> str:

@@ -19,8 +19,10 @@ from diptych.exceptions import RecipeError
 from diptych.records import Document, Found, Picture
 from diptych.sources.base import Missed, Source, SourceConfig
 from diptych.sources.fetch import Fetcher
+from diptych.sources.fields import text_in
 from diptych.sources.language import language_tag
 from diptych.sources.malformed import Malformed
+from diptych.sources.official import check_split
 from diptych.sources.settings import FetchSettings, RemoteConfig
 from diptych.sources.spool import Spool
 from diptych.sources.tables import extra_json, read_rows, table_format
@@ -29,7 +31,10 @@ from diptych.sources.urls import BadUrl, canonical_url, file_url
 __all__ = ["Tweets", "TweetsConfig", "split_hashtags"]
 
 _HASHTAG = re.compile(r"(?<![\w&/])[#\uff03](\w*[^\W\d_]\w*)")
-_MENTION = re.compile(r"(?<![\w.@])@\w{1,50}")
+_MENTION = re.compile(
+    r"(?<![a-z0-9_.+-])(?P<mail>[a-z0-9_.+-]++@[a-z0-9-]++(?:\.[a-z0-9-]++)+)|[@\uff20]\w+", re.IGNORECASE
+)
+"""A mention, whatever stands before it (``RT@ann``, Chinese without spaces); or a mail address, which is none."""
 _LINK = re.compile(r"https?://\S+")
 _OWN = frozenset(
     "id id_str text full_text lang language entities extended_entities images media data includes split".split()
@@ -105,7 +110,8 @@ class Tweets(Source):
             raise ValueError(f"id {name!r}, text {str(text)[:40]!r}")
         text, tags = split_hashtags(html.unescape(text))
         if self.config.mentions != "keep":
-            text = _MENTION.sub("@user" if self.config.mentions == "replace" else "", text)
+            anybody = "@user" if self.config.mentions == "replace" else ""
+            text = _MENTION.sub(lambda found: found["mail"] or anybody, text)
         if self.config.links == "remove":
             text = _LINK.sub("", text)
         text = "\n".join(line for part in text.splitlines() if (line := " ".join(part.split())))
@@ -116,9 +122,8 @@ class Tweets(Source):
         )
         shown = () if self.config.pictures == "none" else _media(row, post)
         urls = dict.fromkeys(self._address(url) for url in shown)
-        split = post.get("split")
         pictures = tuple(Picture(url, text) for url in urls)
-        return Found(str(name), f"post:{name}", document, pictures, split if isinstance(split, str) else "")
+        return Found(str(name), f"post:{name}", document, pictures, check_split(text_in(post, "split")))
 
     def _address(self, url: str) -> str:
         if re.match(r"https?:", url, re.I):
@@ -149,9 +154,8 @@ def _media(row: dict[str, Any], post: dict[str, Any]) -> Iterator[str]:
         yield from _first(item, "media_url_https", "media_url")
     attachments = post.get("attachments")
     keys = attachments.get("media_keys") if isinstance(attachments, dict) else None
-    included = {
-        item.get("media_key"): item for item in _objects(row.get("includes"), "media") if isinstance(item, dict)
-    }
+    listed = (item for item in _objects(row.get("includes"), "media") if isinstance(item, dict))
+    included = {key: item for item in listed if isinstance(key := item.get("media_key"), str)}
     for key in keys if isinstance(keys, list) else ():
         if isinstance(key, str) and key in included:
             yield from _first(included[key], "url", "preview_image_url")

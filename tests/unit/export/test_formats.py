@@ -16,7 +16,7 @@ from PIL import Image
 from small_version import Record, SmallVersion, Used, picture
 
 from diptych.export import ExportOptions, write_export
-from diptych.export.arrays import H5
+from diptych.export.arrays import H5, Npz
 from diptych.export.rows import ExportImage, ExportRecord, StageColumn, iter_records
 from diptych.records import Document
 from diptych.sources.crawl import crawl
@@ -287,6 +287,17 @@ def test_h5_keeps_types_and_says_what_is_missing(tmp_path: Path) -> None:
             assert np.isnan(file["grid/grid"][lost]).all() and (file["pixels/pixels"][lost] == 0).all()
             assert file["rag/x"].shape == (2, 3)
             assert file["rag/x_pos"][row].tolist() == [0, 2] and len(set(file["rag/x_pos"][lost].tolist())) == 1
+
+
+def test_npz_counts_what_has_a_file(tmp_path: Path) -> None:
+    column = StageColumn("grid", "grid", "image", (2,), "int32")
+    images = [ExportImage(k, k, bytes, "", (), "", {}, "", "", {"grid_grid": v}) for k, v in (("a", 1), ("b", None))]
+    for image, expected in zip(images, (True, False), strict=True):
+        record = ExportRecord("r", "r", "s", "s", "", "", "", "en", Document(), "", "", (image,))
+        writer = Npz(tmp_path, [column])
+        assert writer.add(record) is writer.add(record) is expected
+        assert writer.close() == ({"train": ["grid/train"]} if expected else {})
+    assert [p.name for p in tmp_path.rglob("*.npz")] == ["a.npz"]
 
 
 def test_h5_says_which_pictures_have_no_regions(made: SmallVersion, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ from store_search import search
         ("ftp://ex.org/a rtmp://x.y git+ssh://x", "HTTPURL HTTPURL HTTPURL"),
         ("ftp://jane:word@ex.org/a @jane.me/x", "HTTPURL @USER"),
         ("it.me/x but it.me", "HTTPURL but it.me"),
+        ("见 例子.com/a 和 新浪.中国。", "见 HTTPURL 和 HTTPURL。"),
         ("jane＠x.org and Müller@x.de", "EMAIL and EMAIL"),
         ("mail " + "a" * 100 + "@x.org", "mail EMAIL"),
         (
