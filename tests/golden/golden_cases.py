@@ -121,6 +121,7 @@ STAGE_CASES: dict[str, Case] = {
     "clean_pairs": Case(
         tuple(p[0] for p in _PAIRS),
         {
+            "documents.url": ["https://news.example/1"] * len(_PAIRS),
             "pairs.url": [p[1] for p in _PAIRS],
             "pairs.caption": [p[2] for p in _PAIRS],
             "clean.width": [400, 400, 200, 300, 120],

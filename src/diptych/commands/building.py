@@ -79,7 +79,7 @@ def build_command(
     crawl: Annotated[
         bool | None,
         typer.Option(
-            "--crawl/--no-crawl", help="ask the sources first; default: local ones always, others until one gave a record"
+            "--crawl/--no-crawl", help="ask the sources first; default: local ones, and others that never gave a record"
         ),
     ] = None,
     shards: Annotated[

@@ -26,4 +26,6 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip.is_site_local:  # fec0::/10, which is_global takes for public
+            return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import time
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Literal
 
 from diptych.sources.sniff import is_page, looks_like_image
@@ -53,9 +54,11 @@ def unfit(kind: Kind, body: bytes, content_type: str) -> str:
 def retry_after(value: str) -> float:
     """Seconds that a Retry-After header asks for: a number, or a date; 0 when absent or past."""
     value = value.strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time()) if value else 0.0
-    except (ValueError, TypeError):
+        moment = email.utils.parsedate_to_datetime(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # of the three forms, one names no zone
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
         return 0.0

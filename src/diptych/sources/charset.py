@@ -19,26 +19,38 @@ _ALIASES = {
     "ks_c_5601-1987": "cp949", "euc-kr": "cp949", "big5": "big5hkscs", "tis-620": "cp874",
     "utf8": "utf-8", "unicode": "utf-8",
 }  # fmt: skip
+# Python's names of the encodings that browsers know, with HZ. Its others are no text, or read escapes (utf-7).
+_KNOWN = frozenset(
+    """utf-8 utf-16-le utf-16-be cp866 cp874 cp932 cp949 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258
+    iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14 iso8859-15
+    iso8859-16 koi8-r koi8-u mac-roman mac-cyrillic gb18030 big5hkscs euc_jp iso2022_jp hz""".split()
+)
+_WIDER = {"ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+          "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
+          "utf-16": "utf-16-le"}  # fmt: skip
+"""The same by Python's names, for the labels that only Python's list of aliases has."""
 
 
 def decode_page(data: bytes, content_type: str = "") -> str:
     """A page's text. A label that the bytes contradict is not believed when they are valid UTF-8.
 
     Order: byte order mark, charset of the Content-Type header, ``<meta>`` or XML declaration, UTF-8, GB 18030 when that
-    decodes without error to common ideographs, Windows-1252.
+    decodes without error to common ideographs, Windows-1252. UTF-16 is believed of a header when the markup is so
+    written; a ``<meta>`` that could be read as ASCII is not UTF-16.
     """
     for mark, name in _BOMS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, "replace")
     head = data[:4096]
-    labels = [*_HEADER.findall(content_type), *(m.decode() for m in _META.findall(head)[:1] + _XML.findall(head)[:1])]
-    for label in labels:
-        codec = _codec(label)
-        if codec is None:
-            continue
-        try:
-            text = data.decode(codec)
-        except UnicodeDecodeError:
+    stated = [codec for label in _HEADER.findall(content_type) if (codec := _codec(label))]
+    for codec in stated:
+        if codec.startswith("utf-16") and "<".encode(codec) in data:
+            return data.decode(codec, "replace")
+    stated += [codec for found in _META.findall(head)[:1] + _XML.findall(head)[:1] if (codec := _codec(found.decode()))]
+    stated = ["utf-8" if codec.startswith("utf-16") else codec for codec in stated]
+    for codec in stated:
+        text = _strict(data, codec)
+        if text is None:
             continue
         if codec != "utf-8" and not data.isascii() and (better := _strict(data, "utf-8")) is not None:
             return better  # bytes above 127 that form valid UTF-8 are nothing else
@@ -46,8 +58,7 @@ def decode_page(data: bytes, content_type: str = "") -> str:
     text = _guess(data)
     if text is not None:
         return text
-    first = next((codec for label in labels if (codec := _codec(label))), "utf-8")
-    return data.decode(first, "replace")
+    return data.decode(stated[0] if stated else "utf-8", "replace")
 
 
 def decode_text(data: bytes) -> str:
@@ -60,20 +71,19 @@ def decode_text(data: bytes) -> str:
 
 
 def _codec(label: str) -> str | None:
-    name = _ALIASES.get(label.lower(), label.lower())
-    if name.startswith("utf-16"):
-        return "utf-8"  # a <meta> that could be read as ASCII is not UTF-16
+    """Python's name of the encoding that browsers take a label for; None when they know none."""
     try:
-        found = codecs.lookup(name)
+        name = codecs.lookup(_ALIASES.get(label.lower(), label.lower())).name
     except (LookupError, ValueError):
         return None
-    return found.name if getattr(found, "_is_text_encoding", True) and found.name not in ("idna", "punycode") else None
+    name = _WIDER.get(name, name)
+    return name if name in _KNOWN else None
 
 
 def _strict(data: bytes, codec: str) -> str | None:
     try:
         return data.decode(codec)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return None
 
 

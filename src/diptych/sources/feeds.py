@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
+from html.entities import html5
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  (a compiled module without stubs)
 
 __all__ = ["Listed", "read_feed"]
 
 _MOST_BYTES = 60_000_000
+_UTF16 = ((BOM_UTF16_LE, "utf-16-le"), (BOM_UTF16_BE, "utf-16-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
+_ENCODING = re.compile(r"""(<\?xml[^>]{0,200}?)\s+encoding\s*=\s*["'][^"'>]*["']""")
+# An ampersand outside CDATA and comments that begins no reference by number.
+_AMPERSAND = re.compile(
+    rb"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)"
+    rb"|&(?!(?:#\d{1,7}|#x[0-9A-Fa-f]{1,6});)([A-Za-z]\w{0,31};)?",
+    re.S,
+)
 
 
 @dataclass(frozen=True)
@@ -23,15 +34,14 @@ class Listed:
 
 def read_feed(data: bytes) -> Listed:
     """What a sitemap or feed lists; ``readable`` is False when it is neither."""
-    data = unpacked(data)
-    head = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:5]
-    if not head.startswith(b"<"):
+    data = _utf8(unpacked(data))
+    if not data.startswith(b"<"):
         lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
         pages = tuple(line for line in lines if line.startswith(("http://", "https://")))
         return Listed(pages, readable=bool(pages))
     parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True, huge_tree=False, load_dtd=False)
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(_AMPERSAND.sub(_reference, data), parser)
     except (etree.XMLSyntaxError, ValueError):
         return Listed(readable=False)
     if root is None:
@@ -58,8 +68,30 @@ def unpacked(data: bytes) -> bytes:
         return b""
 
 
+def _utf8(data: bytes) -> bytes:
+    """Without mark and white space before it, and what was UTF-16 as UTF-8; other encodings are as they were."""
+    for start, codec in _UTF16:
+        if data.startswith(start):
+            text = data.decode(codec, "replace").lstrip("\ufeff \t\r\n")
+            return _ENCODING.sub(r"\1", text, count=1).encode("utf-8", "replace")
+    return data.removeprefix(BOM_UTF8).lstrip(b" \t\r\n")
+
+
+def _reference(found: re.Match[bytes]) -> bytes:
+    """Named characters by number, any other stray ampersand as itself.
+
+    XML does not know HTML's names, and after a fault in a document the parser drops even its own, ``&amp;`` too.
+    """
+    name = found[1]
+    if not found[0].startswith(b"&"):
+        return found[0]
+    char = html5.get(name.decode()) if name else None
+    return "".join(f"&#{ord(c)};" for c in char).encode() if char else b"&#38;" + (name or b"")
+
+
 def _name(node: etree._Element) -> str:
-    return etree.QName(node).localname.lower() if isinstance(node.tag, str) else ""
+    """The local name, lower-case; also of a prefix that nothing declares, which stays in the tag."""
+    return node.tag.rpartition("}")[2].rpartition(":")[2].lower() if isinstance(node.tag, str) else ""
 
 
 def _all(root: etree._Element, name: str) -> list[etree._Element]:
@@ -67,7 +99,8 @@ def _all(root: etree._Element, name: str) -> list[etree._Element]:
 
 
 def _child(node: etree._Element, name: str) -> str:
-    return next(("".join(child.itertext()).strip() for child in node if _name(child) == name), "")
+    texts = ("".join(child.itertext(etree.Element)).strip() for child in node if _name(child) == name)
+    return next((text for text in texts if text), "")
 
 
 def _texts(root: etree._Element, outer: str, inner: str) -> tuple[str, ...]:

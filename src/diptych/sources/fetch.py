@@ -20,24 +20,30 @@ from functools import partial
 
 from diptych.exceptions import DiptychError, SourceError
 from diptych.naming import digest_bytes
-from diptych.sources.answers import Fetched, FetchMode, Kind, retry_after
+from diptych.sources.answers import Fetched, FetchMode, Kind, retry_after, unfit
 from diptych.sources.asking import Reply, Request, ask
 from diptych.sources.hands import Hands
 from diptych.sources.limits import Lane, Lanes
 from diptych.sources.local import LocalFiles
-from diptych.sources.robots import RobotsRules, robots_url
+from diptych.sources.robots import RobotsRules, directives, forbidden, robots_url
 from diptych.sources.settings import FetchSettings
 from diptych.sources.sniff import looks_like_image
 from diptych.sources.transport import Transport
 from diptych.sources.urls import BadUrl, canonical_url, host_of, join_url, origin_of
-from diptych.storage.fetch_log import Attempt, Journal, LogIndex, RecordState, UrlState
+from diptych.storage.fetch_log import GOOD, Attempt, Journal, LogIndex, RecordState, UrlState
 from diptych.storage.snapshot import Forgotten
 from diptych.storage.store import Store
 
 __all__ = ["FetchMode", "Fetched", "Fetcher", "Kind"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TEMPORARY = frozenset({302, 303, 307})
 _HOST_RESTS = ("connect", "dns", "timeout", "tls")
+_OF_KIND = ("not_a_page", "not_an_image", "noimageindex", "noimageai", "too_large")
+"""Reasons that say nothing about the address when it is asked for as something else."""
+_PAGES = ("text/", "application/xhtml", "application/xml")
+_MOST_NOTE = 2000
+"""Letters of a good answer's X-Robots-Tag that the log keeps."""
 
 
 @dataclass
@@ -52,6 +58,10 @@ class _Task:
     attempt: int = 1
     hops: tuple[str, ...] = ()
     started: float = 0.0
+    steady: bool = False
+    """Whether it is a page whose content is known, for which a page elsewhere does not stand in."""
+    moved: bool = False
+    """Whether one of its hops was a temporary redirect."""
 
 
 class Fetcher:
@@ -80,7 +90,9 @@ class Fetcher:
         self._forgotten = forgotten or Forgotten()
         self._on_row = on_row or (lambda row: None)
         self._lock = threading.Lock()
-        self._running: dict[str, Future[Fetched]] = {}
+        self._running: dict[tuple[str, Kind], Future[Fetched]] = {}
+        self._failed_as: dict[str, Kind] = {}
+        """As what addresses failed, where another kind might not."""
         self._robots: dict[str, RobotsRules] = {}
         self._parked: dict[str, list[_Task]] = {}
 
@@ -136,22 +148,26 @@ class Fetcher:
             self._learn_robots(origin, self.fetch(robots_url(origin), "robots"))
         return self._robots[origin].sitemaps()
 
-    def submit(self, url: str, kind: Kind) -> Future[Fetched]:
-        """Begin to fetch a URL (canonical, or ``file:``); the same one twice gives the same future."""
+    def submit(self, url: str, kind: Kind, *, steady: bool = False) -> Future[Fetched]:
+        """Begin to fetch a URL (canonical, or ``file:``); the same one twice, as one kind, gives the same future.
+
+        ``steady`` is for a page that is a record with content: when it now redirects, for a time, to a page that its
+        content did not come from, it is ``gone`` (``redirected``), and what the log knows of it stays.
+        """
         with self._lock:
-            running = self._running.get(url)
+            running = self._running.get((url, kind))
             if running is not None:
                 return running
             future: Future[Fetched] = Future()
-            self._running[url] = future
-        future.add_done_callback(lambda _: self._forget_running(url))
+            self._running[url, kind] = future
+        future.add_done_callback(lambda _: self._forget_running(url, kind))
         known = self.index.url(self.source, url)
         if self._forgotten.address(self.source, url):
             future.set_result(Fetched(url, url, "refused", "forgotten"))
         elif (answer := self._from_log(url, kind, known)) is not None:
             future.set_result(answer)
         else:
-            task = _Task(url, kind, future, known, url, started=time.time())
+            task = _Task(url, kind, future, known, url, started=time.time(), steady=steady)
             try:
                 task.current = url if url.startswith("file:") else canonical_url(url)
             except BadUrl as error:
@@ -198,9 +214,40 @@ class Fetcher:
         if not settled or known is None:
             return None
         if not good:
+            if known.crawl == self._journal.crawl and self._failed_as_another(url, kind, known.code):
+                return None
             return Fetched(url, known.final_url or url, known.outcome, known.code, known.status)
         data = self._stored(known, kind)
-        return None if data is None else self._kept(url, known, known.outcome, data)
+        if data is None:
+            return None
+        if code := self._forbidden(kind, known.note):
+            task = _Task(url, kind, Future(), known, known.final_url or url, started=time.time())
+            self._settle(task, "refused", code, text=f"X-Robots-Tag: {known.note}")
+            return task.future.result()
+        if code := self._unfit(url, kind, known, data):
+            return Fetched(url, known.final_url or url, "failed_permanent", code, known.status)
+        return self._kept(url, known, known.outcome, data)
+
+    def _failed_as_another(self, url: str, kind: Kind, code: str) -> bool:
+        """Whether this crawl's failure is one of another kind: a picture is no page, but it is a picture."""
+        before = self._failed_as.get(url) or {"not_a_page": "page", "too_large": kind}.get(code, "image")
+        return code in _OF_KIND and before != kind
+
+    def _forbidden(self, kind: Kind, note: str) -> str:
+        """What an X-Robots-Tag forbids, as it is judged in a whole answer."""
+        if not note or self._transport is None or kind not in ("page", "image"):
+            return ""
+        settings = self._transport.settings
+        return forbidden(directives([note], settings.agent), settings.respect, kind == "image")
+
+    def _unfit(self, url: str, kind: Kind, known: UrlState, data: bytes) -> str:
+        """Why stored bytes are not of this kind; they may have been asked for as another. Files are judged as read.
+
+        Pictures are only looked at when their type does not say that they are no page.
+        """
+        if url.startswith("file:") or (kind == "image" and not known.content_type.startswith(_PAGES)):
+            return ""
+        return unfit(kind, data or self.store.blobs.get(known.sha256), known.content_type)
 
     def _stored(self, known: UrlState, kind: Kind) -> bytes | None:
         """The stored bytes (empty for an image, whose bytes nobody reads here); None when they are not whole."""
@@ -234,6 +281,20 @@ class Fetcher:
         ``quick`` permits nothing that waits for a server or reads a file: None when it would have to.
         """
         task.started = time.time()
+        try:
+            return self._ask(task, quick)
+        except Exception as error:
+            self._unforeseen(task, error)
+            return False
+
+    def _unforeseen(self, task: _Task, error: Exception) -> None:
+        """End a task on whose answer our code stumbled: one address's reason, not the crawl's end."""
+        ours = isinstance(error, DiptychError) and not isinstance(error, BadUrl)
+        if task.future.done() or ours or isinstance(error, (OSError, MemoryError)):
+            raise error
+        self._settle(task, "failed_permanent", f"error_{type(error).__name__}", text=str(error))
+
+    def _ask(self, task: _Task, quick: bool) -> bool | None:
         if task.current.startswith("file:"):
             if quick:
                 return None
@@ -308,6 +369,12 @@ class Fetcher:
 
     def _replied(self, task: _Task, reply: Reply, lane: Lane, settings: FetchSettings) -> None:
         """Go on with what a request came to."""
+        try:
+            self._judge(task, reply, lane, settings)
+        except Exception as error:
+            self._unforeseen(task, error)
+
+    def _judge(self, task: _Task, reply: Reply, lane: Lane, settings: FetchSettings) -> None:
         if reply.outcome == "failed_transient" or not reply.connected:
             self._failed(task, reply, lane, settings)
             return
@@ -338,7 +405,7 @@ class Fetcher:
         self._write(self._row(task, "failed_transient", code, status=status, text=text, settled=False))
         pause = settings.backoff * 2 ** (task.attempt - 1) * random.uniform(0.75, 1.25)
         task.attempt += 1
-        task.current, task.hops = task.url, ()
+        task.current, task.hops, task.moved = task.url, (), False
         self._enqueue(task, max(pause, at_least, 0.001))
 
     def _answered(self, task: _Task, answer: Reply, lane: Lane, settings: FetchSettings) -> None:
@@ -370,6 +437,7 @@ class Fetcher:
         status = answer.status
         location = answer.headers.get("location", "")
         task.hops = (*task.hops, task.current)
+        task.moved = task.moved or status in _TEMPORARY
         try:
             target = join_url(task.current, location.encode("latin-1", "replace").decode("utf-8", "replace"))
         except BadUrl as error:
@@ -390,6 +458,9 @@ class Fetcher:
 
     def _keep(self, task: _Task, reply: Reply) -> None:
         """Log a body that is stored."""
+        if task.steady and task.moved and task.known is not None and not _same_page(task.url, task.known, task.current):
+            self._settle(task, "gone", "redirected", status=reply.status, text=f"to {task.current}")
+            return
         headers = reply.headers
         content_type, tag = headers.get("content-type", "").lower(), headers.get("x-robots-tag", "")
         self._write(self._row(task, "ok", "", status=reply.status, text=tag, body=reply))
@@ -412,11 +483,17 @@ class Fetcher:
         """304: the stored bytes are good."""
         assert task.known is not None
         note = answer.headers.get("x-robots-tag", "") or task.known.note
+        if code := self._forbidden(task.kind, note):
+            self._settle(task, "refused", code, status=304, text=f"X-Robots-Tag: {note}")
+            return
         row = self._row(task, "not_modified", "", status=304, text=note, body=answer)
         data = self._stored(task.known, task.kind)
         if data is None:  # deleted since the request began
             task.known = None
             self._enqueue(task)
+            return
+        if code := self._unfit(task.url, task.kind, task.known, data):
+            self._settle(task, "failed_permanent", code, status=304, text=f"Content-Type {task.known.content_type}")
             return
         self._write(row)
         task.future.set_result(self._kept(task.url, task.known, "not_modified", data, note))
@@ -437,6 +514,8 @@ class Fetcher:
         self._store(task, looked.data, looked.fingerprint)
 
     def _settle(self, task: _Task, outcome: str, code: str, status: int = 0, text: str = "") -> None:
+        if code in _OF_KIND:
+            self._failed_as[task.url] = task.kind
         self._write(self._row(task, outcome, code, status=status, text=text))
         task.future.set_result(Fetched(task.url, task.current, outcome, code, status))
 
@@ -468,7 +547,7 @@ class Fetcher:
             etag=body.headers.get("etag", ""),
             last_modified=body.headers.get("last-modified", ""),
             content_type=body.headers.get("content-type", "").lower(),
-            text=text[:300],
+            text=text[: _MOST_NOTE if outcome in GOOD else 300],
             settled=settled,
         )
 
@@ -476,6 +555,16 @@ class Fetcher:
         self._journal.write(row)
         self._on_row(row)
 
-    def _forget_running(self, url: str) -> None:
+    def _forget_running(self, url: str, kind: Kind) -> None:
         with self._lock:
-            self._running.pop(url, None)
+            self._running.pop((url, kind), None)
+
+
+def _same_page(url: str, known: UrlState, now: str) -> bool:
+    """Whether an address leads where it led, but for the scheme, ``www.`` and a slash at the end.
+
+    The query may be another one (a session) where the address redirected before, too.
+    """
+    parts = [address.partition("://")[2].partition("?") for address in (known.final_url, now)]
+    before, after = ((path.removeprefix("www.").rstrip("/"), query) for path, _, query in parts)
+    return before == after or (known.final_url != url and before[0] == after[0])

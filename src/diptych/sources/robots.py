@@ -11,6 +11,7 @@ from protego import Protego
 __all__ = ["RobotsRules", "directives", "forbidden", "robots_url"]
 
 _MAX_BYTES = 512_000
+_NAME = re.compile(r"\*|[a-z][\w-]*")
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
 
@@ -23,7 +24,10 @@ class RobotsRules:
 
     @classmethod
     def from_answer(cls, outcome: str, status: int, data: bytes | None) -> RobotsRules:
-        """RFC 9309: a 4xx allows everything, a 5xx (or 429, or no answer) forbids everything for now."""
+        """RFC 9309: a 4xx or failed redirects allow all; a 5xx, 429, no answer or an unreadable one nothing for now.
+
+        An address that is not asked for at all (private, say) has no rules: its pages are not asked for either.
+        """
         if data is not None:
             text = data[:_MAX_BYTES].decode("utf-8-sig", "replace").replace("\0", "")
             try:
@@ -32,7 +36,7 @@ class RobotsRules:
                 return cls(unreachable=True)
         if 400 <= status < 500 and status != 429:
             return cls()
-        return cls(unreachable=outcome == "failed_transient")
+        return cls(unreachable=outcome == "failed_transient" or 200 <= status < 300)
 
     def allows(self, url: str, agent: str) -> bool:
         """Whether ``agent`` may ask for ``url``."""
@@ -59,14 +63,15 @@ def robots_url(origin: str) -> str:
 def directives(values: Iterable[str], agent: str) -> frozenset[str]:
     """Directives that hold for ``agent`` in X-Robots-Tag headers or meta robots: ``noindex, otherbot: noai``.
 
-    A name before a colon limits what follows it in the same value to that crawler.
+    A name before a colon limits what follows it in the same value to that crawler. A header that came several times
+    is several values, one a line.
     """
     found: set[str] = set()
-    for value in values:
+    for value in "\n".join(values).split("\n"):
         applies = True
         for part in re.split(r"[,;]", value.lower()):
             head, colon, rest = part.strip().partition(":")
-            if colon and head.strip() not in _VALUED:
+            if colon and _NAME.fullmatch(head.strip()) and head.strip() not in _VALUED:
                 applies = head.strip() in (agent.lower(), "*", "robots")
                 head = rest
             if applies and head.strip():
@@ -77,7 +82,7 @@ def directives(values: Iterable[str], agent: str) -> frozenset[str]:
 def forbidden(found: frozenset[str], respect: Iterable[str], image: bool) -> str:
     """The first respected directive that forbids keeping a page (or, with ``image``, an image); else empty."""
     respected = set(respect)
-    if "none" in found and "none" in respected:
+    if "none" in found and respected & {"none", "noindex"}:  # it means noindex and nofollow
         return "noindex"
     names = ("noindex", "noai", "noml") + (("noimageindex", "noimageai") if image else ())
     return next((name for name in names if name in found and name in respected), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.cookiejar
+import re
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,12 +17,15 @@ from diptych.exceptions import RecipeError
 from diptych.sources.address import PrivateAddress, is_public
 from diptych.sources.connections import WATCHDOG, Adapter, Exchange
 from diptych.sources.settings import FetchSettings, Secrets, user_agent
+from diptych.sources.urls import origin_of
 
 __all__ = ["Answer", "Failure", "Transport"]
 
 _CHUNK = 65_536
 _MOST = 1 << 20
 """Bytes to read at once, of coded bodies and of others whose length is announced."""
+_TAG = "x-robots-tag"
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.I)
 _UNCODED = frozenset({"", "identity"})
 _ENCODINGS = _UNCODED | {"gzip", "x-gzip", "deflate"}
 
@@ -42,7 +46,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, headers (lower-case names; repeated ones joined by a comma) and the decoded body."""
+    """Status, headers (lower-case names; repeated ones joined by a comma, X-Robots-Tag's by lines), decoded body."""
 
     status: int
     headers: dict[str, str]
@@ -52,10 +56,10 @@ class Answer:
 class Transport:
     """Requests with one source's identity, limits and secrets; safe to use from several threads."""
 
-    def __init__(self, settings: FetchSettings, secrets: Secrets, own_hosts: frozenset[str]) -> None:
+    def __init__(self, settings: FetchSettings, secrets: Secrets, own_origins: frozenset[str]) -> None:
         self.settings = settings
         self.secrets = secrets
-        self.own_hosts = own_hosts
+        self.own_origins = own_origins
         self._agent = user_agent(settings)
         # A proxy resolves and connects by itself: its own address may be private, and peers cannot be checked.
         self._proxies = {"http": secrets.proxy, "https": secrets.proxy} if secrets.proxy else {}
@@ -75,12 +79,10 @@ class Transport:
         """Close kept connections."""
         self._adapter.close()
 
-    def get(
-        self, url: str, host: str, limit: int, conditional: dict[str, str], accept: str, cut: bool = False
-    ) -> Answer:
+    def get(self, url: str, limit: int, conditional: dict[str, str], accept: str, cut: bool = False) -> Answer:
         """One GET; :class:`Failure` for everything but a whole answer. ``cut`` keeps the start of a longer body."""
         headers = {"User-Agent": self._agent, "Accept": accept, "Accept-Encoding": "gzip, deflate"}
-        more = conditional | dict(self.secrets.headers) if host in self.own_hosts else conditional
+        more = conditional | dict(self.secrets.headers) if origin_of(url) in self.own_origins else conditional
         exchange = WATCHDOG.begin(self.settings.total_time)
         response: requests.Response | None = None
         try:
@@ -95,6 +97,8 @@ class Transport:
                     if exchange.fresh or exchange.late:
                         raise  # else a kept connection that its server was just closing: ask on the next one
             found = {name.lower(): value for name, value in response.raw.headers.itermerged()}
+            if _TAG in found:  # each speaks for itself: what one says to another crawler must not swallow the next
+                found[_TAG] = "\n".join(" ".join(tag.split()) for tag in response.raw.headers.getlist(_TAG))
             body = b""
             if 200 <= response.status_code < 300:
                 body = self._read(response, found, limit, cut, exchange)
@@ -186,11 +190,20 @@ class Transport:
 
 
 def _is_inner_literal(host: str) -> bool:
-    """Whether a host is written as an address, and that is private (with a proxy no peer can be checked)."""
+    """Whether a host is written as an address, and that is private (with a proxy no peer can be checked).
+
+    Also in the old spellings: ``127.1``, ``0x7f000001``, ``0177.0.0.1``.
+    """
     try:
         return not is_public(host.strip("[]"))
     except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or host.isdigit()
+        pass
+    if _NUMBER.fullmatch(host.rpartition(".")[2]):
+        try:
+            return not is_public(socket.inet_ntoa(socket.inet_aton(host)))
+        except OSError:
+            return True  # no address that this machine knows; the proxy may
+    return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -15,7 +15,7 @@ __all__ = ["BadUrl", "canonical_url", "file_url", "host_of", "join_url", "origin
 _PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"(utm_\w+|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshid|yclid|_ga)", re.I)
 _SECOND_LEVEL = frozenset("ac co com edu gov net or org ne go gob nom".split())
-_CONTROL = re.compile(r"[\x00-\x20\x7f]+")
+_BREAKS = re.compile(r"[\t\r\n]+")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"([^:/?#]*)://(?:[^/?#]*@)?([^/?#@]*)")
 
@@ -33,7 +33,7 @@ def canonical_url(url: str) -> str:
     Raises :class:`BadUrl`.
     """
     try:
-        parts = urlsplit(_CONTROL.sub("", url) if "\n" in url or "\t" in url else url.strip())
+        parts = urlsplit(_BREAKS.sub("", url).strip())
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise BadUrl(f"{url!r}: {error}") from None
@@ -60,6 +60,7 @@ def _host(host: str, url: str) -> str:
         ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
         raise BadUrl(f"{url!r}: the host is no valid name ({error})") from None
+    ascii_host = ascii_host.rstrip(".")  # other scripts have full stops of their own
     if not re.fullmatch(r"[a-z0-9._-]{1,253}", ascii_host, re.I) or any(
         len(label) > 63 for label in ascii_host.split(".")
     ):
@@ -80,9 +81,16 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _resolve_dots(path: str) -> str:
-    resolved = posixpath.normpath(re.sub(r"^/+", "/", path))
-    trailing = path.endswith(("/", "/.", "/.."))
-    return resolved + "/" if trailing and resolved != "/" else resolved
+    """Without dot segments and slashes repeated at the start; others stand, for an address may stand in a path."""
+    kept: list[str] = []
+    for segment in path.lstrip("/").split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if path.endswith(("/.", "/..")):
+        kept.append("")
+    return "/" + "/".join(kept).lstrip("/")
 
 
 def _query(query: str) -> str:

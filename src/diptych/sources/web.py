@@ -4,6 +4,9 @@ Pages are asked for in parallel but taken in the order in which they were found,
 of one page becomes the record does not depend on who answered first. A record's own id is the canonical form
 of the address that was asked for. Records of earlier crawls are asked for again also when nothing links to them
 any more: a feed forgets, a dataset does not.
+
+A page that moves for good (301, 308) keeps its id; one whose address for now leads to another page is missed as
+``gone`` (``redirected``): a night of maintenance changes nothing, and after ``gone_after`` crawls the record leaves.
 """
 
 from __future__ import annotations
@@ -11,20 +14,20 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from diptych.exceptions import DiptychError
+from diptych.exceptions import DiptychError, StoreError
 from diptych.naming import record_id
 from diptych.records import Document, Found, Picture
 from diptych.sources.answers import Fetched
 from diptych.sources.base import Missed, Read, Source
 from diptych.sources.extract import EXTRACTOR, extract
-from diptych.sources.feeds import read_feed
+from diptych.sources.feeds import Listed, read_feed
 from diptych.sources.fetch import Fetcher
 from diptych.sources.html import Html
 from diptych.sources.robots import forbidden
@@ -166,7 +169,7 @@ class WebCrawl:
                 continue
             read.add(url)
             fetched = self.fetcher.fetch(url, "sitemap")
-            listed = read_feed(fetched.data) if fetched.ok and fetched.data is not None else None
+            listed = _listed(fetched.data) if fetched.ok and fetched.data is not None else None
             if listed is None or not listed.readable:
                 self._found_all = False
                 continue
@@ -214,25 +217,45 @@ class WebCrawl:
                 if item is None:
                     break
                 self._asked += 1
-                waiting.append((item, self.fetcher.submit(item.url, "page")))
+                steady = not item.listing and self._has_content(item.url)
+                waiting.append((item, self.fetcher.submit(item.url, "page", steady=steady)))
             if not waiting:
                 return
             item, future = waiting.popleft()
             yield from self._page(item, self.fetcher.result(future))
 
-    def _page(self, item: CrawlItem, fetched: Fetched) -> Iterator[Found | Missed]:
-        record = not item.listing if self._records is None else bool(self._records.search(item.url))
+    def _page(self, item: CrawlItem, fetched: Fetched) -> Sequence[Found | Missed]:
+        """What a page comes to; one that our code stumbles over is missed for that, and the crawl goes on."""
+        try:
+            return tuple(self._judge(item, fetched))
+        except (StoreError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            self._found_all = self._found_all and not item.listing
+            code = f"error_{type(error).__name__}"
+            return (Missed(item.url, item.url, "failed_permanent", code),) if self._is_record(item) else ()
+
+    def _is_record(self, item: CrawlItem) -> bool:
+        return not item.listing if self._records is None else bool(self._records.search(item.url))
+
+    def _judge(self, item: CrawlItem, fetched: Fetched) -> Iterator[Found | Missed]:
+        record = self._is_record(item)
         if not fetched.ok or fetched.data is None:
             self._found_all = self._found_all and not item.listing
             if record:
-                yield Missed(item.url, item.url, fetched.outcome, fetched.code)
+                outcome, code = ("failed_permanent", "not_a_page") if fetched.ok else (fetched.outcome, fetched.code)
+                yield Missed(item.url, item.url, outcome, code)
             return
         if fetched.final_url != item.url:
+            recorded = self._has_content(fetched.final_url)
+            if recorded and not item.listing:
+                self._add(fetched.final_url, item.depth, listing=False)  # an older record is read as itself
             if fetched.final_url in self._seen:  # another address of a page that is, or will be, taken
                 if self._known(item.url):
-                    yield Missed(item.url, item.url, "left", "alias")
+                    yield self._alias(item.url, fetched.final_url)
                 return
-            self._seen.add(fetched.final_url)
+            if not recorded:
+                self._seen.add(fetched.final_url)
             if not self._in_scope(fetched.final_url):
                 if record:
                     yield Missed(item.url, item.url, "failed_permanent", "off_site")
@@ -280,9 +303,30 @@ class WebCrawl:
             return Missed(url, url, "failed_permanent", extracted.reason)
         return Read(url, url, extracted.document, extracted.pictures, page=fetched.key, extractor=extractor)
 
+    def _alias(self, url: str, final: str) -> Missed:
+        """A record whose address leads to a page that is taken: it leaves when that is a record, else in time."""
+        state = self.fetcher.index.record(record_id(self.source.name, final))
+        if self._has_content(url) and (state is None or not state.document or state.outcome != "ok"):
+            return Missed(url, url, "gone", "redirected")
+        return Missed(url, url, "left", "alias")
+
+    def _has_content(self, url: str) -> bool:
+        state = self.fetcher.index.record(record_id(self.source.name, url))
+        return state is not None and state.outcome != "left" and bool(state.document)
+
     def _known(self, url: str) -> bool:
         state = self.fetcher.index.record(record_id(self.source.name, url))
         return state is not None and state.outcome != "left"
+
+
+def _listed(data: bytes) -> Listed:
+    """What a feed lists; nothing of one that our code stumbles over."""
+    try:
+        return read_feed(data)
+    except MemoryError:
+        raise
+    except Exception:
+        return Listed(readable=False)
 
 
 def _address(base: str, reference: str) -> str | None:

@@ -61,6 +61,7 @@ class CleanPairs(Stage):
     name, version = "clean_pairs", 2
     key = "pair"
     inputs = (
+        "documents.url",
         "pairs.url",
         "pairs.caption",
         "clean.width",
@@ -106,7 +107,8 @@ class CleanPairs(Stage):
 
     def _judge(self, key: str, url: str, batch: Batch, row: int) -> RowState | None:
         config = self.config
-        line = self._filters.match(url) if config.advertisement else None
+        page = batch["documents.url"][row] or ""
+        line = self._filters.match(url, page) if config.advertisement else None
         if line is not None:
             return RowState(Status.REJECTED, "advertisement", f"{url} is blocked by {line}")
         occurrence = int(key.rpartition("#")[2]) if "#" in key else 1

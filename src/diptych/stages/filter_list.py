@@ -1,10 +1,10 @@
 """Advertisement filters in the syntax of Adblock Plus, as far as it concerns the address of a picture.
 
 Understood: ``||host^`` and ``||host/path``, ``|start``, ``end|``, ``*``, ``^``, ``/regular expression/``,
-exceptions ``@@``, comments ``!``, the options ``image``, ``all``, ``match-case`` and ``important``. Filters
-with other options and element-hiding rules are left out: they speak of scripts, frames, new windows or of the
-page around the picture. So are those for pictures of other sites (``third-party``) or the page's own, for of
-the page nothing is known here; ``undecided`` counts them. A host rule also covers the host's subdomains.
+exceptions ``@@``, comments ``!``, the options ``image``, ``all``, ``match-case``, ``important`` and those for
+pictures of another site than the page's (``third-party``) or of its own. Filters with other options and
+element-hiding rules are left out: they speak of scripts, frames, new windows or of the page around the
+picture. A host rule also covers the host's subdomains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from urllib.parse import urlsplit
 __all__ = ["FilterList", "own_filters"]
 
 _OPTIONS = {"image", "all", "match-case", "important", "popup"}
-_PARTY = {"third-party", "~third-party", "3p", "~3p", "first-party", "~first-party", "1p", "~1p"}
+_PARTY = {
+    **dict.fromkeys(("third-party", "3p", "~first-party", "~1p"), True),
+    **dict.fromkeys(("~third-party", "~3p", "first-party", "1p"), False),
+}
+"""Whether the picture must be of another site."""
+_SECOND = {"ac", "co", "com", "edu", "gov", "net", "or", "org"}
+"""Names that stand below a country's as ``co`` in ``co.uk``: what is registered is the name before."""
 _HIDING = re.compile(r"#[@?$%]*#")
 _HOST_RULE = re.compile(r"\|\|([a-z0-9.-]+)\^?$")
 _TOKEN = re.compile(r"[a-z0-9]{3,}")
@@ -30,31 +36,42 @@ def own_filters() -> str:
     return (files("diptych.stages") / "advertisements.txt").read_text(encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """A filter's line; ``elsewhere``: only for pictures of another site (True) or of the page's own (False)."""
+
+    line: str
+    elsewhere: bool | None = None
+
+    def holds(self, elsewhere: bool) -> bool:
+        return self.elsewhere in (None, elsewhere)
+
+
 @dataclass
 class _Side:
     """Either the blocking or the excepting half of a list."""
 
-    hosts: dict[str, str] = field(default_factory=dict)
-    by_token: dict[str, list[tuple[re.Pattern[str], str]]] = field(default_factory=dict)
+    hosts: dict[str, list[_Rule]] = field(default_factory=dict)
+    by_token: dict[str, list[tuple[re.Pattern[str], _Rule]]] = field(default_factory=dict)
 
-    def add(self, pattern: str, line: str) -> None:
+    def add(self, pattern: str, rule: _Rule) -> None:
         host = _HOST_RULE.match(pattern)
         if host:
-            self.hosts.setdefault(host[1], line)
+            self.hosts.setdefault(host[1], []).append(rule)
             return
         expression, token = _compiled(pattern)
-        self.by_token.setdefault(token, []).append((expression, line))
+        self.by_token.setdefault(token, []).append((expression, rule))
 
-    def match(self, url: str, host: str) -> str | None:
+    def match(self, url: str, host: str, elsewhere: bool) -> str | None:
         labels = host.split(".")
         for start in range(len(labels)):
-            line = self.hosts.get(".".join(labels[start:]))
-            if line:
-                return line
+            for rule in self.hosts.get(".".join(labels[start:]), ()):
+                if rule.holds(elsewhere):
+                    return rule.line
         for token in ["", *dict.fromkeys(_TOKEN.findall(url))]:
-            for expression, line in self.by_token.get(token, ()):
-                if expression.search(url):
-                    return line
+            for expression, rule in self.by_token.get(token, ()):
+                if rule.holds(elsewhere) and expression.search(url):
+                    return rule.line
         return None
 
 
@@ -63,8 +80,6 @@ class FilterList:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._block, self._allow = _Side(), _Side()
-        self.undecided = 0
-        """Filters left out because they depend on the site of the page."""
         for text in texts:
             for line in text.splitlines():
                 self._add(line.strip())
@@ -75,30 +90,44 @@ class FilterList:
         side, pattern = (self._allow, line[2:]) if line.startswith("@@") else (self._block, line)
         is_regex = len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/")
         body, dollar, options = pattern.rpartition("$")
+        elsewhere = None
         if dollar and not is_regex:
             given = set(options.lower().split(","))
-            if not given <= _OPTIONS | _PARTY or ("popup" in given and not given & {"image", "all"}):
+            if not given <= _OPTIONS | set(_PARTY) or ("popup" in given and not given & {"image", "all"}):
                 return
-            if given & _PARTY:
-                self.undecided += 1
-                return
+            elsewhere = next((_PARTY[option] for option in given if option in _PARTY), None)
             pattern = body
         pattern = pattern.lower()
         if pattern.strip("|*^"):
             try:
-                side.add(pattern, line)
+                side.add(pattern, _Rule(line, elsewhere))
             except re.error:
                 return
 
-    def match(self, url: str) -> str | None:
-        """The first line that blocks ``url`` and that no exception takes back, else None."""
-        lowered = url.lower()
-        try:
-            host = urlsplit(lowered).hostname or ""
-        except ValueError:
-            host = ""
-        line = self._block.match(lowered, host)
-        return None if line is None or self._allow.match(lowered, host) else line
+    def match(self, url: str, page: str = "") -> str | None:
+        """The first line that blocks ``url`` on a ``page`` and that no exception takes back, else None.
+
+        Of a page that is not known every address is of another site.
+        """
+        lowered, host = url.lower(), _host(url)
+        elsewhere = not host or _site(host) != _site(_host(page))
+        line = self._block.match(lowered, host, elsewhere)
+        return None if line is None or self._allow.match(lowered, host, elsewhere) else line
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url.lower()).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _site(host: str) -> str:
+    """What somebody registered: the last two labels, or three below a country's ``co.uk`` and the like."""
+    labels = host.split(".")
+    if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND:
+        return ".".join(labels[-3:])
+    return host if host.replace(".", "").isdigit() or ":" in host else ".".join(labels[-2:])
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], str]:

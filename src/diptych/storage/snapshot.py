@@ -4,7 +4,7 @@ A row says what a record's content is and what became of it, never when or after
 the same content gives the same digest whatever the network did. The file is ``snapshots/<digest>.parquet``,
 sorted by record id in row groups of 4,096, so that a shard (a contiguous range of ids) reads little of it.
 
-Outcomes: ``ok`` (there is content), ``gone`` (the source answered 404 or 410 in ``gone_after`` crawls in a row,
+Outcomes: ``ok`` (there is content), ``gone`` (404, 410 or a temporary redirect in ``gone_after`` crawls in a row,
 or it never was there), ``failed:<code>`` (there never was content, or its publisher withdrew permission).
 A page or image that fails today and was good before is ``ok`` with its last good bytes.
 

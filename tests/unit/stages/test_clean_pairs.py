@@ -40,7 +40,7 @@ from diptych.stages.filter_list import FilterList, own_filters
         ("/promo/*$script", "http://a.example/promo/x.png", False),
         ("/promo/*$popup", "http://a.example/promo/x.png", False),
         ("/promo/*$popup,image", "http://a.example/promo/x.png", True),
-        ("||a.example^$third-party", "http://a.example/x.png", False),
+        ("||a.example^$third-party", "http://a.example/x.png", True),
         ("||a.example^$image,~third-party", "http://a.example/x.png", False),
         ("a.example##.banner", "http://a.example/banner", False),
         ("! /banner/", "http://a.example/banner/", False),
@@ -53,10 +53,22 @@ def test_filter_syntax(line: str, url: str, blocked: bool) -> None:
     assert (FilterList([line]).match(url) is not None) is blocked
 
 
-def test_what_depends_on_the_page_is_counted() -> None:
-    assert (
-        FilterList(["||a.example^$third-party\n||b.example^$1p\n||c.example^$script,3p\n||d.example^"]).undecided == 2
-    )
+@pytest.mark.parametrize(
+    ("url", "page", "elsewhere"),
+    [
+        ("https://cdn.news.example/x.png", "https://www.news.example/1", False),
+        ("https://cdn.news.co.uk/x.png", "https://www.other.co.uk/1", True),
+        ("https://cdn.news.co.uk/x.png", "https://news.co.uk/1", False),
+        ("https://ads.example/x.png", "https://www.news.example/1", True),
+        ("http://10.0.0.1/x.png", "http://10.0.0.2/", True),
+        ("https://ads.example/x.png", "file:a.json", True),
+        ("https://ads.example/x.png", "", True),
+    ],
+)
+def test_some_filters_are_for_pictures_of_other_sites(url: str, page: str, elsewhere: bool) -> None:
+    for option, blocked in (("3p", elsewhere), ("~third-party", not elsewhere), ("first-party", not elsewhere)):
+        assert (FilterList([f"/x.png${option}"]).match(url, page) is not None) is blocked, option
+        assert FilterList([f"/x.png\n@@/x.png${option}"]).match(url, page) == (None if blocked else "/x.png")
 
 
 def test_exceptions_take_back() -> None:
@@ -95,7 +107,7 @@ def run(key: str, url: str = "", better: str | None = None, recurs: bool = False
     stage = CleanPairs(CleanPairsConfig(**config))
     stage.setup("cpu")
     columns = {
-        "pairs.url": url, "pairs.caption": "a caption", "clean.width": 400, "clean.height": 300,
+        "documents.url": "", "pairs.url": url, "pairs.caption": "a caption", "clean.width": 400, "clean.height": 300,
         "near_duplicates.group": "g", "near_duplicates.duplicate_of": better,
         "near_duplicates.distance": None if better is None else 3, "near_duplicates.recurring": recurs,
     }  # fmt: skip
