@@ -40,7 +40,9 @@ class Limits(BaseModel):
     max_shrink: float = Field(
         default=0.1, ge=0, le=1, description="largest share of the parent's records a build may drop"
     )
-    gone_after: int = Field(default=3, ge=1, description="crawls that must answer 404, 410 or a temporary redirect before a record leaves")
+    gone_after: int = Field(
+        default=3, ge=1, description="crawls that must answer 404, 410 or a temporary redirect before a record leaves"
+    )
 
 
 class Training(BaseModel):

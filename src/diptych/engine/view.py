@@ -25,6 +25,8 @@ from diptych.storage.store import Store
 __all__ = ["FitResult", "PairRow", "RowRef", "ShardView"]
 
 OK = Status.OK.value
+_OF_RECORD = ("source", "subset", "url", "split")
+"""Columns of ``documents`` that stand in the snapshot, not in the document's content."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ class ShardView:
         """Hash of a row's own content."""
         if key == "document":
             record = self.records[row]
-            return row_hash([record[n] or "" for n in ("content", "source", "subset", "url", "split")])
+            return row_hash([record[n] or "" for n in ("content", *_OF_RECORD)])
         return self.pair_rows[row].own if key == "pair" else row_hash([row])
 
     def reads(self, node: Node, row: str) -> list[tuple[str, tuple[RowRef, ...]]]:
@@ -257,10 +259,12 @@ class ShardView:
         return found
 
     def _ref(self, node: Node, producer: str, key: Key, row: str) -> RowRef:
+        columns = [i.partition(".")[2] for i in node.work.inputs if i.startswith(producer + ".")]
+        if producer == "documents" and set(columns) <= {*_OF_RECORD}:  # whatever its text says
+            return RowRef(row, row_hash([self.records[row][c] or "" for c in columns]), OK)
         if producer in TABLES:
             return RowRef(row, self.own(key, row), OK)
         if producer in self.fits:
-            columns = [i.partition(".")[2] for i in node.work.inputs if i.startswith(producer + ".")]
             if row not in self.fits[producer].index:
                 return RowRef(row, b"", Status.SKIPPED.value)
             values = [self.fits[producer].value(row, c) for c in columns]
@@ -342,11 +346,7 @@ class ShardView:
         if producer == "sentence":
             return self._texts[row]
         record = self.records[row]
-        return (
-            record[column] or ""
-            if column in ("source", "subset", "url", "split")
-            else getattr(self.document(row), column)
-        )
+        return record[column] or "" if column in _OF_RECORD else getattr(self.document(row), column)
 
     def columns(self, node: Node, rows: Sequence[str], pool: Executor | None = None) -> dict[str, list[Any]]:
         """The declared inputs of some rows, one list a column; lists hold only ok rows; blobs are read in parallel."""
