@@ -68,15 +68,12 @@ class WeightSpec:
         return sha256 == self.sha256 if self.sha256 else sha256.startswith(self.sha256_prefix)
 
 
-_PYTORCH = "https://download.pytorch.org/models/"
-
-
 def _torchvision(name: str, file: str, use: str = "backbone", data: str = "ImageNet") -> WeightSpec:
     prefix = Path(file).stem.rpartition("-")[2]
     return WeightSpec(
         name, file, f"{use}: torchvision {name}, {data}",
         "CC-BY-NC-4.0 (SWAG)" if name in NOT_COMMERCIAL else "BSD-3-Clause", "state_dict",
-        sha256_prefix=prefix, urls=(_PYTORCH + file,),
+        sha256_prefix=prefix, urls=(f"https://download.pytorch.org/models/{file}",),
     )  # fmt: skip
 
 
