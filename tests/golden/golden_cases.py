@@ -319,6 +319,7 @@ FIT_CASES: dict[str, FitCase] = {
     "splits": FitCase(
         tuple(_R[:6]),
         {
+            "near_duplicates.key": [["a"], ["c", "b"], ["b"], ["logo"], ["logo"], []],
             "near_duplicates.group": [["a"], ["a", "b"], ["b"], ["logo"], ["logo"], []],
             "near_duplicates.recurring": [[False], [False, False], [False], [True], [True], []],
             "documents.split": ["", "", "", "", "", "val"],
@@ -328,6 +329,7 @@ FIT_CASES: dict[str, FitCase] = {
             "group": sorted([_R[0], _R[2], _R[7]]),
             "split": ["train", "test", "dev"],
             "official": [False, False, False],
+            "pictures": [[], [], ["b"]],
         },
     ),
     "word_counts": FitCase(

@@ -2,9 +2,10 @@
 
 A record keeps its split, with one exception: when a new record joins groups, all their members take the
 most protected split among them (test before dev before train), so that a record can leave train and never
-enter it. Rows of the parent's ledger stay when their records are gone, which is why a deletion never splits
-a group. A group without any split goes by the hash of its id (its smallest record id). A recurring picture
-joins nothing.
+enter it. Rows of the parent's ledger stay when their records are gone, with the pictures that they showed:
+so a deletion never splits a group, and a picture that comes back under another record stays in its split. (A
+near duplicate of a picture that has left is new.) A group without any split goes by the hash of its id (its
+smallest record id). A recurring picture joins nothing.
 
 An official split (``documents.split``) wins over the group: such a record keeps it although its group lies
 elsewhere (:func:`crossing` lists those groups), and the group's other members take the most protected one.
@@ -31,6 +32,8 @@ __all__ = ["SPLITS", "Splits", "SplitsConfig", "crossing", "official_split", "ov
 
 SPLITS = ("test", "dev", "train")
 """From the most protected to the least."""
+_SHORT = 16
+"""Digits of an image key by which the ledger knows it; two of 100 million images share them with a chance of 0.03 %."""
 
 
 class SplitsConfig(StageConfig):
@@ -51,17 +54,22 @@ class SplitsConfig(StageConfig):
 class Splits(Fit):
     """The ledger: record id, near-duplicate group, split; continues the parent version's."""
 
-    name, version = "splits", 1
+    name, version = "splits", 2
     rows = "document"
     key = "document"
     fetched = True
-    inputs = ("near_duplicates.group", "near_duplicates.recurring", "documents.split")
+    inputs = ("near_duplicates.key", "near_duplicates.group", "near_duplicates.recurring", "documents.split")
     outputs = pa.schema(
         [
             pa.field("key", pa.string()),
             pa.field("group", pa.string(), metadata={"doc": "smallest record id of the group"}),
             pa.field("split", pa.string(), metadata={"doc": "train, dev or test"}),
             pa.field("official", pa.bool_(), metadata={"doc": "the source assigned it"}),
+            pa.field(
+                "pictures",
+                pa.list_(pa.string()),
+                metadata={"doc": f"what it ever showed: {_SHORT} digits of keys and groups of images, none recurring"},
+            ),
         ]
     )
     on = "all"
@@ -71,12 +79,11 @@ class Splits(Fit):
     config: SplitsConfig
 
     def partial(self, keys: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-        """Per record the groups of its pictures that do not recur, and its official split."""
+        """Per record its pictures that do not recur and their groups, and its official split."""
+        lists = (columns[f"near_duplicates.{name}"] for name in ("key", "group", "recurring"))
         joined = [
-            sorted({g for g, r in zip(groups or (), recurring or (), strict=True) if g is not None and not r})
-            for groups, recurring in zip(
-                columns["near_duplicates.group"], columns["near_duplicates.recurring"], strict=True
-            )
+            sorted({name[:_SHORT] for k, g, r in zip(*row, strict=True) if g is not None and not r for name in (k, g)})
+            for row in zip(*([some or () for some in each] for each in lists), strict=True)
         ]
         official = [official_split(s, key) for key, s in zip(keys, columns["documents.split"], strict=True)]
         return pa.table(
@@ -92,17 +99,21 @@ class Splits(Fit):
         components: Components[str] = Components()
         before: dict[str, str] = {}
         was_official: set[str] = set()
+        shown: dict[str, list[str]] = {}
         for row in previous.to_pylist() if previous is not None else ():
             components.join(row["group"], row["key"])
             before[row["key"]] = row["split"]
+            shown[row["key"]] = row.get("pictures") or []  # a ledger of version 1 has none
             if row["official"]:
                 was_official.add(row["key"])
         official: dict[str, str] = {}
-        showing: dict[str, str] = {}
         for key, pictures, split in _rows(partials):
             components.add(key)
             if split:
                 official[key] = split
+            shown[key] = sorted({*pictures, *shown.get(key, ())})
+        showing: dict[str, str] = {}
+        for key, pictures in shown.items():
             for picture in pictures:
                 components.join(showing.setdefault(picture, key), key)
         columns: dict[str, list[Any]] = {name: [] for name in self.outputs.names}
@@ -116,6 +127,7 @@ class Splits(Fit):
                     before[key] if gone_official else _own(official.get(key), before.get(key)) or shared
                 )
                 columns["official"].append(key in official or gone_official)
+                columns["pictures"].append(shown[key])
         table = pa.table(columns, schema=self.outputs)
         return table.sort_by("key")
 

@@ -37,6 +37,7 @@ def fit(docs: list[Doc], previous: pa.Table | None = None, shards: int = 1, **co
     for shard in range(shards):
         mine = [d for d in docs if shard_of(d.key, shards) == shard]
         columns = {
+            "near_duplicates.key": [[*d.groups, *d.recurring] for d in mine],
             "near_duplicates.group": [[*d.groups, *d.recurring] for d in mine],
             "near_duplicates.recurring": [[False] * len(d.groups) + [True] * len(d.recurring) for d in mine],
             "documents.split": [d.official for d in mine],
@@ -109,6 +110,24 @@ def test_a_bridge_moves_its_groups_to_the_most_protected_split() -> None:
     found = splits(fit([*docs, bridge], ledger))
     assert found == {train.key: "test", bridge.key: "test", test.key: "test", dev.key: "dev"}
     assert splits(fit([*docs, Doc("bridge", ("a", "c"))], ledger))[train.key] == "dev"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_picture_that_comes_back_under_another_record_stays_in_its_split(split: str) -> None:
+    gone = [with_groups(doc, f"g{n}") for n, doc in enumerate(named(split, 20))]
+    ledger = fit(gone)
+    empty = fit([], ledger)  # a version without any of them
+    back = [Doc(f"moved {n}", (f"g{n}",)) for n in range(20)]
+    now = splits(fit(back, empty))
+    assert {now[doc.key] for doc in back} == {split}
+    changed = fit([with_groups(doc, "other", doc.key) for doc in gone], ledger)  # other pictures stand in them now
+    assert {splits(fit([*gone, *back], changed))[doc.key] for doc in gone} <= set(SPLITS[: SPLITS.index(split) + 1])
+
+
+def test_a_ledger_without_pictures_is_continued() -> None:
+    docs = [with_groups(doc, f"g{n}") for n, doc in enumerate(named("train", 5))]
+    before = fit(docs)
+    assert fit(docs, before.drop_columns(["pictures"])).equals(before)
 
 
 def test_a_deleted_bridge_still_binds() -> None:
