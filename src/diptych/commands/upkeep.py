@@ -149,7 +149,7 @@ def splits_command(
     ledger = store.lists.get(entry.result)
     if to is not None:
         text = io.BytesIO()
-        pyarrow.csv.write_csv(ledger, text)
+        pyarrow.csv.write_csv(ledger.select(["key", "group", "split", "official"]), text)  # a CSV has no lists
         write_text(to, text.getvalue().decode())
         typer.echo(f"wrote {to}: {ledger.num_rows} records")
         return

@@ -213,4 +213,4 @@ def test_reports_and_ledgers_say_where_they_cannot_go(diptych: Run, place: Path)
         code, _, err = diptych(command, "news", "--to", "news.yaml/x")
         assert code == 2 and "a part of this path is a file" in err
     assert diptych("splits", "news", "--to", "ledger/splits.csv")[0] == 0
-    assert (place / "ledger" / "splits.csv").read_text().startswith('"key","group","split"')
+    assert (place / "ledger" / "splits.csv").read_text().startswith('"key","group","split","official"\n')
