@@ -320,12 +320,12 @@ class WebCrawl:
 
 
 def _listed(data: bytes) -> Listed:
-    """What a feed lists; nothing of one that our code stumbles over."""
+    """What a feed lists; one that our code stumbles over counts as one that cannot be read."""
     try:
         return read_feed(data)
     except MemoryError:
         raise
-    except Exception:
+    except Exception:  # whoever wrote the feed must not end the crawl, whatever the parser raises
         return Listed(readable=False)
 
 

@@ -1,4 +1,7 @@
-"""Files that people wrote by hand: what does not fit is named by file and line or field; nothing vanishes unseen."""
+"""Files that people wrote by hand: what does not fit is named by file and line or field; nothing vanishes unseen.
+
+The file is long because every kind of source is given the same mistakes, and their answers should read alike.
+"""
 
 from __future__ import annotations
 
