@@ -59,14 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, children.ask_to_end)
     try:
-        children.start(SERVER, ["server", "start", "--host", options.host, "--port", str(options.port)])
+        children.start(SERVER, ["flows.server", "server", "start", "--host", options.host, "--port", str(options.port)])
         if not _wait(address, children):
             return children.code
         code = _register(root, options)
         if code or children.ended:
             return code or children.code
-        children.start("cpu worker", ["worker", "start", "--pool", "cpu", "--limit", str(options.runs)])
-        children.start("gpu worker", ["worker", "start", "--pool", "gpu", "--limit", "1"])
+        children.start("cpu worker", ["prefect", "worker", "start", "--pool", "cpu", "--limit", str(options.runs)])
+        children.start("gpu worker", ["prefect", "worker", "start", "--pool", "gpu", "--limit", "1"])
         _say(f"\nUI: {address}\ndatasets: {root}\nControl-C ends the server and its workers")
         while not children.ended:
             time.sleep(0.2)
@@ -164,9 +164,9 @@ class Children:
         self._said = False
 
     def start(self, name: str, arguments: list[str]) -> None:
-        """Start ``prefect`` with these arguments, in a group of its own: Control-C reaches it through us alone."""
+        """Run a module with its arguments, in a group of its own: Control-C reaches it through us alone."""
         self._commands[name] = arguments
-        command = [sys.executable, "-m", "prefect", *arguments]
+        command = [sys.executable, "-m", *arguments]
         out = subprocess.DEVNULL if name == SERVER else None  # its banner names settings that are made here already
         self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, start_new_session=True)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from diptych.exceptions import RecipeError
 from diptych.models.registry import MODELS
+from diptych.settings import Settings
 
 __all__ = [
     "NAME", "About", "Limits", "Paper", "Recipe", "RecipeFile", "SampleBuild", "Training", "about", "explain",
@@ -31,10 +32,8 @@ Paper = Literal["hcscl", "mkp", "information_gap", "ccd", "flickr8k", "flickr30k
 """Papers and caption sets whose table of the data ``diptych stats`` prints."""
 
 
-class Limits(BaseModel):
+class Limits(Settings):
     """When a build commits nothing (exit 3)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_failed: float = Field(default=0.01, ge=0, le=1, description="largest share of failed rows of any stage")
     max_shrink: float = Field(
@@ -45,10 +44,8 @@ class Limits(BaseModel):
     )
 
 
-class Training(BaseModel):
+class Training(Settings):
     """A training that a server starts when a version of the dataset was committed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="the model's name")
     preset: str = Field(default="paper", pattern=r"^[a-z0-9][A-Za-z0-9_.-]*$", description="one of the model's presets")
@@ -56,14 +53,12 @@ class Training(BaseModel):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="as torch names it")
 
 
-class SampleBuild(BaseModel):
+class SampleBuild(Settings):
     """What ``build --sample`` changes: generated data in the real format, and what stands in for absent weights.
 
     ``{sample}`` in any text of the sources, stages and fits is the folder of the generated data. See
     :mod:`diptych.sample_build`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Paper = Field(description="whose files are written")
     documents: int = Field(default=24, ge=1, le=100_000, description="documents, posts or illustrated pages")
@@ -79,10 +74,8 @@ class SampleBuild(BaseModel):
     shards: int | None = Field(default=None, ge=1, description="shards of the sample dataset")
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """One dataset: its sources, stages, fits and limits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME, description="the dataset's name and folder")
     title: str = Field(default="", description="one line for the card")

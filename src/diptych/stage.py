@@ -28,10 +28,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from diptych.exceptions import StageError
 from diptych.naming import Key
+from diptych.settings import Settings
 
 __all__ = ["Batch", "Output", "RowState", "Stage", "StageConfig", "Status", "Tensor"]
 
@@ -51,10 +51,8 @@ class Status(StrEnum):
         return self in (Status.FAILED_TRANSIENT, Status.FAILED_PERMANENT)
 
 
-class StageConfig(BaseModel):
+class StageConfig(Settings):
     """Base of every stage's settings: frozen, unknown keys refused; each field enters the stage key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     places: ClassVar[tuple[str, ...]] = ()
     """Fields that say where a file is; its content enters the stage key by another field, the place does not."""

@@ -88,11 +88,7 @@ class Served:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the server's API; AssertionError with the answer when it is refused."""
-        for _ in range(30):  # SQLite is busy now and then: Prefect's own client asks again, too
-            answer = requests.request(method, f"{self.url}/api{path}", json=body, timeout=60)
-            if answer.status_code != 503:
-                break
-            time.sleep(1)
+        answer = requests.request(method, f"{self.url}/api{path}", json=body, timeout=90)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
         return answer.json() if answer.content else None
 

@@ -128,12 +128,7 @@ class Stack:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the Prefect server."""
-        answer = requests.Response()
-        for left in reversed(range(20)):
-            answer = requests.request(method, f"{self.api}{path}", json=body, timeout=60)
-            if answer.status_code != 503 or not left:  # SQLite was busy: Prefect's own client asks again, too
-                break
-            time.sleep(0.5)
+        answer = requests.request(method, f"{self.api}{path}", json=body, timeout=90)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
         return answer.json()
 

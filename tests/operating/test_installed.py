@@ -72,7 +72,7 @@ def test_prefect_deploy_all_registers_what_a_worker_runs(bare: Path, stack: Stac
     write(Site(6), tmp_path / "site", static=False)
     (tmp_path / "notes.yaml").write_text(RECIPE)
     shutil.copy(bare / "flows" / "prefect.yaml", tmp_path)
-    stack.python("server", "prefect", "server", "start", "--port", str(stack.port))
+    stack.python("server", "flows.server", "server", "start", "--port", str(stack.port))
     stack.until(stack.ready, 300, "server")
     for pool in ("cpu", "gpu"):
         stack.run("prefect", "work-pool", "create", pool, "--type", "process")

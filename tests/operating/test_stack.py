@@ -82,7 +82,7 @@ def test_four_builds_at_once_on_postgres_redis_and_object_storage(stack: Stack, 
 @pytest.mark.timeout(900)
 def test_one_build_on_sqlite(stack: Stack, tmp_path: Path) -> None:
     stack.environment["DIPTYCH_ROOT"] = str(tmp_path / "data")
-    stack.python("server", "prefect", "server", "start", "--port", str(stack.port))
+    stack.python("server", "flows.server", "server", "start", "--port", str(stack.port))
     stack.until(stack.ready, 300, "server")
     stack.run("diptych.cli", "deploy")
     stack.python("worker", "prefect", "worker", "start", "--pool", "cpu", "--limit", "1")

@@ -149,6 +149,41 @@ def test_the_cache_is_bounded_and_checked(root: S3Root, tmp_path: Path) -> None:
         small.local("f6", "0" * 64)
 
 
+@needs_service
+def test_what_the_service_refuses_is_said(
+    root: S3Root, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(url: str, **options: object) -> S3Root:
+        return S3Root(url, options={**root._options, **options}, cache=tmp_path / "cache")
+
+    nowhere = other("s3://nobucket/data")
+    for ask in (lambda: nowhere.create("a", b"1"), lambda: nowhere.put("a", b"1"), lambda: nowhere.list("x")):
+        with pytest.raises(
+            StoreError, match=r"in s3://nobucket/data: .*bucket does not exist; make the bucket"
+        ) as found:
+            ask()
+        assert not isinstance(found.value, NotFound)
+    away = {"endpoint_url": "http://127.0.0.1:9", "region_name": "us-east-1"}
+    with pytest.raises(StoreError, match=r"cannot read log in s3://bucket/data: Could not connect .*AWS_ENDPOINT_URL"):
+        other("s3://bucket/data", client_kwargs=away).list("log")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    with pytest.raises(StoreError, match=r"cannot write a in .*: Unable to locate credentials; give credentials"):
+        other("s3://bucket/data", key=None, secret=None).put("a", b"1")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(root._fs, "pipe_file", refused)
+    with pytest.raises(StoreError, match=r"cannot write x/a in .*: Access Denied; give credentials"):
+        root.put("x/a", b"1")
+    with pytest.raises(FileNotFoundError, match="absent"):  # a file of this machine keeps its own error
+        root.put_file("x/a", tmp_path / "absent")
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtra, match=r"diptych\[s3\]"):

@@ -2,11 +2,12 @@
 
 One COCO image is one accepted picture of a record; it says ``record``, ``image_key``, ``url``, ``licence`` besides
 COCO's own keys. Ids are the source's own where every source is a COCO file; others count from 1 in the order of the
-export, beginning above the largest own one. Categories and licences are numbered once for all splits, and every file
-has the whole list: an id means the same in each. ``instances_*`` holds the boxes that annotators drew (crowds too),
-``regions_*`` those of the stage ``regions`` with their ``score``, both xywh in pixels of the file as it lies there
-(EXIF orientation not applied to annotated boxes, applied to regions). Annotated boxes that are not four numbers are
-left out and counted. Files are written entry by entry: memory does not grow with the split, but for ids that were used.
+export, beginning above the largest own one. Categories and licences are numbered over the whole version, and every
+file has the whole list: an id means the same in each, also in an export of one split. ``instances_*`` holds the boxes
+that annotators drew (crowds too), ``regions_*`` those of the stage ``regions`` with their ``score``, both xywh in
+pixels of the file as it lies there (EXIF orientation not applied to annotated boxes, applied to regions). Annotated
+boxes that are not four numbers are left out and counted. Files are written entry by entry: memory does not grow with
+the split, but for ids that were used.
 """
 
 from __future__ import annotations
@@ -49,12 +50,24 @@ class _Tables:
         """The number of a licence."""
         return _number(self.licences, name)
 
+    def meet(self, image: ExportImage) -> None:
+        """Number what a picture names that is not written itself."""
+        if image.licence:
+            self.licence(image.licence)
+        for box, name in _named_boxes(image):
+            if _is_box(box):
+                self.category("instances", name)
+        for name in _region_names(image):
+            self.category("regions", name)
+
 
 class Coco:
-    """Writes pictures and annotation files of every split."""
+    """Writes pictures and annotation files of every split, or of one; it is to be given the records of all."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], *, own_ids: bool, regions: bool) -> None:
-        self.folder, self._about = folder, about
+    def __init__(
+        self, folder: Path, about: Mapping[str, Any], *, own_ids: bool, regions: bool, split: str | None = None
+    ) -> None:
+        self.folder, self._about, self._split = folder, about, split
         self._own_ids, self._regions = own_ids, regions
         self._splits: dict[str, _Split] = {}
         self._tables = _Tables()
@@ -67,8 +80,12 @@ class Coco:
         return self._tables.left_out
 
     def add(self, record: ExportRecord) -> bool:
-        """The pictures of one record; a record without one is not part of a COCO file."""
+        """The pictures of one record; one without any, or of another split, is not part of a COCO file."""
         split = split_name(record.split)
+        if self._split not in (None, record.split):
+            for image in record.images:
+                self._tables.meet(image)
+            return False
         for image in record.images:
             if split not in self._splits:
                 self._splits[split] = _Split(self.folder, split, self._regions, self._tables)
@@ -134,16 +151,14 @@ class _Split:
 
     def _boxes(self, number: int, image: ExportImage) -> None:
         """What the source's metadata call ``boxes``; a source that is no COCO file may mean anything by that."""
-        boxes = image.extra.get("boxes") or []
-        if not isinstance(boxes, list):
+        if not isinstance(image.extra.get("boxes") or [], list):
             self._tables.left_out += 1
-            return
-        names, crowd = _listed(image.extra.get("classes")), _listed(image.extra.get("crowd"))
-        for n, box in enumerate(boxes):
+        crowd = _listed(image.extra.get("crowd"))
+        for n, (box, name) in enumerate(_named_boxes(image)):
             if not _is_box(box):
                 self._tables.left_out += 1
                 continue
-            entry = self._box("instances", number, box, str(names[n]) if n < len(names) else "")
+            entry = self._box("instances", number, box, name)
             self._annotate("instances", entry | {"iscrowd": int(n < len(crowd) and crowd[n] == 1)})
 
     def _region_boxes(self, number: int, image: ExportImage) -> None:
@@ -151,10 +166,9 @@ class _Split:
         boxes, scores = stages.get("regions_boxes"), stages.get("regions_scores") or []
         if boxes is None:
             return
-        names = stages.get("regions_class_names") or [str(c) for c in stages.get("regions_classes") or []]
         attributes = stages.get("regions_attributes") or [None] * len(boxes)
-        for n, box in enumerate(boxes):
-            entry = self._box("regions", number, box, str(names[n]) if n < len(names) else "")
+        for n, (box, name) in enumerate(zip(boxes, _region_names(image), strict=True)):
+            entry = self._box("regions", number, box, name)
             entry["iscrowd"] = 0
             if n < len(scores):
                 entry["score"] = round(float(scores[n]), 6)
@@ -197,6 +211,21 @@ class _Split:
             spool.close()
             Path(spool.name).unlink()
         return files
+
+
+def _named_boxes(image: ExportImage) -> list[tuple[Any, str]]:
+    """What the source's metadata call ``boxes``, each with its class's name, empty without one."""
+    names = _listed(image.extra.get("classes"))
+    boxes = _listed(image.extra.get("boxes"))
+    return [(box, str(names[n]) if n < len(names) else "") for n, box in enumerate(boxes)]
+
+
+def _region_names(image: ExportImage) -> list[str]:
+    """The class of each region: its name, its number where the stage has no names, empty without either."""
+    stages = image.stages
+    boxes = stages.get("regions_boxes")
+    names = stages.get("regions_class_names") or [str(c) for c in stages.get("regions_classes") or []]
+    return [] if boxes is None else [str(names[n]) if n < len(names) else "" for n in range(len(boxes))]
 
 
 def _copy(spool: TextIO, out: TextIO, above: int) -> None:

@@ -99,7 +99,8 @@ def write_export(
         writer = _writer(target.folder, version, options, columns, types)
         contents = Contents(format=options.format, rows=options.rows, redacted=options.redact)
         members: set[str] = set()
-        for number, record in enumerate(iter_records(version, split=options.split, columns=columns), 1):
+        wanted = None if options.format == "coco" else options.split  # categories are numbered over all splits
+        for number, record in enumerate(iter_records(version, split=wanted, columns=columns), 1):
             shown = redaction.record(record) if redaction is not None else record
             if writer.add(shown):
                 members |= {record.original, *(i.original for i in record.images)}
@@ -179,7 +180,7 @@ def _writer(
     own = kinds == {"coco"}
     about = {"description": f"{version.manifest.dataset} version {version.number}", "version": str(version.number)}
     regions = any(c.stage == "regions" for c in columns)
-    return Coco(folder, about, own_ids=own and not options.redact, regions=regions)
+    return Coco(folder, about, own_ids=own and not options.redact, regions=regions, split=options.split)
 
 
 def _types(version: Version, columns: Sequence[StageColumn]) -> dict[str, pa.DataType]:

@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ __all__ = ["CACHE_BYTES", "S3Root", "default_cache"]
 CACHE_BYTES = 20 << 30
 """Default bound of the local cache; files used within the last minute stay even above it."""
 _YOUNG = 60.0
+_CLIENTS = ("aiobotocore", "aiohttp", "botocore")
+"""Packages whose errors tell of the service, or of the way to it."""
 
 
 def default_cache() -> Path:
@@ -89,15 +91,34 @@ class S3Root:
     def _missing(self, path: str) -> NotFound:
         return NotFound(f"no file {path} in {self.url}")
 
+    @contextmanager
+    def _asking(self, path: str, *, writing: bool = False) -> Iterator[None]:
+        """What the service or the way to it refuses becomes a :class:`StoreError` that says so."""
+        try:
+            yield
+        except Exception as error:
+            code = _code(error)
+            if isinstance(error, FileNotFoundError | IsADirectoryError) and not writing and code != "NoSuchBucket":
+                raise self._missing(path) from None
+            if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
+                raise
+            if getattr(error, "filename", None):
+                raise  # a file of this machine
+            what = "write" if writing else "read"
+            why = str(error).strip() or type(error).__name__
+            raise StoreError(f"cannot {what} {path or 'files'} in {self.url}: {why}; {_advice(error, code)}") from error
+
     def read(self, path: str) -> bytes:
         """The whole object; :class:`NotFound` when absent."""
-        try:
+        with self._asking(path):
             return self._fs.cat_file(self._full(path))
-        except (FileNotFoundError, IsADirectoryError):
-            raise self._missing(path) from None
 
     def create(self, path: str, data: bytes) -> bool:
         """``PutObject`` with ``If-None-Match: *``; False when the object exists already."""
+        with self._asking(path, writing=True):
+            return self._create(path, data)
+
+    def _create(self, path: str, data: bytes) -> bool:
         for attempt in range(8):
             try:
                 self._fs.call_s3("put_object", Bucket=self._bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
@@ -114,11 +135,13 @@ class S3Root:
 
     def put(self, path: str, data: bytes, durable: bool = True) -> None:
         """Write an object; always durable."""
-        self._fs.pipe_file(self._full(path), data)
+        with self._asking(path, writing=True):
+            self._fs.pipe_file(self._full(path), data)
 
     def put_file(self, path: str, local: Path) -> None:
         """Upload a local file (in parts when it is large) and remove it."""
-        self._fs.put_file(str(local), self._full(path))
+        with self._asking(path, writing=True):
+            self._fs.put_file(str(local), self._full(path))
         local.unlink()
         with suppress(OSError):
             local.parent.rmdir()
@@ -133,8 +156,9 @@ class S3Root:
         """Names directly below ``prefix``, sorted."""
         base = self._full(prefix)
         try:
-            names = self._fs.ls(base, detail=False, refresh=True)
-        except FileNotFoundError:
+            with self._asking(prefix):
+                names = self._fs.ls(base, detail=False, refresh=True)
+        except NotFound:
             return []
         below = (name.removeprefix(f"{base}/").strip("/") for name in names if name.startswith(f"{base}/"))
         return sorted({name for name in below if name})
@@ -142,23 +166,23 @@ class S3Root:
     def walk(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Paths and sizes of all objects below ``prefix``, sorted."""
         start = len(self._full("")) + 1
-        found = self._fs.find(self._full(prefix), detail=True)
+        with self._asking(prefix):
+            found = self._fs.find(self._full(prefix), detail=True)
         for name, info in sorted(found.items()):
             if info["type"] == "file" and not name.endswith("/") and name != self._full(prefix):
                 yield name[start:], int(info["size"])
 
     def _info(self, path: str) -> dict[str, Any]:
-        try:
+        with self._asking(path):
             info = self._fs.info(self._full(path))
-        except FileNotFoundError:
-            raise self._missing(path) from None
         if info["type"] != "file":
             raise self._missing(path)
         return info
 
     def exists(self, path: str) -> bool:
         """Whether the object, or any below that prefix, exists."""
-        return bool(self._fs.exists(self._full(path)))
+        with self._asking(path):
+            return bool(self._fs.exists(self._full(path)))
 
     def size(self, path: str) -> int:
         """Bytes of an object; :class:`NotFound` when absent."""
@@ -170,7 +194,8 @@ class S3Root:
 
     def delete(self, path: str) -> None:
         """Remove an object; a missing one is fine."""
-        self._fs.call_s3("delete_object", Bucket=self._bucket, Key=self._key(path))
+        with self._asking(path, writing=True):
+            self._fs.call_s3("delete_object", Bucket=self._bucket, Key=self._key(path))
 
     def sweep(self, prefix: str, older: float) -> list[tuple[str, int]]:
         """Nothing: unfinished uploads are invisible, and a lifecycle rule of the bucket ends them."""
@@ -193,10 +218,8 @@ class S3Root:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.parent / f".tmp-{secrets.token_hex(8)}"
         try:
-            try:
+            with self._asking(path):
                 self._fs.get_file(self._full(path), str(temporary))
-            except (FileNotFoundError, IsADirectoryError):
-                raise self._missing(path) from None
             if sha256 is not None:
                 with temporary.open("rb") as handle:
                     found = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -242,7 +265,15 @@ def _name(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _advice(error: Exception, code: str) -> str:
+    if code == "NoSuchBucket":
+        return "make the bucket, or name another root"
+    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+        return "give credentials that may do so (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
+    return "look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the service, then run the same command again"
+
+
 def _code(error: BaseException) -> str:
     """The service's error code behind an error that s3fs translated."""
-    response = getattr(error.__cause__, "response", None) or {}
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))

@@ -15,7 +15,7 @@ from diptych.metrics.bootstrap import PairedBootstrap, paired_bootstrap
 from diptych.models.registry import find_task
 from diptych.training.folder import RunFolder
 from diptych.training.results import Spread, plain_table, spread
-from diptych.training.task import Line, Task
+from diptych.training.task import Line, PaperTable, Task
 
 __all__ = ["Group", "bootstrap_runs", "comparison_text", "draw", "group_runs", "leading"]
 
@@ -65,13 +65,14 @@ def group_runs(runs: Sequence[RunFolder]) -> tuple[Group, ...]:
     for (model, row, on, preset, _), members in found.items():
         results = members[0][2]
         metrics = [r["metrics"][r["split"]] for _, _, r in members]
-        paper = results["paper"] or {"rows": {}, "scale": 1.0}
+        paper: dict[str, Any] = results["paper"] or {"rows": {}}
+        table = PaperTable("", "", {}, paper["rows"], paper.get("scale", 1.0), paper.get("unscaled", ()))
         groups.append(
             Group(
                 model, row, on, preset,
                 tuple(run.run for run, _, _ in members),
                 {name: spread([m.get(name) for m in metrics]) for name in metrics[0]},
-                {name: value / paper["scale"] for name, value in paper["rows"].get(row, {}).items()},
+                {name: value / table.factor(name) for name, value in table.rows.get(row, {}).items()},
             )
         )  # fmt: skip
     return tuple(groups)

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from diptych.exceptions import UsageError
+from diptych.settings import Settings
 
 __all__ = ["Departure", "Plain", "TaskConfig", "departures", "make_config", "ours", "reading"]
 
@@ -35,10 +36,8 @@ def reading(default: Any, printed: Any, why: str, **limits: Any) -> Any:
     return Field(default=default, description=why, json_schema_extra={"printed": printed}, **limits)
 
 
-class TaskConfig(BaseModel):
+class TaskConfig(Settings):
     """What every model's settings have (again in a subclass where its paper prints a value)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     clip: float = ours(5.0, "largest gradient norm; 0 clips nothing", ge=0)
     patience: int = ours(5, "epochs without a better dev value after which a phase ends", ge=1)

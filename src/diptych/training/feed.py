@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diptych.exceptions import UsageError
+from diptych.naming import split_pair_key
 from diptych.stages.splitting import paragraphs
 from diptych.storage.reader_loader import Loader
 from diptych.storage.reader_order import Step, epoch_order
@@ -29,12 +31,14 @@ from diptych.training.task import Batch, Task
 if TYPE_CHECKING:
     from diptych.version import Version
 
-__all__ = ["CHOICE", "EXTRA", "Feed", "Given", "Instances", "alike", "entry_of", "instance_order"]
+__all__ = ["CHOICE", "EXTRA", "Feed", "Given", "Instances", "alike", "apart", "entry_of", "instance_order"]
 
 CHOICE = "choice"
 """The sample's entry that says for which item of its list it stands."""
 EXTRA = "documents.extra"
 """What ``Stream.says`` looks into."""
+_NEAR = 64
+"""Steps before and after a step in which a place is looked for for one picture too many."""
 
 
 def instance_order(counts: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -47,6 +51,41 @@ def instance_order(counts: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         rows = rows[epoch_order(seed, epoch * most + number, len(rows))]
         passes.append(starts[rows] + (number + epoch) % counts[rows])
     return np.concatenate([np.zeros(0, np.int64), *passes]).astype(np.int64)
+
+
+def apart(order: np.ndarray, pictures: np.ndarray, batch: int) -> np.ndarray:
+    """The order with no two instances of one picture in a batch, as far as swaps with near batches allow that.
+
+    ``pictures`` holds each instance's picture (int64). An order that is so already is left as it is.
+    """
+    found = order.tolist()
+    starts = range(0, len(found), batch)
+    shown = [Counter(pictures[order[start : start + batch]].tolist()) for start in starts]
+    for here, start in enumerate(starts):
+        for place in range(start, min(start + batch, len(found))):
+            picture = int(pictures[found[place]])
+            if shown[here][picture] == 1:
+                continue
+            for there in _around(here, len(shown)):
+                if picture in shown[there]:
+                    continue
+                free = range(starts[there], min(starts[there] + batch, len(found)))
+                other = next((n for n in free if int(pictures[found[n]]) not in shown[here]), None)
+                if other is not None:
+                    theirs = int(pictures[found[other]])
+                    found[place], found[other] = found[other], found[place]
+                    shown[here][picture] -= 1
+                    shown[here][theirs] += 1
+                    del shown[there][theirs]
+                    shown[there][picture] += 1
+                    break
+    return np.array(found, np.int64)
+
+
+def _around(here: int, count: int) -> Iterator[int]:
+    """The next steps, then those before."""
+    yield from range(here + 1, min(here + 1 + _NEAR, count))
+    yield from range(here - 1, max(here - 1 - _NEAR, -1), -1)
 
 
 @dataclass(frozen=True)
@@ -151,6 +190,11 @@ class Instances:
         """Several samples; torch's DataLoader asks for a batch so."""
         return [self[i] for i in indices]
 
+    def pictures(self) -> np.ndarray:
+        """int64, equal for instances (of pairs) that have the same picture."""
+        keys = [split_pair_key(self._records.key(row))[1] for row in self._rows.tolist()]
+        return np.unique(keys, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
     def close(self) -> None:
         """Remove the reader's index."""
         self._records.close()
@@ -229,9 +273,12 @@ class Feed(Loader):
             start_method="forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn",
         )
         self.name, self.split = name, split
+        self._apart = stream.apart
         self._least = max(1, stream.least) if shuffle else 1
         self.lengths: np.ndarray | None = getattr(self.records, "lengths", None)
         self.records = Instances(self.records, stream.each, keys, stream.says)  # type: ignore[arg-type]
+        if self._apart:  # another order: no checkpoint of the one goes on with the other
+            self.records.digest = hashlib.sha256(f"{self.records.digest}:apart".encode()).hexdigest()
 
     def _open(self, version: Version | Given, fields: Sequence[str], **settings: Any) -> Any:
         if isinstance(version, Given):
@@ -242,9 +289,12 @@ class Feed(Loader):
         if not self.shuffle:
             return np.arange(len(self.records))
         order = instance_order(self.records.counts, self._seed, self._epoch)
+        width = self.batch_size * self.world
+        if self._apart:
+            return apart(order, self.records.pictures(), width)
         if self.lengths is None:
             return order
-        return alike(order, self.lengths, self.batch_size * self.world, self._seed, self._epoch)
+        return alike(order, self.lengths, width, self._seed, self._epoch)
 
     def _read(self, plan: Iterator[Step]) -> Iterator[tuple[Any, int]]:
         yield from super()._read(self._enough(plan))

@@ -31,6 +31,8 @@ class Stream:
     ``"choice"`` says for which (a post for each of its keyphrases). In an epoch every instance is seen once; two of one
     row stand far apart (all rows' first, then all rows' second choice), so that a batch hardly ever has two of one
     row."""
+    apart: bool = False
+    """rows are pairs: a step has no two of one picture, as far as other pictures are left to take their place"""
 
 
 @dataclass(frozen=True)

@@ -65,16 +65,16 @@ def results_text(
     if paper is None:
         parts.append(plain_table(["metric", "ours"], [[n, s.text()] for n, s in metrics.items()]))
     else:
-        scale, digits = paper.scale, 2 if paper.scale > 1 else 4
+        digits = 2 if paper.scale > 1 else 4
         columns = [m for m in paper.columns if m in metrics or any(m in row for row in paper.rows.values())]
-        row = [f"ours: {name}", *(metrics[m].text(scale, digits) if m in metrics else "-" for m in columns)]
+        row = [f"ours: {name}", *(metrics[m].text(paper.factor(m), digits) if m in metrics else "-" for m in columns)]
         rows = [
             [f"paper: {other}{' *' if other == name else ''}", *(_figure(figures.get(m), digits) for m in columns)]
             for other, figures in paper.rows.items()
         ]
         ours = [row]
         if intervals:
-            ours.append(["  95 % interval", *(_interval(intervals.get(m), scale, digits) for m in columns)])
+            ours.append(["  95 % interval", *(_interval(intervals.get(m), paper.factor(m), digits) for m in columns)])
         parts.append(plain_table(["", *(paper.columns[m] for m in columns)], [*ours, *rows]))
         parts.append(f"paper: {paper.source}, other data ({paper.data}); * the same configuration")
         parts[-1] += "".join(f"\nnote: {note}" for note in paper.notes)

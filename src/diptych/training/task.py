@@ -124,8 +124,14 @@ class PaperTable:
     """``full``, the name of an ablation or baseline of ours, or any other system's name: metric to figure as printed"""
     scale: float = 100.0
     """what our figures are multiplied by to compare; 1 where the paper prints shares"""
+    unscaled: Sequence[str] = ()
+    """metrics that are no shares: compared as they are (median ranks)"""
     notes: Sequence[str] = ()
     """where the paper's own figures do not agree"""
+
+    def factor(self, metric: str) -> float:
+        """What our figure of a metric is multiplied by to compare."""
+        return 1.0 if metric in self.unscaled else self.scale
 
 
 class Task(ABC):

@@ -21,12 +21,14 @@ def boxes(*names: str, **more: Any) -> str:
     return json.dumps({"boxes": [[1, 2, 30, 40]] * len(names), "classes": names, "crowd": [0] * len(names), **more})
 
 
-def exported(tmp_path: Path, records: list[Record], recipe: str = "") -> dict[str, dict[str, Any]]:
+def exported(
+    tmp_path: Path, records: list[Record], recipe: str = "", split: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Every annotation file of an export by its name; what ``export.json`` says is ``export``."""
     version = SmallVersion(tmp_path / "root", records, shards=1).version
     if recipe:
         version = type(version)(version.store, version.manifest.model_copy(update={"recipe": recipe}))
-    write_export(version, tmp_path / "out", ExportOptions("coco", stages=("regions",)))
+    write_export(version, tmp_path / "out", ExportOptions("coco", stages=("regions",), split=split))
     found = {p.stem: json.loads(p.read_text()) for p in (tmp_path / "out" / "annotations").iterdir()}
     return found | {"export": json.loads((tmp_path / "out" / "export.json").read_text())}
 
@@ -58,6 +60,27 @@ def test_an_id_means_the_same_in_every_split(tmp_path: Path) -> None:
     assert drawn == {"train": ["cat", "dog"], "test": ["bus"]}
     names = {entry["id"]: entry["name"] for entry in found["captions_test"]["licenses"]}
     assert [names[i["license"]] for i in found["captions_test"]["images"]] == ["CC BY 4.0"]
+
+
+def test_an_export_of_one_split_has_the_ids_of_one_of_all(tmp_path: Path) -> None:
+    records = [
+        record("a", boxes("cat", "dog", licence="CC BY 4.0")),
+        record("b", boxes("dog", "bus", licence="MIT"), "dev"),
+        record("c", boxes("bus", licence="CC0"), "test"),
+    ]
+    whole = exported(tmp_path / "all", records)
+    for split, name in (("train", "train"), ("dev", "validation"), ("test", "test")):
+        alone = exported(tmp_path / split, records, split=split)
+        assert {n for n in alone if n != "export"} == {f"{k}_{name}" for k in ("captions", "instances", "regions")}
+        for kind in ("captions", "instances", "regions"):
+            one, among = alone[f"{kind}_{name}"], whole[f"{kind}_{name}"]
+            assert one["licenses"] == among["licenses"] and len(one["images"]) == 1
+            if kind != "captions":
+                assert one["categories"] == among["categories"] and len(one["categories"]) >= 2
+                assert [a["category_id"] for a in one["annotations"]] == [
+                    a["category_id"] for a in among["annotations"]
+                ]
+    assert alone["export"]["records"] == 1
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toy_task import IMAGES, PHRASES, ToyConfig, ToyTask
 
 from diptych.exceptions import UsageError
 from diptych.storage.reader import Records
-from diptych.training.feed import EXTRA, Feed, Given, Instances, entry_of, instance_order
+from diptych.training.feed import EXTRA, Feed, Given, Instances, apart, entry_of, instance_order
 from diptych.training.phase import Stream
 from diptych.training.task import State
 from diptych.version import Version
@@ -44,6 +46,52 @@ def test_every_instance_once_and_those_of_a_row_far_apart() -> None:
     assert firsts == {0, 1, 2}  # another item comes first in each epoch
     assert list(instance_order(counts, 8, 0)) != list(instance_order(counts, 7, 0))
     assert len(instance_order(np.zeros(3, np.int64), 0, 0)) == 0
+
+
+def repeats(order: np.ndarray, pictures: np.ndarray, batch: int) -> int:
+    """Instances whose picture stands in their batch already."""
+    batches = [pictures[order[n : n + batch]].tolist() for n in range(0, len(order), batch)]
+    return sum(len(b) - len(set(b)) for b in batches)
+
+
+@given(
+    counts=st.lists(st.integers(1, 6), min_size=1, max_size=60),
+    shared=st.integers(1, 60),
+    batch=st.integers(1, 16),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_batch_has_no_picture_twice_where_swaps_allow_it(
+    counts: list[int], shared: int, batch: int, seed: int
+) -> None:
+    owner = np.repeat(np.arange(len(counts)), counts)
+    pictures = owner % shared  # rows share pictures, too
+    order = instance_order(np.array(counts), seed, 0)
+    found = apart(order, pictures, batch)
+    assert sorted(found.tolist()) == list(range(len(owner))) and found.dtype == np.int64
+    assert found.tolist() == apart(order, pictures, batch).tolist()
+    before, after = repeats(order, pictures, batch), repeats(found, pictures, batch)
+    assert after <= before
+    if before == 0:
+        assert found.tolist() == order.tolist()
+    steps = -(-len(owner) // batch)
+    if batch <= len(set(pictures.tolist())) // 4 and np.bincount(pictures).max() <= steps // 4:
+        assert after == 0  # there is room
+
+
+def test_five_captions_a_picture_stay_apart_at_the_borders_of_passes() -> None:
+    owner = np.repeat(np.arange(200), 5)
+    for epoch in range(4):
+        order = instance_order(np.full(200, 5), 0, epoch)
+        assert repeats(order, owner, 64) > 0  # a batch takes the end of one pass and the beginning of the next
+        found = apart(order, owner, 64)
+        assert repeats(found, owner, 64) == 0 and (found != order).sum() < 100
+
+
+def test_pairs_of_one_picture_are_told_by_their_keys() -> None:
+    rows = [{"key": f"{n:032x}/{n % 3:064x}#{n}", "texts": ["a", "b"]} for n in range(6)]
+    records = Given({"train": rows}).rows("train")
+    assert Instances(records, "texts", None).pictures().tolist() == [0, 0, 1, 1, 2, 2] * 2
 
 
 def test_only_rows_that_say_something_are_read(version: Version) -> None:

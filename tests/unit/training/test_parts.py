@@ -29,9 +29,9 @@ from diptych.training.config import TaskConfig, departures, make_config, ours, r
 from diptych.training.folder import RunFolder, find_run
 from diptych.training.options import RunOptions
 from diptych.training.phase import Monitor, Schedule
-from diptych.training.results import plain_table, spread
+from diptych.training.results import plain_table, results_text, spread
 from diptych.training.schedule import best_epoch, factor, stopped
-from diptych.training.task import State
+from diptych.training.task import PaperTable, State
 from diptych.training.terms import add_terms, mean_of
 
 VALUES = [3.0, 2.5, 2.6, math.nan, 2.4, 2.4, 2.4, 2.5, 2.0, 9.0, 9.0]
@@ -254,6 +254,15 @@ def test_a_better_system_is_found_better() -> None:
     found = paired_bootstrap(400, mean(a), mean(b), samples=200)
     assert found.p < 0.01 and found.low > 0
     assert paired_bootstrap(400, mean(b), mean(a), samples=200).p == found.p
+
+
+def test_shares_are_compared_in_the_papers_unit_and_ranks_as_they_are() -> None:
+    rows = {"full": {"r1": 38.1, "median": 3}}
+    paper = PaperTable("Table 2", "other", {"r1": "R@1", "median": "Med r"}, rows, unscaled=("median",))
+    text = results_text("", "full", {"r1": spread([0.25]), "median": spread([7.0])}, paper, (), {"median": [5.0, 9.0]})
+    lines = [line.split() for line in text.splitlines()]
+    assert ["ours:", "full", "25.00", "7.00"] in lines and ["paper:", "full", "*", "38.10", "3.00"] in lines
+    assert ["95", "%", "interval", "-", "5.00..9.00"] in lines
 
 
 def test_the_papers_columns_lead() -> None:

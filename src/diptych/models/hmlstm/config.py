@@ -30,6 +30,7 @@ class HMLSTMConfig(TaskConfig):
     word: int = Field(300, ge=1, description="numbers of a word vector")
     hidden: int = ours(512, "width of the tree unit; the joint space's", ge=1)
     joint: int = Field(512, ge=1, description="the joint space")
+    dropout: float = ours(0.1, "silent; of what the joint space's linear layers read", ge=0, lt=1)
     encoder: Literal["hierarchical", "tree", "chain"] = Field("hierarchical", description="tree, chain: ablations")
     parts: bool = Field(True, description="false: no phrase-region loss, as many epochs (ablation)")
     image: bool = Field(True, description="false: image features are zeros (baseline)")

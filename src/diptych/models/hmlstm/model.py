@@ -35,6 +35,8 @@ class HMLSTMSizes:
     hidden: int
     joint: int
     encoder: Encoder
+    dropout: float = 0.0
+    """of what the linear layers into the joint space read"""
     own_image_layer: bool = False
 
 
@@ -81,16 +83,17 @@ class HMLSTM(nn.Module):
         self.W_t = nn.Linear(sizes.hidden, sizes.joint)
         self.W_m = nn.Linear(sizes.region, sizes.joint)
         self.W_image = nn.Linear(sizes.image, sizes.joint) if sizes.own_image_layer else None
+        self.dropout = nn.Dropout(sizes.dropout)
         self.text, self.image = Branch(sizes.joint), Branch(sizes.joint)
 
     def forward(self, batch: HMLSTMBatch) -> Embedded:
         """All captions, phrases, images and regions of a batch."""
-        captions_TH, phrases_PH = self._encode(batch)
+        captions_TH, phrases_PH = map(self.dropout, self._encode(batch))
         captions_Td, phrases_Pd = self.text(self.W_t(captions_TH), self.W_t(phrases_PH))
         whole = self.W_m if self.W_image is None else self.W_image
         mask = batch.region_mask_BK
-        parts_Rf = torch.cat([batch.regions_BKf[mask], batch.queries_Qf])
-        images_Bd, found_Rd = self.image(whole(batch.image_Bf), self.W_m(parts_Rf))
+        parts_Rf = self.dropout(torch.cat([batch.regions_BKf[mask], batch.queries_Qf]))
+        images_Bd, found_Rd = self.image(whole(self.dropout(batch.image_Bf)), self.W_m(parts_Rf))
         found_Rd, queries_Qd = found_Rd.split([len(found_Rd) - len(batch.queries_Qf), len(batch.queries_Qf)])
         regions_BKd = found_Rd.new_zeros(*mask.shape, self.sizes.joint)
         regions_BKd = regions_BKd.masked_scatter(mask[..., None], found_Rd)

@@ -63,6 +63,18 @@ class MkpConfig(TaskConfig):
     batch_size: int = Field(64, ge=1)
     lr: float = Field(1e-3, gt=0)
     stage1_epochs: int = ours(15, "silent; early stopping", ge=0)
-    stage2_epochs: int = ours(15, "silent; early stopping", ge=0)
-    stage2: Literal["all", "decoder_only"] = ours("all", "what the second stage trains; decoder_only: authors' code")
-    stage2_lr: float = ours(1e-3, "restarted", gt=0)
+    stage2: Literal["all", "decoder_only"] = ours(
+        "all", "what the second stage trains; decoder_only: as the authors' code, stage 1 then trains the decoder, too"
+    )
+    stage2_epochs: int | None = ours(None, "silent; empty: 15, early stopping; with decoder_only 5", ge=0)
+    stage2_lr: float | None = ours(None, "silent; empty: 1e-3, restarted; with decoder_only 1e-4", gt=0)
+
+    @property
+    def second_epochs(self) -> int:
+        """Of stage 2 at most."""
+        return (15 if self.stage2 == "all" else 5) if self.stage2_epochs is None else self.stage2_epochs
+
+    @property
+    def second_lr(self) -> float:
+        """The rate that stage 2 starts with."""
+        return (1e-3 if self.stage2 == "all" else 1e-4) if self.stage2_lr is None else self.stage2_lr

@@ -207,7 +207,7 @@ class MkpTask(Task):
                        "classify.")  # fmt: skip
             frozen = () if config.stage2 == "all" else encoder
             found.append(
-                Phase("stage2", {"posts": streams["posts"]}, config.stage2_epochs, Optimiser("adam", config.stage2_lr),
+                Phase("stage2", {"posts": streams["posts"]}, config.second_epochs, Optimiser("adam", config.second_lr),
                       halve, Monitor("loss"), frozen)
             )  # fmt: skip
         return tuple(phase for phase in found if phase.epochs)

@@ -209,7 +209,7 @@ def test_matching_begins_each_round() -> None:
 def test_eight_records_are_learned(name: str) -> None:
     """Hinge 0 on records without shared phrases (X1), and every caption and picture found in eval mode."""
     variant = HMLSTMTask.ablations.get(name)
-    task = make_task(**(dict(variant.settings) if variant else {}), hidden=32, joint=24)
+    task = make_task(**(dict(variant.settings) if variant else {}), hidden=32, joint=24, dropout=0.0)
     module, samples = module_of(task), [sample(n, lines=brackets(n)[:1]) for n in range(8)]
     batch = task.collate(samples, "pairs")
     assert len(set(batch.phrases)) == len(batch.phrases) == 16
@@ -235,6 +235,21 @@ def test_eight_records_are_learned(name: str) -> None:
             module(batch)
     metrics = task.evaluate(judged(task, module, samples))
     assert metrics["i2t_r1"] == metrics["t2i_r1"] == 1 and metrics["phrases_linked"] == 16
+
+
+@pytest.mark.parametrize("encoder", ["hierarchical", "chain"])
+def test_dropout_is_of_what_the_joint_space_reads(encoder: str) -> None:
+    task = make_task(encoder=encoder, dropout=0.5)
+    module, batch = module_of(task), task.collate([sample(n) for n in range(4)], "pairs")
+    seen: list[torch.Tensor] = []
+    for layer in (module.W_t, module.W_m):
+        layer.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    with torch.no_grad():
+        module.train()(batch)
+        dropped = [float((x == 0).float().mean()) for x in seen]
+        module.eval()(batch)
+    assert len(seen) == 8 and all(0.35 < share < 0.65 for share in dropped)  # captions, phrases, pictures, regions
+    assert all(float((x == 0).float().mean()) < 0.01 for x in seen[4:])
 
 
 @pytest.mark.parametrize("encoder", ["hierarchical", "tree", "chain"])

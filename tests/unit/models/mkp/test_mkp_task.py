@@ -150,6 +150,13 @@ def test_the_decoder_alone_is_trained_as_the_authors_code_does() -> None:
     assert [n for n in names if not n.startswith(second.frozen)] == [n for n in names if n.startswith("decoder.")]
     batches = {"posts": task.collate(instances(), "posts"), "matching": task.collate([sample(0)], "matching")}
     assert "words" in task.loss(module, batches, Moment("stage1"))  # type: ignore[arg-type]
+
+    def spent(**settings: Any) -> tuple[int, float]:
+        phase = MkpTask(MkpConfig(**settings), task.state).phases()[1]
+        return phase.epochs, phase.optimiser.lr
+
+    assert spent(stage2="decoder_only") == (5, 1e-4) and spent() == (15, 1e-3)
+    assert spent(stage2="decoder_only", stage2_epochs=7, stage2_lr=0.5) == (7, 0.5)
     normal = make_task().phases()[0].frozen
     assert all(name.startswith("decoder.") == name.startswith(normal) for name in names)
 
