@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from diptych.exceptions import RecipeError
 from diptych.records import Found
+from diptych.settings import Settings
 
 if TYPE_CHECKING:
     from diptych.sources.fetch import Fetcher
@@ -27,10 +28,8 @@ __all__ = ["Missed", "Read", "Source", "SourceConfig", "SuggestedSource"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(Settings):
     """Settings every source has; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     name: str = Field(description="Part of every record id: keep it for ever")

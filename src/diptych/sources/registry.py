@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diptych.exceptions import RecipeError
+from diptych.recipe import explain
 from diptych.sources import SOURCES
 from diptych.sources.base import Source
 
@@ -42,13 +43,5 @@ def open_source(settings: Mapping[str, object], folder: Path, place: str = "sour
     try:
         config = found.Config.model_validate(dict(settings))
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            key = ".".join([place, *(str(part) for part in item["loc"])])
-            lines.append(f"{key}: {item['msg']}" + _allowed(item["type"], found))
-        raise RecipeError("\n".join(lines)) from error
+        raise explain(error, place, found.Config) from error
     return found(config, folder)
-
-
-def _allowed(problem: str, found: type[Source]) -> str:
-    return f"; allowed are {sorted(found.Config.model_fields)}" if problem == "extra_forbidden" else ""

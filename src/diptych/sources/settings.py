@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from diptych.exceptions import RecipeError
+from diptych.settings import Settings
 from diptych.sources.base import SourceConfig
 
 __all__ = ["FetchOptions", "FetchSettings", "RemoteConfig", "Secrets", "read_secrets", "user_agent"]
@@ -19,10 +20,8 @@ Directive = Literal["noindex", "noimageindex", "noai", "noimageai", "noml", "non
 _CONTACT = re.compile(r"(https?://\S+|(mailto:)?[^@\s()]+@[^@\s()]+\.[^@\s()]+)")
 
 
-class FetchOptions(BaseModel):
+class FetchOptions(Settings):
     """Politeness and limits of one source's requests; times in seconds, sizes in bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     agent: str = Field(default="Diptych", pattern=r"^[A-Za-z][A-Za-z_-]{1,40}$", description="Name in robots.txt")
     per_host: int = Field(default=4, ge=1, le=64, description="Requests to one host at a time")
