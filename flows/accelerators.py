@@ -18,9 +18,9 @@ LIMIT = f"tag:{ACCELERATOR}"
 """Its name on the server; the pages of the UI show it under Concurrency."""
 
 
-def set_limit(client: SyncPrefectClient, accelerators: int) -> None:
-    """So many tasks at once from now on."""
-    if not _made(client, accelerators):
+def set_limit(client: SyncPrefectClient, accelerators: int | None) -> None:
+    """So many tasks at once from now on; None: as it is, and one where there is no limit."""
+    if not _made(client, accelerators or 1) and accelerators is not None:
         client.update_global_concurrency_limit(LIMIT, GlobalConcurrencyLimitUpdate(limit=accelerators))
 
 

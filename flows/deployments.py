@@ -1,8 +1,9 @@
 """Register everything a server needs: work pools, the accelerator's limit, the automation for dead workers, the
 deployments of ``prefect.yaml`` and the lists of their forms.
 
-Doing it again changes nothing that is already so; schedules that were switched on in the UI stay as they are unless
-recipes are named here.
+Doing it again changes nothing that is already so, and nothing that people set in the UI: schedules stay as they are
+unless recipes are named here (then those of the recipes named before go), and so do the limit and further actions of
+the automation.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.deployment_triggers import DeploymentTriggerTypes
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from diptych.exceptions import DiptychError, UsageError
 from flows.accelerators import set_limit
@@ -41,6 +42,8 @@ POOLS = ("cpu", "gpu")
 HEARTBEAT_S = 30
 """Seconds between two signs of life of a flow run: the shortest that Prefect allows."""
 ZOMBIE = "diptych: a run without a sign of life has crashed"
+NAMED = "recipe-"
+"""How the slugs of the schedules of named recipes begin."""
 ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry", "Scheduled")
 
 
@@ -79,14 +82,17 @@ def check_server() -> None:
         raise DiptychError(f"no Prefect server answers at {address} (PREFECT_API_URL): {error}")
 
 
-def register(root: str, schedules: Schedules | None = None, accelerators: int = 1) -> list[str]:
-    """Register on the server of the present settings; the deployments' names. ``root`` fills the forms' lists."""
+def register(root: str, schedules: Schedules | None = None, accelerators: int | None = None) -> list[str]:
+    """Register on the server of the present settings; the deployments' names. ``root`` fills the forms' lists.
+
+    Without ``accelerators`` a limit that is there stays, and else is one task at a time.
+    """
     with get_client(sync_client=True) as client:
         for name in POOLS:
             _pool(client, name)
         set_limit(client, accelerators)
         _zombies(client)
-    names = [_deploy(entry, schedules or Schedules()) for entry in _entries()]
+        names = [_deploy(client, entry, schedules or Schedules()) for entry in _entries()]
     refresh_forms(root)
     return names
 
@@ -126,21 +132,39 @@ def _zombies(client: SyncPrefectClient) -> None:
         message=f"no sign of life for {3 * HEARTBEAT_S} seconds: the worker or its machine is gone. "
         "What was finished is kept; Retry goes on from there",
     )
-    wanted = AutomationCore(name=ZOMBIE, trigger=trigger, actions=[action], enabled=True)
-    for old in client.read_automations_by_name(ZOMBIE):
-        client.delete_automation(old.id)
-    client.create_automation(wanted)
+    there = client.read_automations_by_name(ZOMBIE)
+    if not there:
+        client.create_automation(AutomationCore(name=ZOMBIE, trigger=trigger, actions=[action], enabled=True))
+        return
+    old = there[0]
+    others = [a for a in old.actions if not isinstance(a, ChangeFlowRunState)]
+    ours = [a for a in old.actions if isinstance(a, ChangeFlowRunState)]
+    if _same(old.trigger, trigger) and len(ours) == 1 and _same(ours[0], action):
+        return  # a change would forget for which runs it waits
+    wanted = AutomationCore(name=ZOMBIE, trigger=trigger, actions=[action, *others], enabled=old.enabled)
+    client.update_automation(old.id, wanted)
 
 
-def _deploy(entry: dict[str, Any], schedules: Schedules) -> str:
+def _same(there: BaseModel, wanted: BaseModel) -> bool:
+    """Whether the server has it so already."""
+    return there.model_dump(mode="json") == wanted.model_dump(mode="json")
+
+
+def _deploy(client: SyncPrefectClient, entry: dict[str, Any], asked: Schedules) -> str:
     pool = entry["work_pool"]
     flow = _flow(entry["entrypoint"])
+    name = f"{flow.name}/{entry['name']}"
+    try:
+        there = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        there = None
+    named = _named(entry, asked)
     triggers = TypeAdapter(list[DeploymentTriggerTypes]).validate_python(entry.get("triggers", []))
     deployment: Any = flow.to_deployment(
         entry["name"],
         description=entry["description"],
-        parameters=_defaults(entry, schedules),
-        schedules=_schedules(entry, schedules),  # type: ignore[arg-type]
+        parameters=_defaults(entry, asked),
+        schedules=(named or _of_file(entry)) if there is None else None,  # type: ignore[arg-type]
         triggers=[*triggers],
         work_pool_name=pool["name"],
         job_variables=pool.get("job_variables"),
@@ -148,7 +172,12 @@ def _deploy(entry: dict[str, Any], schedules: Schedules) -> str:
     )
     deployment.entrypoint = entry["entrypoint"]
     deployment.apply()
-    return f"{flow.name}/{entry['name']}"
+    if there is not None and named:
+        for schedule in client.read_deployment_schedules(there.id):
+            if (schedule.slug or "").startswith(NAMED):
+                client.delete_deployment_schedule(there.id, schedule.id)
+        client.create_deployment_schedules(there.id, named)
+    return name
 
 
 def _defaults(entry: dict[str, Any], schedules: Schedules) -> dict[str, Any] | None:
@@ -164,23 +193,29 @@ def _flow(entrypoint: str) -> Flow[..., Any]:
     return getattr(import_module(module), name)
 
 
-def _schedules(entry: dict[str, Any], asked: Schedules) -> list[DeploymentScheduleCreate] | None:
-    """Those asked for, one a recipe; else those of the file."""
+def _named(entry: dict[str, Any], asked: Schedules) -> list[DeploymentScheduleCreate]:
+    """Those of the recipes that are named, one each."""
     cron = {"build": asked.build, "crawl": asked.crawl}.get(entry["name"], "")
-    if asked.recipes and cron:
-        try:
-            schedule = CronSchedule(cron=cron, timezone="UTC")
-        except ValidationError:
-            raise UsageError(f"{cron!r} is no cron expression: expected five fields, as '0 3 * * *'") from None
-        return [
-            DeploymentScheduleCreate(
-                schedule=schedule, active=True, parameters={"parameters": {"recipe": recipe}}, slug=f"recipe-{n}"
-            )
-            for n, recipe in enumerate(asked.recipes)
-        ]
+    if not asked.recipes or not cron:
+        return []
+    try:
+        schedule = CronSchedule(cron=cron, timezone="UTC")
+    except ValidationError:
+        raise UsageError(f"{cron!r} is no cron expression: expected five fields, as '0 3 * * *'") from None
     return [
         DeploymentScheduleCreate(
-            schedule=CronSchedule(cron=s["cron"], timezone=s["timezone"]), active=bool(s.get("active", True))
+            schedule=schedule, active=True, parameters={"parameters": {"recipe": recipe}}, slug=f"{NAMED}{n}"
+        )
+        for n, recipe in enumerate(asked.recipes)
+    ]
+
+
+def _of_file(entry: dict[str, Any]) -> list[DeploymentScheduleCreate] | None:
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=s["cron"], timezone=s["timezone"]),
+            active=bool(s.get("active", True)),
+            slug=s["slug"],
         )
         for s in entry.get("schedules", ())
     ] or None

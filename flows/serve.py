@@ -1,14 +1,19 @@
 """``diptych serve``: a Prefect server, the deployments and two workers, in one command on one machine.
 
 The server and the workers are processes of their own; a worker that dies is started again. Everything they know
-stands in the folder PREFECT_HOME (SQLite) and in the datasets' root.
+stands in the folder PREFECT_HOME (SQLite), which one ``serve`` uses at a time, and in the datasets' root. They end with
+this process, however it ends; runs that were under way are then Crashed, and Retry goes on with them.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +21,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from flows.deployments import Schedules
@@ -28,6 +33,7 @@ START_S = 300
 END_S = 40
 """Seconds the processes get to end: a training writes its checkpoint."""
 SERVER = "server"
+LOCK = "diptych-serve.lock"
 DEATHS, DEATHS_S = 5, 600.0
 """Workers that may die in so many seconds before all ends."""
 SERVER_SETTINGS = {
@@ -36,6 +42,7 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",  # version 2 of the UI asks a host outside
+    "PREFECT_UI_API_URL": "/api",  # on the host that the page came from, whatever it is called from there
     # a task that waits for the accelerator asks again after so long; the default, 10, would leave it idle
     "PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
 }
@@ -55,9 +62,40 @@ def main(arguments: list[str] | None = None) -> int:
     if _answers(address):
         _say(f"something answers at {address} already; choose another --port", error=True)
         return 2
+    lock = _lock(f"{address}, datasets in {root}, process {os.getpid()}")
+    if lock is None:
+        return 2
     children = Children()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, children.ask_to_end)
+    with contextlib.closing(lock):
+        return _serve(children, root, address, options)
+
+
+def _lock(about: str) -> BinaryIO | None:
+    """Take PREFECT_HOME for this process: two servers on one database give each other's runs to their workers."""
+    from prefect.settings import get_current_settings
+
+    home = get_current_settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    file = (home / LOCK).open("ab+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        other = file.read(1000).decode("utf-8", "replace").strip() or "it does not say which"
+        file.close()
+        _say(f"another diptych serve uses {home}: {other}; end it, or set PREFECT_HOME to another folder", error=True)
+        return None
+    file.truncate(0)
+    file.write(about.encode())
+    file.flush()
+    return file
+
+
+def _serve(children: Children, root: str, address: str, options: argparse.Namespace) -> int:
+    from flows.left import worker_name
+
     try:
         children.start(SERVER, ["flows.server", "server", "start", "--host", options.host, "--port", str(options.port)])
         if not _wait(address, children):
@@ -65,14 +103,30 @@ def main(arguments: list[str] | None = None) -> int:
         code = _register(root, options)
         if code or children.ended:
             return code or children.code
-        children.start("cpu worker", ["prefect", "worker", "start", "--pool", "cpu", "--limit", str(options.runs)])
-        children.start("gpu worker", ["prefect", "worker", "start", "--pool", "gpu", "--limit", "1"])
-        _say(f"\nUI: {address}\ndatasets: {root}\nControl-C ends the server and its workers")
+        _clear("diptych serve did not end in order")
+        for pool, limit in (("cpu", options.runs), ("gpu", 1)):
+            named = ["--name", worker_name(pool), "--pool", pool, "--limit", str(limit)]
+            children.start(f"{pool} worker", ["prefect", "worker", "start", *named])
+        shown = address.replace("0.0.0.0", socket.gethostname())
+        _say(f"\nUI: {shown}\ndatasets: {root}\nControl-C ends the server and its workers")
         while not children.ended:
             time.sleep(0.2)
         return children.code
     finally:
         children.end()
+
+
+def _clear(why: str) -> None:
+    """End what the server takes for under way although nothing computes it: no worker of this machine lives now."""
+    from prefect.client.orchestration import get_client
+
+    from flows.left import end_runs, free_accelerators
+
+    with get_client(sync_client=True) as client:
+        names = end_runs(client, why)
+        free_accelerators(client)
+    if names:
+        _say(f"runs that were under way are Crashed, Retry in the UI goes on with them: {', '.join(names)}")
 
 
 def _say(text: str, *, error: bool = False) -> None:
@@ -90,7 +144,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--build-every", default="")
     parser.add_argument("--crawl-every", default="")
     parser.add_argument("--runs", type=int, default=4)
-    parser.add_argument("--accelerators", type=int, default=1)
+    parser.add_argument("--accelerators", type=int)
     parser.add_argument("--register-only", action="store_true")
     return parser.parse_args(arguments)
 
@@ -101,6 +155,9 @@ def _absolute(root: str) -> str:
 
 def _register(root: str, options: argparse.Namespace) -> int:
     """Work pools, limit, automation, deployments; prints what there is. The exit code."""
+    from prefect.deployments.runner import DeploymentApplyError
+    from prefect.exceptions import PrefectHTTPStatusError
+
     from diptych.exceptions import DiptychError
     from flows.deployments import Schedules, check_server, register
 
@@ -112,6 +169,9 @@ def _register(root: str, options: argparse.Namespace) -> int:
     except DiptychError as error:
         _say(f"{error}", error=True)
         return error.exit_code
+    except (DeploymentApplyError, PrefectHTTPStatusError) as error:
+        _say(f"the server refused to register the deployments: {error}", error=True)
+        return 1
     _say("deployments: " + ", ".join(names))
     _say_schedules(asked)
     return 0
@@ -168,10 +228,12 @@ class Children:
         self._commands[name] = arguments
         command = [sys.executable, "-m", *arguments]
         out = subprocess.DEVNULL if name == SERVER else None  # its banner names settings that are made here already
-        self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, start_new_session=True)
+        self._running[name] = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, start_new_session=True, preexec_fn=_end_with_parent
+        )
 
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGTERM and SIGINT."""
+        """The handler of SIGTERM, SIGINT and SIGHUP."""
         self._asked = True
 
     @property
@@ -198,6 +260,11 @@ class Children:
     def end(self) -> None:
         """End the workers, then the server that they report to."""
         for name, process in reversed(self._running.items()):
+            if name == SERVER and process.poll() is None:
+                try:
+                    _clear("diptych serve was ended")
+                except Exception as error:  # the next start does it
+                    _say(f"the runs that were under way could not be marked: {error}", error=True)
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 try:
@@ -210,6 +277,14 @@ class Children:
                 pass
             process.wait()
 
+
+def _end_with_parent() -> None:
+    """In a new process, on Linux: it is asked to end when its parent is gone, also by kill -9."""
+    if _PRCTL is not None:
+        _PRCTL(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -50,26 +50,27 @@ def make_place(folder: Path, documents: int = 24, recipe: str = RECIPE) -> Path:
 class Served:
     """A running ``diptych serve`` whose working folder is ``place`` and whose datasets are in ``place/data``."""
 
-    def __init__(self, place: Path, *arguments: str, path: tuple[Path, ...] = ()) -> None:
+    def __init__(self, place: Path, *arguments: str, path: tuple[Path, ...] = (), log: str = "serve.log") -> None:
         self.place = place
         self.root = place / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = place / "serve.log"
+        self.log = place / log
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DIPTYCH_"))}
         own = os.pathsep.join([*map(str, path), *(p for p in sys.path if p)])
         kept |= {"PREFECT_HOME": str(place / "prefect"), "PYTHONPATH": own, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "diptych.cli", "serve", "--root", "data", "--port", str(self.port)]
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*command, *arguments], cwd=place, env=kept, stdout=log, stderr=log, start_new_session=True
+                [*command, *arguments], cwd=place, env=kept, stdout=out, stderr=out, start_new_session=True
             )
         try:
             self._wait_until_up()
         except BaseException:
-            self.close()
+            if log == "serve.log":  # else the others of this place are not its own
+                self.close()
             raise
 
     def _wait_until_up(self) -> None:
@@ -170,6 +171,13 @@ class Served:
                     if item.startswith(b"PREFECT__FLOW_RUN_ID="):
                         found[item.partition(b"=")[2].decode()] = int(folder.name)
         return found
+
+    def until_gone(self, seconds: float) -> None:
+        """Wait until none of its processes is left."""
+        end = time.monotonic() + seconds
+        while left := self.children():
+            assert time.monotonic() < end, f"left: {left}\n{self.text()[-3000:]}"
+            time.sleep(0.5)
 
     def close(self) -> None:
         """End it as Control-C does; whatever is left is killed."""
