@@ -146,8 +146,8 @@ def _zombies(client: SyncPrefectClient) -> None:
 
 
 def _same(there: BaseModel, wanted: BaseModel) -> bool:
-    """Whether the server has it so already."""
-    return there.model_dump(mode="json") == wanted.model_dump(mode="json")
+    """Whether the server has it so already; as JSON, sets would be lists in any order."""
+    return there.model_dump() == wanted.model_dump()
 
 
 def _deploy(client: SyncPrefectClient, entry: dict[str, Any], asked: Schedules) -> str:
