@@ -6,6 +6,7 @@ They are help, not the check: a flow looks again in its first seconds and names 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -14,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import ObjectNotFound
 
+from diptych.exceptions import DiptychError
 from diptych.models.registry import MODELS
 from diptych.storage.store import datasets, open_store
 
@@ -21,15 +23,19 @@ __all__ = ["CHOOSING", "Choices", "choices", "refresh_forms", "with_choices"]
 
 CHOOSING = ("rebuild-shard/rebuild-shard", "train-model/train")
 """Deployments whose forms name models or datasets."""
+_LOG = logging.getLogger("diptych.flows")
 Choices = Mapping[str, Sequence[str]]
 
 
 def choices(root: str) -> dict[str, list[str]]:
-    """By field: the registered models, and the datasets under ``root`` that have a version."""
+    """By field: the registered models, and the datasets under ``root`` that have a version and can be read."""
     found = []
     for name in datasets(root):
-        if open_store(root, name).log.versions():
-            found.append(name)
+        try:
+            if open_store(root, name).log.versions():
+                found.append(name)
+        except (DiptychError, OSError) as error:
+            _LOG.warning("dataset %s is in no form's list: %s", name, error)
     return {"model": sorted(MODELS), "dataset": sorted(found)}
 
 
@@ -46,8 +52,17 @@ def with_choices(schema: Mapping[str, Any], found: Choices) -> dict[str, Any]:
     return changed
 
 
-def refresh_forms(root: str) -> list[str]:
-    """Give the registered forms the lists of now; the deployments that were changed."""
+def _listed(schema: Mapping[str, Any], name: str) -> set[str]:
+    """What a form's list of that name offers."""
+    forms = [schema, *schema.get("definitions", {}).values()]
+    return {value for form in forms for value in form.get("properties", {}).get(name, {}).get("enum", ())}
+
+
+def refresh_forms(root: str, committed: str = "") -> list[str]:
+    """Give the registered forms the lists of now; the deployments that were changed.
+
+    ``committed`` is a dataset of another root, perhaps: it joins the list, and what the list has stays in it.
+    """
     found, changed = choices(root), []
     with get_client(sync_client=True) as client:
         for name in CHOOSING:
@@ -56,8 +71,13 @@ def refresh_forms(root: str) -> list[str]:
             except ObjectNotFound:
                 continue
             old = deployment.parameter_openapi_schema
-            new = with_choices(old, found) if isinstance(old, dict) else None
-            if new and new != old:
+            if not isinstance(old, dict):
+                continue
+            listed = found
+            if committed:
+                listed = {**found, "dataset": sorted({*found["dataset"], *_listed(old, "dataset"), committed})}
+            new = with_choices(old, listed)
+            if new != old:
                 client.update_deployment(
                     deployment.id, DeploymentUpdate.model_validate({"parameter_openapi_schema": new})
                 )

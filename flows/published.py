@@ -25,11 +25,11 @@ def published(report: BuildReport, root: str) -> None:
         return
     log = get_run_logger()
     describe_version(root, report.dataset, number, return_state=True)
-    _announce(root, report.dataset, number)
-    try:
-        refresh_forms(root_of())
+    try:  # before the event: the server refuses a training of a dataset that its form does not list
+        refresh_forms(root_of(), committed=report.dataset)
     except Exception as error:  # the server is away or refuses: the forms keep their old lists
         log.warning("the lists of the forms were not refreshed: %s", error)
+    _announce(root, report.dataset, number)
 
 
 def _announce(root: str, dataset: str, number: int) -> None:

@@ -7,6 +7,7 @@ import os
 from prefect import flow
 
 from diptych.engine.context import BuildOptions
+from diptych.engine.devices import check_devices
 from diptych.engine.rebuild import plan_rebuild
 from diptych.parameters import RebuildParameters
 from flows.build_dataset import run_build
@@ -23,6 +24,7 @@ __all__ = ["rebuild_shard"]
 def rebuild_shard(parameters: RebuildParameters) -> dict[str, object]:
     """Compute again what was named, compare row by row, commit only if something changed."""
     use_environment()
+    check_devices(parameters.device)
     root = root_of(parameters.root)
     plan = plan_rebuild(
         root,

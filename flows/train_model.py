@@ -67,5 +67,7 @@ def train_model(parameters: TrainParameters) -> dict[str, Any]:
         results.append(fit(root, parameters.dataset, folder.path, asdict(options)))
         done.append(folder)
     get_run_logger().info("%s", series_text(done))
-    describe_training(root, parameters.dataset, [folder.path for folder in done])
+    shown = describe_training(root, parameters.dataset, [folder.path for folder in done], return_state=True)
+    if not shown.is_completed():
+        get_run_logger().warning("the runs are finished, but not all of them is shown here: %s", shown.message)
     return {"runs": [folder.path for folder in done], "metrics": [r["metrics"] for r in results]}

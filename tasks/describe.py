@@ -10,7 +10,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from diptych.exceptions import MissingExtra
+from diptych.exceptions import DiptychError, MissingExtra
 from diptych.report.curves import draw_curves
 from diptych.report.gallery import gallery
 from diptych.report.version_card import version_card
@@ -59,7 +59,10 @@ def describe_training(root: str, dataset: str, paths: Sequence[str]) -> None:
     if before is None:
         parts.append(f"There is no earlier run of {model} on {dataset} to compare with.")
     else:
-        text = comparison_text(group_runs([before, *runs]))
+        try:
+            text = comparison_text(group_runs([before, *runs]))
+        except DiptychError as error:  # its folder is damaged
+            text = f"not compared: {error}"
         parts.append(f"## Beside the last run, `{before.run}`\n\n```\n{text}\n```")
     parts.append("\n".join(["Runs:", "", *(f"- `{path}`" for path in paths)]))
     create_markdown_artifact("\n\n".join(parts) + "\n", key="training-results", description=model)

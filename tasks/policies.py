@@ -3,7 +3,7 @@
 ====================  =========================================================  ==============================
 task                  tried again                                                ends after
 ====================  =========================================================  ==============================
-crawl                 twice: the network heals                                   24 hours
+crawl                 twice, after an error of the network                       24 hours
 snapshot              never: it would read the same files                        2 hours
 extract, annotate     once, after an error of files, network or a child process  the form's ``task_hours``
 publish               never: only a new plan may follow a lost race              2 hours
@@ -16,6 +16,7 @@ Rows that were computed are kept whatever happens to a task; a shard is finished
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
-from diptych.exceptions import SourceError
+from diptych.exceptions import Unreachable
 
 __all__ = ["ACCELERATOR", "CRAWL_RETRY_S", "LIMIT_S", "environment", "may_heal", "tags_for"]
 
@@ -36,16 +37,21 @@ CRAWL_RETRY_S = [5.0, 60.0]
 HOUR = 3600.0
 LIMIT_S = {"crawl": 24 * HOUR, "snapshot": 2 * HOUR, "stage": 12 * HOUR, "publish": 2 * HOUR, "describe": HOUR / 2}
 """Seconds after which a task is ended."""
-_HEALS = (OSError, EOFError, BrokenExecutor, SourceError)
+_HEALS = (OSError, EOFError, BrokenExecutor, Unreachable)
+_STAYS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""Errors of files that a second try meets again."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
     """Whether a second try can end otherwise: after errors of files, network and child processes.
 
-    A task that met its time limit would meet it again, and a wrong recipe stays wrong.
+    A task that met its time limit would meet it again; a wrong recipe, a missing file and a full disk stay as they are.
     """
     error = state.data if isinstance(state.data, BaseException) else _raised(state)
-    return isinstance(error, _HEALS) and not isinstance(error, TaskRunTimeoutError)
+    if isinstance(error, (TaskRunTimeoutError, *_STAYS)) or getattr(error, "errno", None) in _FULL:
+        return False
+    return isinstance(error, _HEALS)
 
 
 def _raised(state: State[Any]) -> BaseException | None:

@@ -84,6 +84,10 @@ class StoreError(DiptychError):
     """The dataset store could not do what was asked."""
 
 
+class Unreachable(StoreError):
+    """The object storage did not answer, or asked for patience: the same may go well later."""
+
+
 class NotFound(StoreError):
     """No such dataset, version, record, blob or file."""
 

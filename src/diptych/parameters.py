@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from diptych.engine.devices import DEVICES_PATTERN
 from diptych.engine.drive import TASKS_AT_ONCE
@@ -27,6 +27,9 @@ RETRY_FAILED = "ask again, or compute again, for everything that failed before"
 ALLOW_SHRINK = "go on although many records would leave"
 REFRESH = "a package: compute again every row of the stages that its release can change, and compare"
 TASK_HOURS = "a stage ends after so long on one group of shards; finished shards are kept"
+
+
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class CrawlParameters(BaseModel):
@@ -91,14 +94,25 @@ class RebuildParameters(BaseModel):
 
     dataset: str = Field(pattern=DATASET, description="the dataset's name; its latest version is rebuilt")
     root: str = Field(default="", description=ROOT)
-    shard: int | None = Field(default=None, ge=0, description="a shard's number")
-    record: str | None = Field(default=None, description="a record id, URL, file name or image key")
-    failed: bool = Field(default=False, description="every row that failed")
+    shard: int | None = Field(default=None, ge=0, description="a shard's number; of shard, record, failed exactly one")
+    record: str | None = Field(default=None, description="or a record id, URL, file name or image key")
+    failed: bool = Field(default=False, description="or every row that failed")
     stage: str | None = Field(default=None, description="only this stage, and what reads a row of it that changed")
     refetch: bool = Field(default=False, description="fetch the named records' bytes again first")
     device: str = Field(default="cpu", description=DEVICES, pattern=DEVICES_PATTERN)
     workers: int = Field(default=2, ge=1, le=64, description="threads that read files beside each stage")
     task_hours: float = Field(default=12, gt=0, le=240, description=TASK_HOURS)
+
+    @field_validator("record", "stage")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        return value or None
+
+    @model_validator(mode="after")
+    def _one(self) -> RebuildParameters:
+        if [self.shard is not None, self.record is not None, self.failed].count(True) != 1:
+            raise ValueError("fill exactly one of shard, record, failed")
+        return self
 
 
 class TrainParameters(BaseModel):
@@ -116,7 +130,13 @@ class TrainParameters(BaseModel):
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict, description="settings to override")
     ablation: str = Field(default="", description="one of the model's ablations", pattern=NAME_OR_NONE)
     baseline: str = Field(default="", description="one of the model's baselines", pattern=NAME_OR_NONE)
-    seeds: list[int] = Field(default=[0], min_length=1, max_length=100, description="one run for each")
+    seeds: list[Seed] = Field(
+        default=[0],
+        min_length=1,
+        max_length=100,
+        description="one run for each",
+        json_schema_extra={"uniqueItems": True},
+    )
     device: str = Field(default="cpu", description="as torch names it", pattern=DEVICE)
     devices: int = Field(default=1, ge=1, le=64, description="processes, one a device")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="of products")
@@ -126,3 +146,10 @@ class TrainParameters(BaseModel):
     max_hours: float | None = Field(
         default=None, gt=0, le=2400, description="each run ends at a checkpoint after so long; a retry goes on from it"
     )
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"a seed is named twice in {value}")
+        return value

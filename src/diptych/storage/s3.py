@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.exceptions import Corrupt, MissingExtra, NotFound, StoreError
+from diptych.exceptions import Corrupt, MissingExtra, NotFound, StoreError, Unreachable
 from diptych.storage.root import check_path
 
 __all__ = ["CACHE_BYTES", "S3Root", "default_cache"]
@@ -106,7 +106,8 @@ class S3Root:
                 raise  # a file of this machine
             what = "write" if writing else "read"
             why = str(error).strip() or type(error).__name__
-            raise StoreError(f"cannot {what} {path or 'files'} in {self.url}: {why}; {_advice(error, code)}") from error
+            kind, advice = _advice(error, code)
+            raise kind(f"cannot {what} {path or 'files'} in {self.url}: {why}; {advice}") from error
 
     def read(self, path: str) -> bytes:
         """The whole object; :class:`NotFound` when absent."""
@@ -265,12 +266,13 @@ def _name(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _advice(error: Exception, code: str) -> str:
+def _advice(error: Exception, code: str) -> tuple[type[StoreError], str]:
+    """What to do, and whether the same may go well later."""
     if code == "NoSuchBucket":
-        return "make the bucket, or name another root"
+        return StoreError, "make the bucket, or name another root"
     if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
-        return "give credentials that may do so (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
-    return "look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the service, then run the same command again"
+        return StoreError, "give credentials that may do so (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
+    return Unreachable, "look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the service, then run the same command again"
 
 
 def _code(error: BaseException) -> str:
