@@ -2,7 +2,8 @@
 
 ``DIPTYCH_NOTIFY_URL`` gets a JSON object with ``text`` (what chat services show), ``flow``, ``run``, ``state``,
 ``message`` and ``url``; ``DIPTYCH_NOTIFY_COMMAND`` gets the same object on its standard input. What goes wrong in
-telling is logged and changes nothing. A run whose worker died, too, is told of by an automation of the server.
+telling is logged and changes nothing. Of a run whose worker died nobody is told from here: add a notification to the
+automation of the server that marks it Crashed.
 """
 
 from __future__ import annotations
