@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from pydantic import ValidationError
 
 HERE = Path(__file__).parent
@@ -48,6 +50,21 @@ def test_a_retried_flow_goes_on_with_the_run_that_it_began(tmp_path: Path) -> No
         )
     (run,) = find_runs(str(tmp_path), "world")
     assert run.about()["status"] == "unfinished" and run.list("checkpoints")
+
+
+def test_a_damaged_earlier_run_fails_no_training(tmp_path: Path) -> None:
+    world.make(tmp_path, 60)
+    form = TrainParameters(
+        model="toy_task:ToyTask", dataset="world", root=str(tmp_path), settings={"warm": 1, "epochs": 1}
+    )
+    (first,) = train_model(form)["runs"]
+    (tmp_path / "world" / first / "results.json").unlink()
+    (second,) = train_model(form)["runs"]
+    assert find_run(str(tmp_path), second).about()["status"] == "finished"
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["training-results"]))
+        texts = [str(a.data) for a in client.read_artifacts(artifact_filter=wanted)]
+    assert any(f"Beside the last run, `{Path(first).name}`" in t and "not compared: " in t for t in texts)
 
 
 def test_the_form_refuses_what_cannot_be() -> None:
