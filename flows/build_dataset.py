@@ -24,7 +24,7 @@ from diptych.storage.alive import SignOfLife
 from diptych.storage.store import open_store
 from flows.accelerators import ensure_limit
 from flows.approval import ask_to_publish
-from flows.environment import root_of
+from flows.environment import root_to_write
 from flows.notify import notify
 from flows.published import published
 from flows.runners import Machines, make_runner
@@ -41,7 +41,7 @@ __all__ = ["build_dataset", "run_build"]
 def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     """Build, and commit a version if anything changed."""
     use_environment()
-    file, root = load_recipe(parameters.recipe), root_of(parameters.root)
+    file, root = load_recipe(parameters.recipe), root_to_write(parameters.root)
     if parameters.sample:
         file = sample_build(file)
     text, folder = file.text, str(file.folder)
@@ -53,7 +53,8 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     if parameters.runner == "threads":
         check_devices(parameters.device)
     if parameters.crawl:
-        crawl_sources(text, root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
+        crawl = crawl_sources.with_options(timeout_seconds=3600 * parameters.crawl_hours)
+        crawl(text, root, folder, parameters.retry_failed, allow_shrink=parameters.allow_shrink)
     options = BuildOptions(
         workers=parameters.workers,
         processes=parameters.processes,

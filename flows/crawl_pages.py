@@ -11,7 +11,7 @@ from diptych.engine.context import graph_of
 from diptych.engine.intake import sources_of
 from diptych.parameters import CrawlParameters
 from diptych.recipe import load_recipe
-from flows.environment import root_of
+from flows.environment import root_to_write
 from flows.notify import notify
 from tasks.compute import use_environment
 from tasks.crawl import crawl_sources
@@ -26,9 +26,9 @@ def crawl_pages(parameters: CrawlParameters) -> dict[str, Any]:
     file = load_recipe(parameters.recipe)
     graph_of(file.text)
     sources_of(file.recipe, file.folder)
-    lines = crawl_sources(
+    lines = crawl_sources.with_options(timeout_seconds=3600 * parameters.crawl_hours)(
         file.text,
-        root_of(parameters.root),
+        root_to_write(parameters.root),
         str(file.folder),
         retry_failed=parameters.retry_failed,
         refresh=parameters.refresh,

@@ -10,7 +10,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from diptych.exceptions import DiptychError, MissingExtra
+from diptych.exceptions import MissingExtra
 from diptych.report.curves import draw_curves
 from diptych.report.gallery import gallery
 from diptych.report.version_card import version_card
@@ -50,25 +50,29 @@ def describe_version(root: str, dataset: str, number: int) -> None:
 
 @task(name="describe", timeout_seconds=LIMIT_S["describe"], cache_policy=NO_CACHE, persist_result=False)
 def describe_training(root: str, dataset: str, paths: Sequence[str]) -> None:
-    """Curves; results beside the paper's table and beside the last run of the model."""
+    """Curves; results beside the paper's table and beside the last run of the model that can be read."""
     store = open_store(root, dataset, must_exist=True)
     runs = [RunFolder(store, path) for path in paths]
     model = runs[0].model
+    _show_curves(model, runs)
     parts = [f"# {model} on {dataset}", f"```\n{series_text(runs)}```"]
-    before = last_run_before(runs)
-    if before is None:
+    unread: list[str] = []
+    before = last_run_before(runs, unread.append)
+    for said in unread:
+        get_run_logger().warning("not compared: %s", said)
+    if before is None and not unread:
         parts.append(f"There is no earlier run of {model} on {dataset} to compare with.")
-    else:
-        try:
-            text = comparison_text(group_runs([before, *runs]))
-        except DiptychError as error:  # its folder is damaged
-            text = f"not compared: {error}"
+    elif before is not None:
+        text = comparison_text(group_runs([before, *runs]))
         parts.append(f"## Beside the last run, `{before.run}`\n\n```\n{text}\n```")
+    parts += [f"Not compared: {_plain(said)}" for said in unread]
     parts.append("\n".join(["Runs:", "", *(f"- `{path}`" for path in paths)]))
     create_markdown_artifact("\n\n".join(parts) + "\n", key="training-results", description=model)
-    epochs = {run.run: _epochs(run) for run in runs}
+
+
+def _show_curves(model: str, runs: Sequence[RunFolder]) -> None:
     try:
-        drawn = draw_curves(epochs)
+        drawn = draw_curves({run.run: _epochs(run) for run in runs})
     except MissingExtra as missing:
         get_run_logger().warning("no curves: %s", missing)
         return

@@ -3,15 +3,16 @@
 ====================  =========================================================  ==============================
 task                  tried again                                                ends after
 ====================  =========================================================  ==============================
-crawl                 twice, after an error of the network                       24 hours
+crawl                 twice, after an error of files or network                  the form's ``crawl_hours``
 snapshot              never: it would read the same files                        2 hours
 extract, annotate     once, after an error of files, network or a child process  the form's ``task_hours``
 publish               never: only a new plan may follow a lost race              2 hours
-describe              never: it decorates a version that stands                  30 minutes
+describe              never: it decorates what stands, at no cost to the run     30 minutes
 train                 once, from its last checkpoint                             the form's ``max_hours`` a run
 ====================  =========================================================  ==============================
 
-Rows that were computed are kept whatever happens to a task; a shard is finished or computed again.
+Rows that were computed are kept whatever happens to a task; a shard is finished or computed again. No task is tried
+again after an error that it would meet again: see ``may_heal``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 
-from diptych.exceptions import Unreachable
+from diptych.exceptions import SourceError, Unreachable
 
 __all__ = ["ACCELERATOR", "CRAWL_RETRY_S", "LIMIT_S", "environment", "may_heal", "tags_for"]
 
@@ -47,8 +48,11 @@ def may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
     """Whether a second try can end otherwise: after errors of files, network and child processes.
 
     A task that met its time limit would meet it again; a wrong recipe, a missing file and a full disk stay as they are.
+    A source that cannot be read stays so, too, unless the disk or network it stands on failed.
     """
     error = state.data if isinstance(state.data, BaseException) else _raised(state)
+    if isinstance(error, SourceError) and getattr(error.__cause__, "errno", None):
+        error = error.__cause__
     if isinstance(error, (TaskRunTimeoutError, *_STAYS)) or getattr(error, "errno", None) in _FULL:
         return False
     return isinstance(error, _HEALS)

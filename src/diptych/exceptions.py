@@ -8,6 +8,7 @@ DiptychError                      exit 1
 ├── SourceError                   exit 1   a source cannot be read at all
 ├── StageError                    exit 1   a stage broke its contract
 ├── StoreError                    exit 1
+│   ├── Unreachable               exit 1   the object storage did not answer, or asked to slow down
 │   ├── NotFound                  exit 2   no such dataset, version, record or file
 │   ├── Conflict                  exit 1   somebody else committed first
 │   ├── Corrupt                   exit 1   a stored file is not what was written
@@ -34,6 +35,7 @@ __all__ = [
     "StageError",
     "StoreError",
     "Unfinished",
+    "Unreachable",
     "UsageError",
     "WeightsError",
     "WorkerLost",
@@ -85,7 +87,7 @@ class StoreError(DiptychError):
 
 
 class Unreachable(StoreError):
-    """The object storage did not answer, or asked for patience: the same may go well later."""
+    """The object storage did not answer, or asked to slow down; the same may go well later."""
 
 
 class NotFound(StoreError):

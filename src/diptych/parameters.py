@@ -22,12 +22,15 @@ PACKAGE_OR_NONE = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"
 DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
 DEVICES = "where accelerator stages run: cpu, cuda, several as cuda:0,cuda:1, or cuda:* for all"
 RECIPE = "path of the recipe, or the name of one in datasets/"
-ROOT = "folder (or s3://bucket/folder) that holds the datasets; empty: the worker's own (DIPTYCH_ROOT, else data)"
+ROOT = (
+    "folder (or s3://bucket/folder) that holds the datasets; empty: the worker's own (DIPTYCH_ROOT, else data). "
+    "A dataset of another root can be chosen once a run has committed it"
+)
 RETRY_FAILED = "ask again, or compute again, for everything that failed before"
 ALLOW_SHRINK = "go on although many records would leave"
 REFRESH = "a package: compute again every row of the stages that its release can change, and compare"
+CRAWL_HOURS = "a try of the crawl ends after so long; what was fetched is kept, and the next crawl goes on from there"
 TASK_HOURS = "a stage ends after so long on one group of shards; finished shards are kept"
-
 
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
@@ -42,6 +45,7 @@ class CrawlParameters(BaseModel):
     refresh: bool = Field(default=False, description="fetch everything again, without conditional requests")
     retry_failed: bool = Field(default=False, description="only what failed before")
     allow_shrink: bool = Field(default=False, description=ALLOW_SHRINK)
+    crawl_hours: float = Field(default=24, gt=0, le=2400, description=CRAWL_HOURS)
 
 
 class BuildParameters(BaseModel):
@@ -61,6 +65,7 @@ class BuildParameters(BaseModel):
     allow_shrink: bool = Field(default=False, description=ALLOW_SHRINK)
     approve: bool = Field(default=False, description="wait for a person's approval before a version is published")
     approve_days: int = Field(default=7, ge=1, le=90, description="how long to wait; then the run fails")
+    crawl_hours: float = Field(default=24, gt=0, le=2400, description=CRAWL_HOURS)
     task_hours: float = Field(default=12, gt=0, le=240, description=TASK_HOURS)
     runner: Literal["threads", "ray"] = Field(
         default="threads", description="threads of the worker's machine, or the machines of a Ray cluster"

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from diptych.exceptions import RecipeError
-from diptych.models.registry import MODELS
+from diptych.models.registry import MODELS, find_task
 from diptych.settings import Settings
 
 __all__ = [
@@ -45,11 +45,18 @@ class Limits(Settings):
 
 
 class Training(Settings):
-    """A training that a server starts when a version of the dataset was committed."""
+    """A training that a server starts when a version of the dataset was committed.
+
+    The patterns are those of the form that it fills (``TrainParameters``): what a form refuses is lost silently.
+    """
 
     model: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="the model's name")
-    preset: str = Field(default="paper", pattern=r"^[a-z0-9][A-Za-z0-9_.-]*$", description="one of the model's presets")
-    ablation: str = Field(default="", pattern=r"^[A-Za-z0-9_.+-]*$", description="one of the model's ablations")
+    preset: str = Field(
+        default="paper", pattern=r"^[a-z0-9][A-Za-z0-9_.-]{0,63}$", description="one of the model's presets"
+    )
+    ablation: str = Field(
+        default="", pattern=r"^([a-z0-9][A-Za-z0-9_.+-]{0,63})?$", description="one of the model's ablations"
+    )
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="as torch names it")
 
 
@@ -232,7 +239,18 @@ def load_recipe(path: str | Path) -> RecipeFile:
         raise RecipeError(f"{file} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
     recipe = parse_recipe(text, str(file))
     for n, wanted in enumerate(recipe.train_on_commit):  # not where a manifest's recipe is read: models come and go
-        if wanted.model not in MODELS:
-            known = ", ".join(sorted(MODELS))
-            raise RecipeError(f"{file}: train_on_commit.{n}.model: no model {wanted.model!r}; there are {known}")
+        _check_training(wanted, f"{file}: train_on_commit.{n}")
     return RecipeFile(recipe, text, file.resolve().parent, str(file))
+
+
+def _check_training(wanted: Training, where: str) -> None:
+    if wanted.model not in MODELS:
+        raise RecipeError(f"{where}.model: no model {wanted.model!r}; there are {', '.join(sorted(MODELS))}")
+    try:
+        kind = find_task(wanted.model)
+    except ImportError:  # a machine that builds need not have what training needs
+        return
+    for what, name, known in (("preset", wanted.preset, kind.presets), ("ablation", wanted.ablation, kind.ablations)):
+        if name not in known and (name or what == "preset"):
+            there = ", ".join(sorted(known)) or "none"
+            raise RecipeError(f"{where}.{what}: model {wanted.model} has no {what} {name!r}; it has {there}")

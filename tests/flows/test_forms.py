@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from diptych import parameters
 from diptych.exceptions import RecipeError
-from diptych.recipe import parse_recipe
+from diptych.recipe import Training, parse_recipe
 from flows.deployments import prefect_file
 from flows.forms import choices, with_choices
 from flows.rebuild_shard import rebuild_shard
@@ -73,3 +73,10 @@ def test_a_recipe_asks_for_trainings_and_a_wrong_one_is_named() -> None:
     assert parse_recipe(text).train_on_commit[0].preset == "paper"
     with pytest.raises(RecipeError, match=r"train_on_commit.0.modle"):
         parse_recipe(text.replace("model:", "modle:"))
+
+
+def test_a_training_of_a_recipe_has_the_patterns_of_the_form_it_fills() -> None:
+    wanted, form = (m.model_json_schema()["properties"] for m in (Training, parameters.TrainParameters))
+    for name in ("preset", "ablation", "device"):
+        assert wanted[name]["pattern"] == form[name]["pattern"], name
+    assert set(wanted) <= set(form)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
+from prefect.variables import Variable
 from pydantic import ValidationError
 
 from diptych.engine.build import build
@@ -17,7 +18,7 @@ from diptych.exceptions import Corrupt, NoSpace, NotFound, SourceError, StoreErr
 from diptych.parameters import RebuildParameters, TrainParameters
 from diptych.sample import Site, write
 from flows.deployments import register
-from flows.forms import choices, refresh_forms
+from flows.forms import ELSEWHERE, choices, refresh_forms
 from flows.rebuild_shard import rebuild_shard
 from tasks.policies import may_heal
 
@@ -73,6 +74,7 @@ def test_a_damaged_dataset_is_in_no_list_and_hides_no_other(tmp_path: Path) -> N
 
 
 def test_a_committed_dataset_of_another_root_is_accepted(tmp_path: Path) -> None:
+    Variable.set(ELSEWHERE, [], overwrite=True)  # other tests of this server have other roots
     register(str(tmp_path))
     train = "train-model/train"
 
@@ -85,5 +87,8 @@ def test_a_committed_dataset_of_another_root_is_accepted(tmp_path: Path) -> None
     assert listed() == ["away"]
     refresh_forms(str(tmp_path), committed="far")
     assert listed() == ["away", "far"]
+    register(str(tmp_path))  # the forms are made anew, the names stay
+    assert listed() == ["away", "far"]
+    Variable.set(ELSEWHERE, [], overwrite=True)  # until a person takes them off
     refresh_forms(str(tmp_path))
     assert listed() == []

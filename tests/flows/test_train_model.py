@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 from pydantic import ValidationError
 
 HERE = Path(__file__).parent
@@ -21,6 +23,7 @@ from diptych.training.folder import find_run, find_runs  # noqa: E402
 from diptych.training.options import RunOptions  # noqa: E402
 from diptych.training.train import Order, train  # noqa: E402
 from flows.train_model import train_model  # noqa: E402
+from tasks import describe  # noqa: E402
 
 
 @pytest.mark.slow
@@ -52,19 +55,39 @@ def test_a_retried_flow_goes_on_with_the_run_that_it_began(tmp_path: Path) -> No
     assert run.about()["status"] == "unfinished" and run.list("checkpoints")
 
 
-def test_a_damaged_earlier_run_fails_no_training(tmp_path: Path) -> None:
+def test_a_damaged_earlier_run_fails_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     world.make(tmp_path, 60)
     form = TrainParameters(
         model="toy_task:ToyTask", dataset="world", root=str(tmp_path), settings={"warm": 1, "epochs": 1}
     )
-    (first,) = train_model(form)["runs"]
-    (tmp_path / "world" / first / "results.json").unlink()
-    (second,) = train_model(form)["runs"]
-    assert find_run(str(tmp_path), second).about()["status"] == "finished"
+    first, second, third = (train_model(form)["runs"][0] for _ in range(3))
+    (tmp_path / "world" / second / "results.json").unlink()
+    (tmp_path / "world" / third / "run.json").write_text("{")
+    (last,) = train_model(form)["runs"]
+    assert find_run(str(tmp_path), last).about()["status"] == "finished"
     with get_client(sync_client=True) as client:
-        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["training-results"]))
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["training-results", "training-curves"]))
         texts = [str(a.data) for a in client.read_artifacts(artifact_filter=wanted)]
-    assert any(f"Beside the last run, `{Path(first).name}`" in t and "not compared: " in t for t in texts)
+    (text,) = [t for t in texts if f"- `{last}`" in t]
+    assert f"Beside the last run, `{Path(first).name}`" in text and sum("# Curves of" in t for t in texts) >= 4
+    for run, said in ((second, "results.json"), (third, "is not JSON")):
+        assert any(f"not compared: run {run} cannot be read: " in m and said in m for m in caplog.messages)
+        assert Path(run).name in text.partition("Not compared: ")[2]
+
+
+def test_what_cannot_be_shown_fails_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(epochs: object) -> bytes:
+        raise RuntimeError("no font was found")
+
+    monkeypatch.setattr(describe, "draw_curves", broken)
+    world.make(tmp_path, 60)
+    form = TrainParameters(
+        model="toy_task:ToyTask", dataset="world", root=str(tmp_path), settings={"warm": 1, "epochs": 1}
+    )
+    assert train_model(form)["metrics"]
+    assert any("but not all of them is shown here: " in m and "no font" in m for m in caplog.messages)
 
 
 def test_the_form_refuses_what_cannot_be() -> None:
@@ -72,3 +95,8 @@ def test_the_form_refuses_what_cannot_be() -> None:
         TrainParameters(model="gap", dataset="Sample")
     with pytest.raises(ValidationError, match="seeds"):
         TrainParameters(model="gap", dataset="sample", seeds=[])
+    schema = parameter_schema(train_model).model_dump()
+    for seeds, errors in (([0, 2**63 - 1], 0), ([0, 0], 1), ([2**63], 1), ([2**70], 1), ([-1], 1), ([], 1)):
+        given = {"parameters": {"model": "gap", "dataset": "sample", "seeds": seeds}}
+        found = validate(given, schema, raise_on_error=False)  # as the server does
+        assert len(found) == errors, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import pickle
@@ -182,6 +183,40 @@ def test_what_the_service_refuses_is_said(
         root.put("x/a", b"1")
     with pytest.raises(FileNotFoundError, match="absent"):  # a file of this machine keeps its own error
         root.put_file("x/a", tmp_path / "absent")
+
+
+def test_what_may_go_well_later_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
+    from aiohttp import ClientPayloadError
+    from botocore import exceptions as botocore
+    from s3fs.errors import translate_boto_error
+
+    def answer(code: str, status: int) -> Exception:
+        given = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        return translate_boto_error(botocore.ClientError(given, "PutObject"))  # type: ignore[arg-type]
+
+    there = {"endpoint_url": "http://x"}
+    later = [
+        answer("SlowDown", 503), answer("InternalError", 500), answer("Throttling", 400), answer("503", 503),
+        answer("RequestTimeout", 400), answer("SomethingOfTheirs", 502), answer("TooManyRequests", 429),
+        botocore.EndpointConnectionError(**there), botocore.ReadTimeoutError(**there), TimeoutError(),
+        botocore.ConnectionClosedError(**there), ClientPayloadError("half"), ConnectionResetError("reset"),
+    ]  # fmt: skip
+    never = [
+        answer("AccessDenied", 403), answer("403", 403), answer("NoSuchBucket", 404), answer("InvalidArgument", 400),
+        answer("NotImplemented", 501), answer("NoSuchUpload", 404), answer("EntityTooLarge", 400),
+        answer("XMinioStorageFull", 507), botocore.NoCredentialsError(), botocore.NoRegionError(),
+    ]  # fmt: skip
+    root = S3Root("s3://bucket/data", cache=tmp_path)
+    for error in later + never:
+        with pytest.raises(StoreError, match="cannot write x in s3://bucket/data: ") as found:
+            with root._asking("x", writing=True):
+                raise error
+        assert isinstance(found.value, Unreachable) is (error in later), repr(error)
+    with pytest.raises(OSError, match="No space left") as full:  # of the cache's disk
+        with root._asking("x"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert not isinstance(full.value, StoreError)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

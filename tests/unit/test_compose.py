@@ -36,6 +36,32 @@ def test_every_part_of_the_stack_is_there() -> None:
     assert services()["prefect-server"]["command"][-1] == "--no-services"
 
 
+def test_trainings_find_a_worker_with_a_gpu_and_without() -> None:
+    found = services()
+    serving = [
+        n for n, s in found.items() if "gpu" in s.get("command", ()) or s.get("build", {}).get("target") == "gpu"
+    ]
+    assert {n: found[n]["profiles"] for n in serving} == {"gpu-worker": ["gpu"], "train-worker": ["train"]}
+    assert found["train-worker"]["image"] == "diptych:cpu" and "runtime" not in found["train-worker"]
+
+
+def test_the_ui_asks_the_host_it_came_from() -> None:
+    assert services()["prefect-server"]["environment"]["PREFECT_UI_API_URL"] == "/api"
+
+
+@pytest.mark.system("openssl")
+def test_the_printed_commands_write_secrets_that_break_no_address(tmp_path: Path) -> None:
+    page = (HERE / "docs" / "operations.md").read_text()
+    [block] = [b for b in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "> .env" in b]
+    subprocess.run(["sh", "-ec", block], cwd=tmp_path, check=True)
+    made = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    assert set(made) == set(SECRETS) and (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    for name in set(SECRETS) - {"PREFECT_AUTH", "LABEL_STUDIO_USERNAME"}:
+        assert re.fullmatch(r"[A-Za-z0-9]{3,}", made[name]), name
+    assert all(len(made[n]) >= 8 for n in SECRETS if "PASSWORD" in n or "SECRET" in n)
+    assert re.fullmatch(r"admin:[A-Za-z0-9]{16,}", made["PREFECT_AUTH"])
+
+
 def test_services_are_watched_and_nobody_is_root() -> None:
     for name, service in services().items():
         if name not in ONCE:

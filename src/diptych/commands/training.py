@@ -123,6 +123,8 @@ def _seeds(text: str) -> tuple[int, ...]:
         raise UsageError(f"--seeds {text}: expected numbers as 0,1,2") from None
     if len(set(found)) < len(found):
         raise UsageError(f"--seeds {text}: a seed is named twice")
+    if not all(0 <= seed < 1 << 63 for seed in found):
+        raise UsageError(f"--seeds {text}: expected numbers from 0 to {(1 << 63) - 1}")
     return found
 
 

@@ -9,6 +9,7 @@ come from where botocore looks (``AWS_*``, profiles), or from ``options``.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -31,6 +32,20 @@ CACHE_BYTES = 20 << 30
 _YOUNG = 60.0
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore")
 """Packages whose errors tell of the service, or of the way to it."""
+_AWAY = {
+    "ClientConnectionError", "ClientPayloadError", "ConnectionError", "HTTPClientError", "IncompleteReadError",
+    "ResponseParserError", "TimeoutError", "gaierror",
+}  # fmt: skip
+"""Classes, by name, of errors of the way to the service: no answer, half of one, or that of something between."""
+_BUSY = {
+    "IncompleteBody", "InternalError", "OperationAborted", "RequestLimitExceeded", "RequestTimeout",
+    "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests",
+    "TooManyRequestsException",
+}  # fmt: skip
+_BUSY_STATUS = {429, 500, 502, 503, 504}
+"""Codes and HTTP statuses with which a service says that the same request may go well later."""
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors that only this machine's disk has."""
 
 
 def default_cache() -> Path:
@@ -102,7 +117,7 @@ class S3Root:
                 raise self._missing(path) from None
             if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
                 raise
-            if getattr(error, "filename", None):
+            if getattr(error, "filename", None) or getattr(error, "errno", None) in _DISK:
                 raise  # a file of this machine
             what = "write" if writing else "read"
             why = str(error).strip() or type(error).__name__
@@ -132,7 +147,7 @@ class S3Root:
                 time.sleep(random.random() * 0.05 * 2**attempt)  # another put was under way: look again
             else:
                 return True
-        raise StoreError(f"{self.url}/{path}: eight conditional puts met others under way; try again")
+        raise Unreachable(f"{self.url}/{path}: eight conditional puts met others under way; try again")
 
     def put(self, path: str, data: bytes, durable: bool = True) -> None:
         """Write an object; always durable."""
@@ -267,15 +282,29 @@ def _name(text: str) -> str:
 
 
 def _advice(error: Exception, code: str) -> tuple[type[StoreError], str]:
-    """What to do, and whether the same may go well later."""
+    """What to do; :class:`Unreachable` where the same may go well later."""
     if code == "NoSuchBucket":
         return StoreError, "make the bucket, or name another root"
     if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         return StoreError, "give credentials that may do so (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)"
-    return Unreachable, "look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the service, then run the same command again"
+    if code in _BUSY or _status(error, code) in _BUSY_STATUS:
+        return Unreachable, "the service is busy or fails: run the same command again later"
+    kind = Unreachable if not code and _AWAY & {c.__name__ for c in type(error).__mro__} else StoreError
+    return kind, "look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the service, then run the same command again"
+
+
+def _response(error: BaseException) -> Mapping[str, Any]:
+    """The service's answer behind an error that s3fs translated; empty where there was none."""
+    found = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _code(error: BaseException) -> str:
-    """The service's error code behind an error that s3fs translated."""
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
+    """The service's error code."""
+    return str(_response(error).get("Error", {}).get("Code", ""))
+
+
+def _status(error: BaseException, code: str) -> int:
+    """The answer's HTTP status, 0 where there is none; to a HEAD, which has no body, the code is the status."""
+    said = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(code) if code.isdigit() else int(said or 0)

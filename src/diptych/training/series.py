@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from diptych.exceptions import Corrupt
 from diptych.models.registry import find_task
 from diptych.training.comparison import group_runs
 from diptych.training.config import departures, make_config
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["last_run_before", "resume", "runs_of_series", "series_text", "train_series"]
 
 Say = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
 
 
 def train_series(
@@ -75,20 +78,34 @@ def series_text(runs: Sequence[RunFolder]) -> str:
 
 
 def runs_of_series(store: Store, model: str, series: str) -> list[RunFolder]:
-    """The runs of a model that were begun together, finished or not."""
-    runs = find_runs(store.root.url, store.name, model)
-    return [run for run in runs if run.about().get("series") == series]
+    """The runs of a model that were begun together, finished or not; a run whose run.json is damaged is in none."""
+    found = []
+    for run in find_runs(store.root.url, store.name, model):
+        try:
+            if run.about().get("series") == series:
+                found.append(run)
+        except Corrupt as damaged:
+            _LOG.warning("run %s is left out: %s", run.path, damaged)
+    return found
 
 
-def last_run_before(runs: Sequence[RunFolder]) -> RunFolder | None:
-    """The last finished run of the same model and dataset that is none of these and began before all of them."""
+def last_run_before(runs: Sequence[RunFolder], unread: Say) -> RunFolder | None:
+    """The last finished run of the same model and dataset that is none of these and began before all of them.
+
+    Those that cannot be compared, because files of theirs are missing or damaged, are told to ``unread`` and left out.
+    """
     first = min(run.run for run in runs)
     series = {run.about().get("series") for run in runs}
     for run in reversed(find_runs(runs[0].store.root.url, runs[0].store.name, runs[0].model)):
-        about = run.about()
-        if run.run < first and about.get("status") == "finished" and about.get("series") not in series:
-            if "task" in about:
+        if run.run >= first:
+            continue
+        try:
+            about = run.about()
+            if about.get("status") == "finished" and about.get("series") not in series and "task" in about:
+                group_runs([run])
                 return run
+        except Exception as error:  # whatever a damaged folder comes to
+            unread(f"run {run.path} cannot be read: {type(error).__name__}: {error}")
     return None
 
 

@@ -176,6 +176,14 @@ def test_wrong_settings_name_the_recipe_s_file(diptych: Run, place: Path) -> Non
     assert (
         "trains.yaml: train_on_commit.0.model: no model 'hcsl'; there are ananet" in diptych("build", "trains.yaml")[2]
     )
+    for wrong, said in (
+        ("preset: papr", "0.preset: model gap has no preset 'papr'; it has debug, paper, sample"),
+        ("ablation: no_text", "0.ablation: model gap has no ablation 'no_text'; it has no_autoencoder"),
+        ("ablation: _a", "0.ablation: String should match pattern"),
+    ):
+        (place / "trains.yaml").write_text(RECIPE + f"train_on_commit: [{{model: gap, {wrong}}}]\n")
+        code, _, error = diptych("plan", "trains.yaml")
+        assert code == 2 and f"train_on_commit.{said}" in error, error
 
 
 def test_a_dry_run_and_a_plan_write_nothing(diptych: Run, place: Path) -> None:

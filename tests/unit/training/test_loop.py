@@ -222,6 +222,15 @@ def test_the_model_is_checked_before_the_dataset(tmp_path: Path) -> None:
         assert isinstance(done.exception, UsageError) and message in str(done.exception), done.output
 
 
+@pytest.mark.parametrize("seeds", ["-1", f"0,{2**63}", f"{2**70}"])
+def test_seeds_that_torch_cannot_take_are_refused_before_any_run(built: Path, seeds: str) -> None:
+    from diptych.cli import app
+
+    words = ["train", "toy_task:ToyTask", "--dataset", "world@1", "--root", str(built), f"--seeds={seeds}"]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, UsageError) and "from 0 to 9223372036854775807" in str(done.exception)
+
+
 def test_a_run_is_not_compared_with_itself(finished: RunFolder) -> None:
     same = find_run(finished.store.root.url, f"toy/{finished.run}")
     assert len(group_runs([same])[0].runs) == 1
