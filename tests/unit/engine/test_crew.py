@@ -63,6 +63,7 @@ def test_two_workers_build_what_one_process_does(tmp_path: Path, monkeypatch: py
     set_environment({**os.environ, "SECRET": "hush"})
     weights.set_cache(tmp_path / "weights")
     (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    toy.CALLS.clear()
     monkeypatch.chdir(tmp_path / "one")  # the same settings, so the same keys
     monkeypatch.setattr(
         toy_crew, "recipe", lambda notes, what: toy_crew.RECIPE.replace("NOTES", "notes").replace("WHAT", what)
