@@ -123,6 +123,22 @@ def test_annotate_stops_at_its_time_limit_and_is_not_tried_again(place: Path, tm
     assert not open_store(place / "data", "slow").log.versions()
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_extract_stops_at_its_time_limit_with_the_rows_under_way(place: Path, tmp_path: Path, processes: int) -> None:
+    begun, name = tmp_path / "begun", f"far{processes}"
+    stage = f'{{use: "toy_policies:SlowFar", seconds: 4, marker: "{begun}"}}'
+    file = recipe(place, name, f"  slow_far: {stage}\n")
+    file.write_text(file.read_text().replace("shards: 1", f"shards: {processes}"))
+    parameters = BuildParameters(recipe=str(file), root=str(place / "data"), task_hours=1.5 / 3600, processes=processes)
+    with pytest.raises(TimeoutError, match="1.5 second"):
+        build_dataset(parameters)
+    rows = begun.read_text().splitlines() if begun.exists() else []
+    assert len(rows) <= 2 * processes < 6, "none begins after its limit but those that are at hand"
+    with get_client(sync_client=True) as client:
+        runs = [r for r in client.read_task_runs() if r.name.startswith("slow_far ")]
+    assert {(r.state_name, r.run_count) for r in runs} == {("TimedOut", 1)}
+
+
 def test_failed_rows_stand_in_the_log_by_record_and_reason(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = recipe(place, "broken", '  broken: {use: "toy_policies:Broken"}\n')
     with pytest.raises(NothingCommitted, match="stage broken"):

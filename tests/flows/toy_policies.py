@@ -38,7 +38,7 @@ class Narrow(Stage):
 
 
 class Slow(Stage):
-    """A stage that takes its time; the marker file says that it runs."""
+    """A stage that takes its time; each row that begins is a line of the marker file."""
 
     class Config(StageConfig):
         """How long a row takes, and where it says that it began."""
@@ -55,13 +55,21 @@ class Slow(Stage):
     def process(self, batch: Batch) -> Output:
         output = batch.output()
         if self.config.marker:
-            Path(self.config.marker).touch()
+            with Path(self.config.marker).open("a") as file:
+                file.write("a row\n")
         for row, text in enumerate(batch["documents.text"]):
             end = time.monotonic() + self.config.seconds
             while time.monotonic() < end:
                 time.sleep(0.02)
             output.set(row, length=len(text))
         return output
+
+
+class SlowFar(Slow):
+    """The same on an accelerator, where threads compute what the task waits for."""
+
+    name = "slow_far"
+    accelerator: ClassVar[bool] = True
 
 
 class Broken(Stage):

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from diptych import weights
 from diptych.engine import steps
 from diptych.engine.context import OnRows, Stop
+from diptych.engine.waiting import results
 from diptych.environment import set_environment, variables
 from diptych.exceptions import NothingCommitted, WorkerLost
 from diptych.machine import cores
@@ -237,7 +238,7 @@ class Crew:
         try:
             for piece in pieces:
                 futures.append(started.submit((function, piece, number)))
-            found = [future.result() for future in futures]
+            found = list(results(futures))
             call.heard(sum(told for _, told in found))
             if stop.is_set():
                 raise NothingCommitted("the build ended before this was computed")

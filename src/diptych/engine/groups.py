@@ -12,6 +12,7 @@ from diptych.engine.context import BuildContext, Done, Kind, OnRows, Progress, S
 from diptych.engine.crew import crew_of
 from diptych.engine.devices import device_names
 from diptych.engine.steps import LANES, lanes_of, run_fit_group, run_group, stage_places
+from diptych.engine.waiting import results
 from diptych.exceptions import NothingCommitted
 from diptych.storage.parts import groups
 
@@ -99,7 +100,7 @@ def _step(
     with ThreadPoolExecutor(lanes, thread_name_prefix="groups") as threads:
         waiting = [threads.submit(one, number) for number in numbers]
         try:
-            found = [p for future in waiting for p in future.result()]
+            found = [p for made in results(waiting) for p in made]
         except BaseException:  # Ctrl-C, too
             stop.set()
             threads.shutdown(wait=False, cancel_futures=True)

@@ -24,6 +24,7 @@ from diptych.engine.devices import Place, Places, places
 from diptych.engine.fitting import fit_partial, merge_partials, read_partials, write_partials
 from diptych.engine.graph import Graph, Node
 from diptych.engine.view import FitResult, ShardView
+from diptych.engine.waiting import results
 from diptych.engine.workbench import Workbench
 from diptych.stages.pool import sharing
 from diptych.storage.manifest import Manifest
@@ -269,7 +270,8 @@ def run_group(
         count = lanes or lanes_of(some)
         threads = ThreadPoolExecutor(count, thread_name_prefix="shards")
         try:
-            for ended in threads.map(run, shards) if count > 1 else map(run, shards):
+            shard_by_shard = results([threads.submit(run, s) for s in shards]) if count > 1 else map(run, shards)
+            for ended in shard_by_shard:
                 for work, result, seconds in ended:
                     work.add(result, seconds)
         except BaseException:
