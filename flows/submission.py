@@ -27,7 +27,7 @@ class Tasks:
     context: BuildContext
     most: int
     hours: float
-    """After so long a task is ended."""
+    """After so long at work a task is ended."""
 
     def submit(self, steps: Sequence[Step], done: Mapping[str, Done]) -> list[PrefectFuture[list[Progress]]]:
         """The tasks of a wave, on their way."""
@@ -39,12 +39,11 @@ class Tasks:
             accelerator = stage is not None and stage.accelerator
             named = (extract if accelerator else annotate).with_options(
                 task_run_name=f"{' + '.join(bundle.names)} {_range(bundle.groups)}",
-                timeout_seconds=3600 * self.hours,
                 tags=self.machines.tags(context.options.device) if accelerator else None,
             )
             given = {
                 "kind": bundle.kind, "context": plain, "names": bundle.names, "groups": bundle.groups,
-                "done": dict(done),
+                "done": dict(done), "limit_s": 3600 * self.hours,
             }  # fmt: skip
             with resources(self.machines, accelerator, context.options.device):
                 futures.append(self.runner.submit(named, given))

@@ -9,11 +9,14 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
+from prefect.utilities.timeout import timeout
+
 from diptych import weights
 from diptych.engine.context import BuildContext, Done, Kind, Progress
 from diptych.engine.groups import run_step
 from diptych.environment import set_environment
 from diptych.exceptions import NothingCommitted
+from tasks.policies import OverLimit
 
 __all__ = ["compute_step", "turns", "use_environment"]
 
@@ -67,11 +70,26 @@ def use_environment() -> None:
 
 
 def compute_step(
-    kind: Kind, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
+    kind: Kind,
+    context: Mapping[str, Any],
+    names: Sequence[str],
+    groups: Sequence[int],
+    done: Mapping[str, Done],
+    limit_s: float,
 ) -> list[Progress]:
-    """Run one step; everything that comes in and goes out is small and plain."""
+    """Run one step; everything that comes in and goes out is small and plain.
+
+    Its time begins with its turn: a limit of Prefect's own would count the wait for it, too.
+    """
     use_environment()
     built = BuildContext.from_json(context)
     turn: AbstractContextManager[Any] = _TURNS.get(built.build, nullcontext())
     with turn:
-        return run_step(kind, built, names, groups, done)
+        try:
+            with timeout(limit_s, OverLimit):
+                return run_step(kind, built, names, groups, done)
+        except OverLimit:
+            raise OverLimit(
+                f"the task met its limit of {limit_s:g} seconds (task_hours); finished shards are kept, "
+                "and the next build goes on from there"
+            ) from None

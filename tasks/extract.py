@@ -20,12 +20,16 @@ __all__ = ["extract"]
     retries=1,
     retry_delay_seconds=2,
     retry_condition_fn=may_heal,
-    timeout_seconds=LIMIT_S["stage"],
     cache_policy=NO_CACHE,
     persist_result=False,
 )
 def extract(
-    kind: Kind, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
+    kind: Kind,
+    context: Mapping[str, Any],
+    names: Sequence[str],
+    groups: Sequence[int],
+    done: Mapping[str, Done],
+    limit_s: float = LIMIT_S["stage"],
 ) -> list[Progress]:
     """Accelerator stages that share their pictures, over some groups of shards."""
-    return compute_step(kind, context, names, groups, done)
+    return compute_step(kind, context, names, groups, done, limit_s)

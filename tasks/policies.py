@@ -29,7 +29,7 @@ from prefect.task_engine import TaskRunTimeoutError
 
 from diptych.exceptions import SourceError, Unreachable
 
-__all__ = ["ACCELERATOR", "CRAWL_RETRY_S", "LIMIT_S", "environment", "may_heal", "tags_for"]
+__all__ = ["ACCELERATOR", "CRAWL_RETRY_S", "LIMIT_S", "OverLimit", "environment", "may_heal", "tags_for"]
 
 ACCELERATOR = "accelerator"
 """Tag of the tasks that want the accelerator; ``flows.deployments`` makes the limit of that name on the server."""
@@ -44,6 +44,10 @@ _STAYS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryEr
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+class OverLimit(TimeoutError):
+    """A stage was at work for as long as the form lets it."""
+
+
 def may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
     """Whether a second try can end otherwise: after errors of files, network and child processes.
 
@@ -53,7 +57,7 @@ def may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
     error = state.data if isinstance(state.data, BaseException) else _raised(state)
     if isinstance(error, SourceError) and getattr(error.__cause__, "errno", None):
         error = error.__cause__
-    if isinstance(error, (TaskRunTimeoutError, *_STAYS)) or getattr(error, "errno", None) in _FULL:
+    if isinstance(error, (OverLimit, TaskRunTimeoutError, *_STAYS)) or getattr(error, "errno", None) in _FULL:
         return False
     return isinstance(error, _HEALS)
 

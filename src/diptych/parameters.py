@@ -30,7 +30,7 @@ RETRY_FAILED = "ask again, or compute again, for everything that failed before"
 ALLOW_SHRINK = "go on although many records would leave"
 REFRESH = "a package: compute again every row of the stages that its release can change, and compare"
 CRAWL_HOURS = "a try of the crawl ends after so long; what was fetched is kept, and the next crawl goes on from there"
-TASK_HOURS = "a stage ends after so long on one group of shards; finished shards are kept"
+TASK_HOURS = "a task (a stage on some groups of shards) ends after so long at work; finished shards are kept"
 
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 

@@ -53,7 +53,12 @@ def test_a_dry_run_over_a_hundred_thousand_shards(tmp_path: Path, monkeypatch: p
     """The flow's own submission of the sample recipe, with tasks that do nothing: Prefect counts them."""
 
     def nothing(
-        kind: str, context: Mapping[str, Any], names: Sequence[str], groups: Sequence[int], done: Mapping[str, Done]
+        kind: str,
+        context: Mapping[str, Any],
+        names: Sequence[str],
+        groups: Sequence[int],
+        done: Mapping[str, Done],
+        limit_s: float,
     ) -> list[Progress]:
         return [
             Progress(name, group, "-", kind="fit" if kind == "fit" else "stage") for name in names for group in groups

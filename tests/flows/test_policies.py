@@ -24,7 +24,7 @@ import toy_policies
 
 from diptych.engine import steps
 from diptych.engine.build import Silent, make_context, run_here
-from diptych.engine.context import BuildOptions
+from diptych.engine.context import BuildContext, BuildOptions
 from diptych.engine.crawling import crawl_recipe
 from diptych.engine.devices import places
 from diptych.engine.drive import drive
@@ -193,7 +193,7 @@ def test_only_accelerators_wait_for_their_limit_and_nothing_is_pickled() -> None
         assert task.persist_result is False and task.cache_policy is not None
         assert type(task.cache_policy).__name__ == "_None"
     assert publish_task.retries == 0 and annotate.retries == 1 and crawl.crawl_sources.retries == 2
-    assert all(t.timeout_seconds for t in (annotate, extract, publish_task, crawl.crawl_sources, crawl.cut))
+    assert all(t.timeout_seconds for t in (publish_task, crawl.crawl_sources, crawl.cut))
 
 
 def test_one_task_at_a_time_is_on_the_accelerator_also_where_nobody_made_the_limit(
@@ -301,7 +301,7 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
 
     def work(group: int, found: list[str]) -> None:
         try:
-            found += compute_step("stage", context.to_json(), ["clean"], [group], {})  # type: ignore[arg-type]
+            found += compute_step("stage", context.to_json(), ["clean"], [group], {}, 60)  # type: ignore[arg-type]
         except (ValueError, NothingCommitted) as error:
             found.append(str(error))
 
@@ -331,3 +331,32 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
     for thread in threads:
         thread.join()
     assert len(most) == 1 and sum("before this task's turn" in text for text in found) == 2
+
+
+def test_a_task_that_waits_for_its_turn_does_not_use_up_its_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = BuildContext(str(place), "waits", "waits", RECIPE, "-", 1, 0, None)
+
+    def run_step(*given: Any) -> list[str]:
+        [group] = given[3]
+        for _ in range(0 if group < 3 else 1000):
+            time.sleep(0.01)
+        time.sleep(0.9)
+        return [str(group)]
+
+    found: list[str] = []
+
+    def work(group: int) -> None:
+        try:
+            found.extend(compute_step("stage", context.to_json(), ["clean"], [group], {}, 2.0))  # type: ignore[arg-type]
+        except TimeoutError as error:
+            found.append(str(error))
+
+    monkeypatch.setattr(compute, "run_step", run_step)
+    with turns(context.build, 1):
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)  # so that they come in this order
+        for thread in threads:
+            thread.join()
+    assert found[:3] == ["0", "1", "2"] and "limit of 2 seconds (task_hours)" in found[3]
