@@ -537,7 +537,7 @@ def _small(seed: int) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stages", default="backbone,regions,inception,grid,pause", help=f"of {', '.join(CONFIG)}")
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200, help="at least 10")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--turns", type=int, default=1, help="measure so many times in turns, and print medians")
@@ -545,6 +545,8 @@ def main() -> None:
     parser.add_argument("--memory-stage", default="constant", help="constant, or a stage's name")
     parser.add_argument("--pause", type=float, default=20, help="milliseconds a picture of the stage `pause`")
     options = parser.parse_args()
+    if options.images < 10:
+        parser.error(f"--images {options.images}: the networks are warmed on 10")
     CONFIG["pause"]["seconds"] = options.pause / 1e3
     if options.memory:
         memory(options.memory_stage, options.memory, options.device)
