@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from diptych.storage.lists import encode_table
 from diptych.storage.log import CommitEntry, RetireEntry
 from diptych.storage.retire import retire
 from diptych.storage.snapshot import Forgotten
+from diptych.storage.store import Store
 from diptych.storage.verify import verify
 
 
@@ -233,6 +235,25 @@ def test_last_good_answers_stay_until_they_are_forgotten(toy: Toy) -> None:
     assert verify(toy.store).ok
 
 
+def test_a_crawl_that_ends_while_gc_reads_keeps_its_blobs(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is neither in the log, which gc read before, nor alive when gc has read it."""
+    crawl = SignOfLife(toy.store, "c1", "crawl")
+    crawl.__enter__()
+    blob = toy.store.blobs.put(b"a picture that its fetch log names in a moment")
+    plain = gc_module.fetched_blobs
+
+    def ends(store: Store) -> set[str]:
+        found = plain(store)
+        crawl.__exit__(None, None, None)
+        return found
+
+    monkeypatch.setattr(gc_module, "fetched_blobs", ends)
+    report = gc(toy.store, grace=0)
+    assert not report.deleted and toy.store.blobs.has(blob)
+    monkeypatch.setattr(gc_module, "fetched_blobs", plain)
+    assert [item.name for item in gc(toy.store, grace=0).deleted] == [blob], "nothing named it after all"
+
+
 def test_a_damaged_version_stops_gc_before_anything_goes(toy: Toy) -> None:
     manifest = toy.commit({"a": "one"})
     toy.plan({"a": "two"}, build="dead")
@@ -289,6 +310,9 @@ def test_signs_of_life(toy: Toy) -> None:
     value = json.loads(path.read_bytes())
     path.write_text(json.dumps(value | {"host": "elsewhere"}))
     assert [s.host for s in alive(toy.store)] == ["elsewhere"], "another machine: judged by its refresh"
+    node = platform.node()
+    path.write_text(json.dumps(value | {"host": f"{node}/another-start/{os.readlink('/proc/self/ns/pid')}"}))
+    assert [s.machine for s in alive(toy.store)] == [node], "another machine of that name: other processes"
     path.write_text(json.dumps(value | {"host": "elsewhere", "refreshed": 0.0}))
     os.utime(path, (1, 1))
     assert alive(toy.store) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,6 +143,18 @@ def test_damaged_and_missing_lists_are_named(toy: Toy) -> None:
     file.unlink()
     with pytest.raises(NotFound, match="diptych verify"):
         toy.store.lists.get(name)
+
+
+def test_a_list_stays_when_memory_runs_out_while_it_is_read(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = toy.store.lists.put(pa.table({"a": [1]}))
+
+    def full(*given: object, **named: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr(pq, "read_table", full)
+    with pytest.raises(MemoryError, match="malloc"), toy.store.lists.or_damaged(name):
+        toy.store.lists.get(name)
+    assert toy.store.lists.exists(name)
 
 
 def test_a_retired_list_comes_back_under_another_name(toy: Toy) -> None:

@@ -148,6 +148,12 @@ def test_the_cache_is_bounded_and_checked(root: S3Root, tmp_path: Path) -> None:
     assert small.local("f7").read_bytes() == b"changed" and first.exists(), "another ETag, another copy"
     with pytest.raises(Corrupt, match="expected SHA-256 0000"):
         small.local("f6", "0" * 64)
+    with pytest.MonkeyPatch.context() as patch:  # the bytes are on the disk before they have their name
+        done: list[str] = []
+        patch.setattr(os, "fsync", lambda handle: done.append("fsync"))
+        patch.setattr(os, "replace", lambda *given, plain=os.replace: done.append("name") or plain(*given))
+        assert small.local("f0").read_bytes() == bytes(1000)
+    assert done == ["fsync", "name"]
 
 
 @needs_service

@@ -15,6 +15,7 @@ import platform
 import threading
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -45,13 +46,22 @@ class Sign:
     refreshed: float
     """Seconds since 1970, on the clock of the process itself."""
 
+    @property
+    def machine(self) -> str:
+        """The name of the host."""
+        return self.host.partition("/")[0]
+
 
 def _here() -> str:
-    """The machine and, where there is one, the process namespace that a pid belongs to."""
-    try:
-        return f"{platform.node()}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return platform.node()
+    """The machine since it was started, and the process namespace that a pid belongs to.
+
+    Machines may share a name (clones, ``localhost``), and every machine calls its first namespace the same.
+    """
+    here = platform.node()
+    with contextlib.suppress(OSError):
+        here += "/" + Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        here += "/" + os.readlink("/proc/self/ns/pid")
+    return here
 
 
 def _path(name: str) -> str:
@@ -149,7 +159,7 @@ class SignOfLife:
         while running := self.others("gc"):
             if time.monotonic() > until:
                 self.remove()
-                where = f"process {running[0].pid} on {running[0].host}"
+                where = f"process {running[0].pid} on {running[0].machine}"
                 raise Conflict(f"dataset {self._store.name}: gc is deleting ({where}); try again when it has ended")
             time.sleep(min(0.2, self._every))
 

@@ -83,9 +83,9 @@ def gc(
         for _ in range(5):
             head = store.log.head()
             versions = store.log.versions()
+            signs = [s for s in alive(store) if s.id != name]  # first: a crawl that ends from here on is seen
             named = named_by(store, versions.values())
             named.blobs |= fetched_blobs(store) if keep_blobs is None else set(keep_blobs)
-            signs = [s for s in alive(store) if s.id != name]
             search = _Search(store, named, signs, time.time() - grace)
             found, finished = search.garbage(), search.leftovers()
             if dry_run:

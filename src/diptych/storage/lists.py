@@ -60,6 +60,8 @@ class Lists:
         try:
             table = pq.read_table(io.BytesIO(data))
             found = table_digest(table)
+        except MemoryError:
+            raise  # Arrow's is an ArrowException, too; the file is whole
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Corrupt(f"list {path} in {self._home.url} is damaged: {error}; {_REMEDY}") from error
         if found != expected:

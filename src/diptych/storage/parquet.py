@@ -30,6 +30,8 @@ def opened(home: Root, path: str, advice: str) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(local, page_checksum_verification=True) as file:
             yield file
+    except MemoryError:
+        raise  # Arrow's is an ArrowException, too; the file is whole
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())
         raise Corrupt(f"{path} in {home.url} is damaged: {said}; {advice}") from error

@@ -20,7 +20,7 @@ from typing import Protocol
 from diptych.exceptions import NotFound, StoreError, UsageError
 from diptych.storage.outputs import refused
 
-__all__ = ["LocalRoot", "Root", "check_path", "has_atomic_create", "open_root"]
+__all__ = ["LocalRoot", "Root", "check_path", "fsync_file", "has_atomic_create", "open_root"]
 
 _TEMPORARY = ".tmp-"
 _TRIES = 100
@@ -174,7 +174,7 @@ class LocalRoot:
     def put_file(self, path: str, local: Path) -> None:
         """Fsync and rename (or copy, from another file system); a file already in place is only synced."""
         final = self._path(path)
-        _fsync_file(local)  # before it has its name: a power cut leaves a whole file there or none
+        fsync_file(local)  # before it has its name: a power cut leaves a whole file there or none
         if local != final:
             _ensure_folder(final.parent)
             try:
@@ -184,7 +184,7 @@ class LocalRoot:
                     raise
                 temporary = final.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
                 shutil.copyfile(local, temporary)
-                _fsync_file(temporary)
+                fsync_file(temporary)
                 os.replace(temporary, final)
                 local.unlink()
         _fsync_folder(final.parent)
@@ -344,7 +344,8 @@ def _ensure_folder(folder: Path, durable: bool = True) -> None:
                 raise
 
 
-def _fsync_file(path: Path) -> None:
+def fsync_file(path: Path) -> None:
+    """Have a file's bytes on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -354,7 +355,7 @@ def _fsync_file(path: Path) -> None:
 
 def _fsync_folder(path: Path) -> None:
     try:
-        _fsync_file(path)
+        fsync_file(path)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES, errno.EISDIR, errno.ENOENT):
             raise  # some systems cannot sync folders; others can, and then a failure matters

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.exceptions import Corrupt, MissingExtra, NotFound, StoreError, Unreachable
-from diptych.storage.root import check_path
+from diptych.storage.root import check_path, fsync_file
 
 __all__ = ["CACHE_BYTES", "S3Root", "default_cache"]
 
@@ -242,6 +242,7 @@ class S3Root:
                 if found != sha256:
                     raise Corrupt(f"{self.url}/{path}: expected SHA-256 {sha256}, found {found}; run diptych verify")
             size = temporary.stat().st_size
+            fsync_file(temporary)  # a copy that a power cut shortened would be served for good
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)

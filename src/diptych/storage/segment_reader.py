@@ -79,6 +79,8 @@ class Segment:
     def _file_schema(self) -> pa.Schema:
         try:
             return pq.read_schema(self._local(TABLE))
+        except MemoryError:
+            raise  # Arrow's is an ArrowException, too; the file is whole
         except (pa.ArrowException, OSError) as error:
             raise self._corrupt(TABLE, error) from error
 
@@ -109,6 +111,8 @@ class Segment:
                     f"{remedy(self.ref.path)}"
                 )
             return table.replace_schema_metadata(None) if columns is None else self._select(table, columns)
+        except MemoryError:
+            raise  # Arrow's is an ArrowException, too; the file is whole
         except (pa.ArrowException, OSError) as error:
             raise self._corrupt(TABLE, error) from error
 
