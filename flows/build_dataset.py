@@ -13,7 +13,7 @@ from diptych.engine.context import BuildOptions, Force, graph_of, new_build_id
 from diptych.engine.crew import working
 from diptych.engine.devices import check_devices
 from diptych.engine.drive import drive, tasks_a_step
-from diptych.engine.intake import check_shrink
+from diptych.engine.intake import check_shrink, sources_of
 from diptych.engine.rebuild import refreshing
 from diptych.engine.space import check_space
 from diptych.exceptions import Conflict, NotFound
@@ -47,6 +47,7 @@ def build_dataset(parameters: BuildParameters) -> dict[str, object]:
     text, folder = file.text, str(file.folder)
     with file.named():
         graph = graph_of(text)
+        sources_of(file.recipe, folder)
     force = refreshing(graph, parameters.refresh) if parameters.refresh else None
     versions = open_store(root, file.recipe.name).log.versions()
     graph.check(latest=versions[max(versions)] if versions else None)
@@ -116,7 +117,8 @@ def run_build(
     with SignOfLife(store, build_id, "build"), make_runner(machines) as runner, at_once, workers:
         for attempt in range(ATTEMPTS):
             most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads, options.processes)
-            context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force)
+            head = store.log.head()
+            context = make_context(recipe, root, snapshot(), options, build_id=build_id, force=force, head=head)
             check_parent(context, planned_on)
             check_shrink(store, context)
             check_space(store, context)

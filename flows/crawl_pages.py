@@ -24,8 +24,9 @@ def crawl_pages(parameters: CrawlParameters) -> dict[str, Any]:
     """Fetch what is new; a run that comes while another crawls the same dataset leaves the work to that one."""
     use_environment()
     file = load_recipe(parameters.recipe)
-    graph_of(file.text)
-    sources_of(file.recipe, file.folder)
+    with file.named():
+        graph_of(file.text)
+        sources_of(file.recipe, file.folder)
     lines = crawl_sources.with_options(timeout_seconds=3600 * parameters.crawl_hours)(
         file.text,
         root_to_write(parameters.root),

@@ -8,8 +8,10 @@ from prefect import flow
 
 from diptych.engine.context import BuildOptions
 from diptych.engine.devices import check_devices
+from diptych.engine.intake import planned_snapshot
 from diptych.engine.rebuild import plan_rebuild
 from diptych.parameters import RebuildParameters
+from diptych.storage.store import open_store
 from flows.build_dataset import run_build
 from flows.environment import root_of
 from flows.notify import notify
@@ -41,7 +43,7 @@ def rebuild_shard(parameters: RebuildParameters) -> dict[str, object]:
         plan.recipe,
         root,
         plan.options,
-        lambda: plan.snapshot,
+        lambda: planned_snapshot(open_store(root, parameters.dataset), plan.snapshot),
         plan.force,
         plan.version,
         task_hours=parameters.task_hours,

@@ -34,6 +34,8 @@ END_S = 40
 """Seconds the processes get to end: a training writes its checkpoint."""
 SERVER = "server"
 LOCK = "diptych-serve.lock"
+OURS = "DIPTYCH_SERVE_HOME"
+"""Variable of all processes below a ``serve``: its PREFECT_HOME."""
 DEATHS, DEATHS_S = 5, 600.0
 """Workers that may die in so many seconds before all ends."""
 SERVER_SETTINGS = {
@@ -62,7 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     if _answers(address):
         _say(f"something answers at {address} already; choose another --port", error=True)
         return 2
-    lock = _lock(f"{address}, datasets in {root}, process {os.getpid()}")
+    from prefect.settings import get_current_settings
+
+    home = get_current_settings().home.resolve()
+    os.environ[OURS] = str(home)
+    lock = _lock(home, f"{address}, datasets in {root}, process {os.getpid()}")
     if lock is None:
         return 2
     children = Children()
@@ -72,11 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _serve(children, root, address, options)
 
 
-def _lock(about: str) -> BinaryIO | None:
+def _lock(home: Path, about: str) -> BinaryIO | None:
     """Take PREFECT_HOME for this process: two servers on one database give each other's runs to their workers."""
-    from prefect.settings import get_current_settings
-
-    home = get_current_settings().home
     home.mkdir(parents=True, exist_ok=True)
     file = (home / LOCK).open("ab+")
     try:
@@ -103,6 +106,7 @@ def _serve(children: Children, root: str, address: str, options: argparse.Namesp
         code = _register(root, options)
         if code or children.ended:
             return code or children.code
+        _end_runs_left()
         _clear("diptych serve did not end in order")
         for pool, limit in (("cpu", options.runs), ("gpu", 1)):
             named = ["--name", worker_name(pool), "--pool", pool, "--limit", str(limit)]
@@ -127,6 +131,32 @@ def _clear(why: str) -> None:
         free_accelerators(client)
     if names:
         _say(f"runs that were under way are Crashed, Retry in the UI goes on with them: {', '.join(names)}")
+
+
+def _end_runs_left() -> None:
+    """End runs whose worker is gone and could not end them: each is in a session of its own and lives on (Linux)."""
+    end = time.monotonic() + END_S
+    asked: set[int] = set()
+    while (groups := _run_groups()) and time.monotonic() < end + 10:
+        late = time.monotonic() > end
+        for group in groups if late else groups - asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL if late else signal.SIGTERM)
+        asked |= groups
+        time.sleep(0.2)
+
+
+def _run_groups() -> set[int]:
+    """The process groups of all runs that a ``serve`` on this PREFECT_HOME began."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or just gone
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if f"{OURS}={os.environ[OURS]}".encode() in variables and any(
+                v.startswith(b"PREFECT__FLOW_RUN_ID=") for v in variables
+            ):
+                found.add(os.getpgid(int(folder.name)))
+    return found
 
 
 def _say(text: str, *, error: bool = False) -> None:
@@ -260,6 +290,8 @@ class Children:
     def end(self) -> None:
         """End the workers, then the server that they report to."""
         for name, process in reversed(self._running.items()):
+            if name == SERVER:
+                _end_runs_left()
             if name == SERVER and process.poll() is None:
                 try:
                     _clear("diptych serve was ended")

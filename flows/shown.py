@@ -9,7 +9,7 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, as_completed
 
 from diptych.engine.build import BuildReport
 from diptych.engine.context import BuildContext, Progress, graph_of
@@ -38,20 +38,21 @@ class Shown:
         self._steps = 0
         self._last = 0.0
         self._log = get_run_logger()
-        self._chunks: dict[str, list[str]] = {}
+        self._chunks: dict[str, dict[int, str]] = {}
+        """Of each stage, by group."""
         self._ended: dict[str, Progress] = {}
         made = create_progress_artifact(0.0, key="build-progress", description=f"{context.dataset}: begun")
         assert isinstance(made, UUID)
         self._bar = made
 
     def collect(self, futures: Iterable[PrefectFuture[list[Progress]]]) -> list[Progress]:
-        """What tasks give, in order; the bar moves as they end."""
+        """What tasks give, as they end, which moves the bar; raises at once what the first one raised that failed."""
         found: list[Progress] = []
-        for future in futures:
+        for future in as_completed(list(futures)):
             for progress in future.result():
                 found.append(progress)
                 self._steps += 1
-                self._chunks.setdefault(progress.name, []).append(progress.chunk)
+                self._chunks.setdefault(progress.name, {})[progress.group] = progress.chunk
                 self._move(f"{progress.name}, group {progress.group + 1}")
         return found
 
@@ -73,7 +74,7 @@ class Shown:
         context, stage = self._context, self._graph[name].stage
         assert stage is not None
         snapshot = read_snapshot(context.store(), context.snapshot)
-        chunks = self._chunks.get(name, [])
+        chunks = [chunk for _, chunk in sorted(self._chunks.get(name, {}).items())]
         for row in failed_rows(context.store(), name, stage.key, chunks, snapshot, context.shards, NAMED):
             self._log.warning("%s", row)
         if failed > NAMED:

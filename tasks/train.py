@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from diptych.exceptions import Unfinished, UsageError
 from diptych.storage.store import open_store
 from diptych.training.folder import RunFolder
+from diptych.training.loop import NotFinite
 from diptych.training.options import RunOptions
 from diptych.training.train import continue_run
 
@@ -18,10 +19,10 @@ __all__ = ["train_run"]
 
 
 def _may_heal(task: object, run: TaskRun, state: State[Any]) -> bool:
-    """A run that was told to end, or that cannot be, is not tried again."""
+    """A run that was told to end, that cannot be, or whose loss is not finite is not tried again."""
     try:
         state.result()
-    except (Unfinished, UsageError):
+    except (NotFinite, Unfinished, UsageError):
         return False
     except Exception:  # whatever else failed is what retries are for
         return True

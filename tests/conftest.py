@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,26 @@ def _missing(item: pytest.Item) -> str:
         lacking = [program for program in system.args if not shutil.which(program)]
         if lacking:
             return f"not installed: {', '.join(lacking)}"
-    if item.get_closest_marker("ocr") and importlib.util.find_spec("paddleocr") is None:
-        return "not installed: the extra [ocr]"
+    if item.get_closest_marker("ocr"):
+        if importlib.util.find_spec("paddleocr") is None:
+            return "not installed: the extra [ocr]"
+        if lacking := _lacks_opencv():
+            return lacking
     if item.get_closest_marker("gpu") and not _has_gpu():
         return "no CUDA device"
+    return ""
+
+
+@cache
+def _lacks_opencv() -> str:
+    """Why OpenCV, which the OCR packages load, cannot be loaded: it or a library of the system is not there."""
+    from diptych.exceptions import MissingExtra
+    from diptych.releases import load
+
+    try:
+        load("cv2", "opencv-contrib-python", "ocr")
+    except MissingExtra as error:
+        return str(error)
     return ""
 
 
@@ -108,6 +125,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def repository() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def opencv() -> None:
+    """Skips where OpenCV cannot be loaded."""
+    if lacking := _lacks_opencv():
+        pytest.skip(lacking)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 DiptychError                      exit 1
 ├── UsageError                    exit 2   what was asked for cannot be
 │   └── RecipeError               exit 2   a recipe key is unknown, mistyped or impossible
-├── MissingExtra                  exit 1   an optional package is not installed
+├── MissingExtra                  exit 1   an optional package is not installed, or cannot be loaded
 ├── WeightsError                  exit 1   weights are absent, or their hash differs
 ├── SourceError                   exit 1   a source cannot be read at all
 ├── StageError                    exit 1   a stage broke its contract
@@ -59,15 +59,24 @@ class RecipeError(UsageError):
 
 
 class MissingExtra(DiptychError):
-    """An optional dependency is missing; the text names the extra that brings it."""
+    """An optional dependency is missing; the text names the extra that brings it.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"the package {package!r} is not installed; run: pip install 'diptych[{extra}]'")
-        self._given = package, extra
+    With ``problem``, the error of its import, it is there and lacks a library of the system.
+    """
 
-    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+    def __init__(self, package: str, extra: str, problem: str = "") -> None:
+        text = f"the package {package!r} is not installed; run: pip install 'diptych[{extra}]'"
+        if problem:
+            text = (
+                f"the package {package!r} is installed and cannot be loaded: {problem}; where that names libGL or "
+                "libgthread run, on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0"
+            )
+        super().__init__(text)
+        self.given = package, extra, problem
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         """From another process, too."""
-        return type(self), self._given
+        return type(self), self.given
 
 
 class WeightsError(DiptychError):

@@ -25,6 +25,7 @@ __all__ = [
     "ImageRefused",
     "decode",
     "decode_array",
+    "misplaced",
     "plain_jpeg",
     "probe",
 ]
@@ -63,7 +64,7 @@ class ImageRefused(DiptychError):
 class ImageFacts:
     """What a file's header says; width and height are those of the upright picture, in pixels.
 
-    ``frames`` counts a TIFF's pages, up to 1,000.
+    ``frames`` counts a TIFF's pages, up to 1,000; ``orientation`` is EXIF's number, 1 where the file is upright.
     """
 
     format: str
@@ -72,12 +73,29 @@ class ImageFacts:
     height: int
     frames: int
     animated: bool
+    orientation: int = 1
 
 
 def probe(data: bytes) -> ImageFacts:
     """Facts from the header, without decoding a pixel; :class:`ImageRefused` when there is none."""
     with _open(data) as image:
         return _facts(image, data)
+
+
+def misplaced(data: bytes, size: tuple[int, int] | None = None) -> str:
+    """Why boxes drawn in this file, of (width, height) where that is known, lie elsewhere in the decoded picture.
+
+    Empty when they do not. :class:`ImageRefused` when there is no header.
+    """
+    facts = probe(data)
+    if facts.orientation != 1:
+        return (
+            f"boxes are in pixels of the file, which its EXIF orientation {facts.orientation} turns; store the picture"
+            " upright, with its boxes"
+        )
+    if size not in (None, (facts.width, facts.height)):
+        return f"boxes were drawn in a picture of {size[0]}x{size[1]}, this one has {facts.width}x{facts.height} pixels"
+    return ""
 
 
 def plain_jpeg(data: bytes) -> ImageFacts | None:
@@ -145,12 +163,12 @@ def _facts(image: Image.Image, data: bytes) -> ImageFacts:
     except Exception as error:
         raise ImageRefused("undecodable", f"frames cannot be counted: {_short(error)}") from error
     width, height = _stored_size(image)
-    if _orientation(_header(image, data)) >= 5:
+    orientation = _orientation(_header(image, data))
+    if orientation >= 5:
         width, height = height, width
     kind = image.format or ""
-    return ImageFacts(
-        "JPEG" if kind == "MPO" else kind, image.mode, width, height, frames, frames > 1 and kind not in _MULTI_PAGE
-    )
+    moves = frames > 1 and kind not in _MULTI_PAGE
+    return ImageFacts("JPEG" if kind == "MPO" else kind, image.mode, width, height, frames, moves, orientation)
 
 
 def _pages(image: TiffImageFile) -> int:

@@ -21,7 +21,7 @@ NAME_OR_NONE = r"^([a-z0-9][A-Za-z0-9_.+-]{0,63})?$"
 PACKAGE_OR_NONE = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"
 DEVICE = r"^(cpu|cuda(:\d+)?|mps)$"
 DEVICES = "where accelerator stages run: cpu, cuda, several as cuda:0,cuda:1, or cuda:* for all"
-RECIPE = "path of the recipe, or the name of one in datasets/"
+RECIPE = "path of the recipe; .yaml and datasets/ may be left out"
 ROOT = (
     "folder (or s3://bucket/folder) that holds the datasets; empty: the worker's own (DIPTYCH_ROOT, else data). "
     "A dataset of another root can be chosen once a run has committed it"

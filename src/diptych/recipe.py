@@ -6,7 +6,6 @@ Settings of sources, stages and fits are checked by the classes they belong to w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,7 +90,9 @@ class Recipe(Settings):
     )
     sources: tuple[Mapping[str, Any], ...] = Field(min_length=1, description="where documents come from")
     shards: int = Field(default=4, ge=1, le=1 << 20, description="a power of two; `diptych reshard` changes it later")
-    stages: Mapping[str, Mapping[str, Any] | None] = Field(description="what is computed, by stage name")
+    stages: Mapping[str, Mapping[str, Any] | None] = Field(
+        description="what is computed, by stage name; beside its settings a stage takes `only` and `use`"
+    )
     fits: Mapping[str, Mapping[str, Any] | None] = Field(default_factory=dict, description="settings of fits")
     limits: Limits = Limits()
     train_on_commit: tuple[Training, ...] = Field(
@@ -207,7 +208,11 @@ def about(text: str) -> About:
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe as it stands in a file; relative paths in it start at ``folder``."""
+    """A recipe as it stands in a file; relative paths of its sources start at ``folder``.
+
+    Those of its stages and fits start where the command or the worker was started: a version keeps the recipe, and is
+    built again where its file need not be.
+    """
 
     recipe: Recipe
     text: str
@@ -225,11 +230,10 @@ class RecipeFile:
 
 
 def load_recipe(path: str | Path) -> RecipeFile:
-    """The recipe in a file; a bare name means ``datasets/<name>.yaml`` under the working folder."""
-    file = Path(path)
-    if not file.exists() and re.fullmatch(r"[a-z0-9_-]+", str(path)):
-        file = Path("datasets") / f"{path}.yaml"
-    if not file.is_file():
+    """The recipe in a file; ``.yaml`` and ``datasets/``, below the working folder, may be left out."""
+    places = [Path(folder) / name for folder in (".", "datasets") for name in (str(path), f"{path}.yaml")]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
         known = sorted(p.stem for p in Path("datasets").glob("*.yaml"))
         hint = f"; recipes in datasets/: {', '.join(known)}" if known else ""
         raise RecipeError(f"no recipe file {path}{hint}; diptych init NAME --from FOLDER writes one")

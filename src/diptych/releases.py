@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import subprocess
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from diptych.exceptions import MissingExtra
 
-__all__ = ["git_commit", "release", "require"]
+__all__ = ["git_commit", "load", "release", "require"]
 
 
 @cache
@@ -27,6 +30,20 @@ def require(extra: str, *packages: str) -> None:
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtra(package, extra)
+
+
+def load(module: str, package: str, extra: str) -> Any:
+    """A module; :class:`MissingExtra` when its ``package`` is not installed, or lacks a library of the system."""
+    if find_spec(module) is None:
+        raise MissingExtra(package, extra)
+    path = list(sys.path)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(str(error.name), extra) from error
+    except ImportError as error:
+        sys.path[:] = path  # cv2 leaves its folder there, whose typing would hide Python's
+        raise MissingExtra(package, extra, str(error)) from error
 
 
 @cache

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "unreadable"]
 
 
 class Settings(BaseModel):
@@ -23,3 +24,11 @@ class Settings(BaseModel):
             if kinds & {int, float} and bool not in kinds:
                 raise ValueError("expected a number; YAML reads yes, no, on, off, true and false as truth values")
         return value
+
+
+def unreadable(key: str, path: object, reason: object) -> ValueError:
+    """The error of a stage's or fit's setting that names a file or folder which cannot be read: which was tried."""
+    return ValueError(
+        f"{key}: cannot read {Path(str(path)).absolute()}: {reason}; paths of stages and fits start where the command "
+        "or the worker was started"
+    )

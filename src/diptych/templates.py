@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 
@@ -11,7 +13,8 @@ from diptych.sources.base import SuggestedSource
 __all__ = ["recipe_text"]
 
 _STAGES = """\
-stages:                 # what is computed; remove what you do not need, settings stand in schemas/ and the docs
+stages:                 # what is computed; remove what you do not need, settings stand in schemas/ and the docs;
+                        # paths of stages and fits start where the command is run, those of sources here
   clean:                # per image: undecodable, animated, thumbnail, aspect ratio, near-uniform
     min_side: 64
 {clean_text}
@@ -32,7 +35,7 @@ _CAPTIONED = ("coco", "flickr", "parquet", "urls", "webdataset")
 
 def _clean_text(settings: Mapping[str, object]) -> str:
     """The stage's lines: a caption is shorter than an article, and pictures may come without any text."""
-    what = "# per document: empty or too short text, language"
+    what = "# per document: empty or too short text; languages other than en, zh (languages: [] keeps all)"
     if settings.get("layout") == "pictures" or settings.get("caption") == "" or settings["kind"] == "search":
         return f"  clean_text:           {what}\n    min_characters: 0   # 1 leaves out pictures without text"
     if settings.get("captions") or settings["kind"] in _CAPTIONED:
@@ -40,8 +43,8 @@ def _clean_text(settings: Mapping[str, object]) -> str:
     return f"  clean_text: {{}}        {what}"
 
 
-def recipe_text(name: str, source: SuggestedSource) -> str:
-    """The recipe of a dataset ``name`` from the source that was found, with what was seen there as comments."""
+def recipe_text(name: str, source: SuggestedSource, path: Path) -> str:
+    """The recipe of a dataset ``name``, to be written to ``path``: the source, with what was seen there as comments."""
     why = "".join(f"# {line}\n" for line in source.reasons)
     settings: Mapping[str, object] = {"name": name, **source.settings}
     lines = yaml.safe_dump([dict(settings)], sort_keys=False, allow_unicode=True, default_flow_style=False)
@@ -50,7 +53,7 @@ def recipe_text(name: str, source: SuggestedSource) -> str:
     stages = _STAGES.replace("{clean_text}", _clean_text(settings))
     shards = 1 << max(2, (records // 5000).bit_length())
     return (
-        f"# Build with: diptych build {name}.yaml\n{why}{yaml.safe_dump({'name': name})}\n"
+        f"# Build with: diptych build {shlex.quote(str(path))}\n{why}{yaml.safe_dump({'name': name})}\n"
         f"sources:\n{block}\n"
         f"shards: {shards}               # a power of two; `diptych reshard` changes it later\n\n{stages}\n"
         "limits:\n"

@@ -140,14 +140,15 @@ class Version:
 
     def _documents(self) -> pa.Table:
         rows = []
-        for row in self.snapshot.table().to_pylist():
-            base = {n: row[n] for n in ("record", "source", "subset", "source_id", "url", "outcome", "split")}
+        names = ("record", "source", "subset", "source_id", "url", "outcome", "split")
+        for row in self.snapshot.iter_rows([*names, "content"]):
+            base = {n: row[n] for n in names}
             text = Document.from_bytes(self.store.blobs.get(row["content"])) if row["content"] else Document()
             rows.append({**base, **{n: getattr(text, n) for n in Document.__dataclass_fields__}})
         return pa.Table.from_pylist(rows)
 
     def _images(self) -> pa.Table:
         rows = []
-        for row in self.snapshot.table(["record", "images"]).to_pylist():
+        for row in self.snapshot.iter_rows(["record", "images"]):
             rows += [{"record": row["record"], "position": n, **image} for n, image in enumerate(row["images"] or ())]
         return pa.Table.from_pylist(rows)

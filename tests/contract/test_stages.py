@@ -41,7 +41,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         except WeightsError as error:
             pytest.skip(f"no sample weights: {error}")
     if request.param == "proposals":
-        pytest.importorskip("cv2")
+        request.getfixturevalue("opencv")
     made = make_stage(request.param)
     yield made
     made.close()
@@ -108,7 +108,6 @@ def test_declarations(stage: Stage) -> None:
 def test_a_package_that_is_not_there_is_known_before_any_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.check()
     monkeypatch.setattr("diptych.releases.find_spec", lambda name: None)
-    monkeypatch.setattr("diptych.stages.proposals.find_spec", lambda name: None)
     if set(stage.packages) - {"numpy", "pillow"} and stage.name not in NOTHING_ASKED:
         with pytest.raises(MissingExtra, match=r"not installed; run: pip install 'diptych\["):
             stage.check()

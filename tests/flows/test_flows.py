@@ -18,13 +18,17 @@ from pydantic import ValidationError
 from diptych.engine import steps
 from diptych.engine.build import build
 from diptych.engine.crawling import crawl_recipe
+from diptych.engine.forget import forget
 from diptych.exceptions import NothingCommitted, RecipeError, UsageError
 from diptych.parameters import BuildParameters, RebuildParameters
 from diptych.sample import Site, write
+from diptych.storage.forgetting import Asked, versions_with
+from diptych.storage.snapshot import read_forgotten
 from diptych.storage.store import open_store
 from flows import approval
 from flows.build_dataset import build_dataset
 from flows.rebuild_shard import rebuild_shard
+from tasks.crawl import cut
 
 RECIPE = """
 name: news
@@ -103,6 +107,25 @@ def test_a_refreshed_package_recomputes_its_stages_and_nothing_else(place: Path)
     assert done["compared"] == {"equal": computed["clean"]}
     with pytest.raises(UsageError, match="nosuch: no stage names it; the recipe's stages name .*pillow"):
         build_dataset(parameters.model_copy(update={"refresh": "nosuch"}))
+
+
+def test_a_flow_leaves_out_what_is_forgotten_while_its_snapshot_is_cut(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = BuildParameters(recipe=str(place / "news.yaml"), root=str(place / "taken-down"))
+    assert build_dataset(parameters)["version"] == 1
+    asked = [Asked(records=("d00004",))]
+
+    def meanwhile(*given: Any) -> str:
+        digest = cut(*given)
+        while asked:
+            assert forget(parameters.root, "news", asked.pop()).version == 2
+        return digest
+
+    monkeypatch.setattr("flows.build_dataset.cut", meanwhile)
+    assert build_dataset(parameters)["version"] is None and not asked
+    store = open_store(parameters.root, "news")
+    assert versions_with(store, read_forgotten(store)) == [1]
 
 
 @pytest.mark.parametrize("publish", [True, False])

@@ -24,12 +24,12 @@ import toy_policies
 
 from diptych.engine import steps
 from diptych.engine.build import Silent, make_context, run_here
-from diptych.engine.context import BuildContext, BuildOptions
+from diptych.engine.context import BuildContext, BuildOptions, Stop
 from diptych.engine.crawling import crawl_recipe
 from diptych.engine.devices import places
 from diptych.engine.drive import drive
 from diptych.engine.intake import take_snapshot
-from diptych.exceptions import Conflict, NothingCommitted
+from diptych.exceptions import Conflict, NothingCommitted, StageError
 from diptych.parameters import BuildParameters, CrawlParameters
 from diptych.recipe import parse_recipe
 from diptych.sample import Site, write
@@ -287,7 +287,7 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
     most: list[int] = []
     lock = threading.Lock()
 
-    def run_step(kind: str, built: Any, names: Any, groups: list[int], done: Any) -> list[str]:
+    def run_step(kind: str, built: Any, names: Any, groups: list[int], done: Any, stop: Stop) -> list[str]:
         [group] = groups
         with lock:
             inside.append(group)
@@ -333,10 +333,65 @@ def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatc
     assert len(most) == 1 and sum("before this task's turn" in text for text in found) == 2
 
 
+def test_tasks_at_work_end_with_their_build_and_not_with_each_other(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = BuildContext(str(place), "ends", "ends", RECIPE, "-", 1, 0, None)
+    stops: list[Stop] = []
+
+    def run_step(*given: Any, stop: Stop) -> list[str]:
+        stops.append(stop)
+        if given[3] == [1]:
+            stop.set()  # as a step that fails ends its own threads; it may be tried again
+            raise ConnectionResetError("the disk is away")
+        while not stop.is_set():
+            time.sleep(0.01)
+        raise NothingCommitted("ended")
+
+    found: list[str] = []
+
+    def work(group: int) -> None:
+        try:
+            compute_step("stage", context.to_json(), ["clean"], [group], {}, 60)
+        except (ConnectionResetError, NothingCommitted) as error:
+            found.append(str(error))
+
+    monkeypatch.setattr(compute, "run_step", run_step)
+    with turns(context.build, 2):
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        threads[1].join(60)
+        time.sleep(0.1)
+        assert found == ["the disk is away"] and [s.is_set() for s in stops if s is not None].count(False) == 1
+    threads[0].join(60)
+    assert found == ["the disk is away", "ended"]
+
+
+def test_a_build_that_failed_does_not_compute_the_other_stages_to_their_end(place: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "begun"
+    file = recipe(
+        place,
+        "failing",
+        f'  slow: {{use: "toy_policies:Slow", seconds: 2, marker: "{marker}"}}\n'
+        f'  wrong: {{use: "toy_policies:Wrong", marker: "{marker}"}}\n',
+    )
+    with pytest.raises(StageError, match="a bug"):
+        build_dataset(BuildParameters(recipe=str(file), root=str(place / "data")))
+    assert len(marker.read_text().splitlines()) < 6, "it ends at its next batch"
+    said, until = "", time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while "the build ended" not in said and time.monotonic() < until:
+            time.sleep(0.2)  # the server writes them a little later
+            runs = [r for r in client.read_task_runs() if r.name.startswith("slow ") and r.state_name == "Failed"]
+            said = "".join(str(r.state.message) for r in runs if r.state)
+    assert len(runs) == 1 and runs[0].run_count == 1 and "the build ended" in said
+
+
 def test_a_task_that_waits_for_its_turn_does_not_use_up_its_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = BuildContext(str(place), "waits", "waits", RECIPE, "-", 1, 0, None)
 
-    def run_step(*given: Any) -> list[str]:
+    def run_step(*given: Any, stop: Stop) -> list[str]:
         [group] = given[3]
         for _ in range(0 if group < 3 else 1000):
             time.sleep(0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -17,11 +18,11 @@ sys.path[:0] = [str(HERE.parent / "unit" / "reader"), str(HERE.parent / "unit" /
 
 import world  # noqa: E402
 
-from diptych.exceptions import Unfinished  # noqa: E402
+from diptych.exceptions import DiptychError, Unfinished  # noqa: E402
 from diptych.parameters import TrainParameters  # noqa: E402
-from diptych.training.folder import find_run, find_runs  # noqa: E402
+from diptych.training.folder import RunFolder, find_run, find_runs  # noqa: E402
 from diptych.training.options import RunOptions  # noqa: E402
-from diptych.training.train import Order, train  # noqa: E402
+from diptych.training.train import Order, continue_run, train  # noqa: E402
 from flows.train_model import train_model  # noqa: E402
 from tasks import describe  # noqa: E402
 
@@ -53,6 +54,21 @@ def test_a_retried_flow_goes_on_with_the_run_that_it_began(tmp_path: Path) -> No
         )
     (run,) = find_runs(str(tmp_path), "world")
     assert run.about()["status"] == "unfinished" and run.list("checkpoints")
+
+
+def test_a_loss_that_is_not_finite_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def counted(folder: RunFolder, *given: Any) -> Any:
+        tries.append(folder)
+        return continue_run(folder, *given)
+
+    monkeypatch.setattr("tasks.train.continue_run", counted)
+    world.make(tmp_path, 60)
+    settings = {"lr": 1e30, "clip": 0.0}
+    with pytest.raises(DiptychError, match="not finite"):
+        train_model(TrainParameters(model="toy_task:ToyTask", dataset="world", root=str(tmp_path), settings=settings))
+    assert len(tries) == 1
 
 
 def test_a_damaged_earlier_run_fails_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from diptych.exceptions import StageError
 from diptych.stage import Batch, Output, Stage, StageConfig
 
 SEEN: list[int] = []
@@ -70,6 +71,26 @@ class SlowFar(Slow):
 
     name = "slow_far"
     accelerator: ClassVar[bool] = True
+
+
+class Wrong(Stage):
+    """Has a bug, which shows when a slow stage's first row has begun."""
+
+    class Config(StageConfig):
+        """Where that says so."""
+
+        marker: str
+
+    config: Config
+    name, version, key = "wrong", 1, "document"
+    inputs = ("documents.text",)
+    outputs = pa.schema([pa.field("length", pa.int64())])
+
+    def process(self, batch: Batch) -> Output:
+        until = time.monotonic() + 60
+        while not Path(self.config.marker).exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        raise StageError("stage wrong: a bug")
 
 
 class Broken(Stage):

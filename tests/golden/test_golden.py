@@ -14,7 +14,7 @@ NAMES = [pytest.param(n, marks=[pytest.mark.ocr] if n == "ocr" else []) for n in
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_output_is_as_recorded(name: str) -> None:
+def test_output_is_as_recorded(name: str, request: pytest.FixtureRequest) -> None:
     import golden_records as records
 
     if name in ("ocr", "backbone"):
@@ -25,7 +25,7 @@ def test_output_is_as_recorded(name: str) -> None:
     if name == "word2vec":
         pytest.importorskip("gensim")
     if name == "proposals":
-        pytest.importorskip("cv2")
+        request.getfixturevalue("opencv")
     new = records.compute_stage(name) if name in STAGES else records.compute_fit(name)
     old = records.load(name)
     assert old is not None, f"{name} has no golden record; {HOW} {name}"

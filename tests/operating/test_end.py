@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,34 @@ def test_what_was_under_way_is_crashed_and_goes_on(tmp_path: Path, how: signal.S
         second.set_state(run, "SCHEDULED", "AwaitingRetry")
         second.until(lambda: second.run(run)["state_type"] == "COMPLETED", 400, run)
         assert sorted(open_store(second.root, "news").log.versions()) == [1]
+
+
+def test_a_run_whose_worker_was_killed_ends_too(tmp_path: Path) -> None:
+    make_place(tmp_path, 24, RECIPE.format(marker=tmp_path / "computing"))
+    with Served(tmp_path, path=(FLOWS,)) as first:
+        run = first.start("build-dataset/build", {"recipe": "news.yaml"})
+        first.until(lambda: (tmp_path / "computing").exists(), 300, run)
+        os.kill(first.children()["cpu"], signal.SIGKILL)
+        first.until(lambda: "the cpu worker ended with -9; it is started again" in first.text())
+        assert run in first.children()
+        first.process.send_signal(signal.SIGTERM)
+        assert first.process.wait(120) == 0
+        first.until_gone(1)
+    with Served(tmp_path, path=(FLOWS,), log="second.log") as second:
+        assert second.run(run)["state_type"] == "CRASHED", first.text()[-3000:]
+        assert slots(second) == 0
+
+
+def test_the_next_start_ends_a_run_that_was_left(tmp_path: Path) -> None:
+    make_place(tmp_path, 24, RECIPE.format(marker=tmp_path / "computing"))
+    with Served(tmp_path, path=(FLOWS,)) as first:
+        run = first.start("build-dataset/build", {"recipe": "news.yaml"})
+        first.until(lambda: (tmp_path / "computing").exists(), 300, run)
+        os.kill(first.children()["cpu"], signal.SIGKILL)
+        first.process.kill()
+        first.process.wait(120)
+        while list(first.children()) != [run]:  # its own end with it
+            time.sleep(0.5)
+        with Served(tmp_path, path=(FLOWS,), log="second.log") as second:
+            assert run not in second.children()
+            assert second.run(run)["state_type"] == "CRASHED", second.text()[-3000:]

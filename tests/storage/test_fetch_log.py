@@ -24,6 +24,7 @@ from diptych.storage.fetch_log import (
     encode_row,
     read_journal,
 )
+from diptych.storage.overlay import Overlay
 from diptych.storage.root import LocalRoot
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -118,6 +119,16 @@ def test_killed_before_its_first_row(log: FetchLog) -> None:
     journal = log.begin()
     journal.finish()
     assert log.crawls() == [journal.crawl]
+
+
+def test_a_dry_run_sees_a_crawl_that_was_killed_after_its_end(log: FetchLog, tmp_path: Path) -> None:
+    journal = log.begin()
+    journal.write(page(journal.crawl))
+    journal.write(Mark(journal.crawl, "end"))
+    journal.leave()
+    over = FetchLog(Overlay(log.root, LocalRoot(tmp_path / "over")))
+    assert over.unfinished() == [journal.crawl] and over.index().url("s", "http://a/1") is not None
+    assert not (tmp_path / "over").exists(), "looking makes no folder"
 
 
 def test_killed_between_rolling_and_deleting(log: FetchLog) -> None:

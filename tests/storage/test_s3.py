@@ -21,6 +21,8 @@ from toy_dataset import STAGE, Toy
 
 from diptych.exceptions import Conflict, Corrupt, MissingExtra, NotFound, StoreError, Unreachable
 from diptych.storage.diff import diff
+from diptych.storage.fetch_log import Attempt, FetchLog, Journal
+from diptych.storage.fetch_rewrite import rewrite_log
 from diptych.storage.gc import gc
 from diptych.storage.log import CommitEntry
 from diptych.storage.parts import PartReader
@@ -130,6 +132,77 @@ def test_a_dataset_lives_there_as_on_a_disk(root: S3Root, tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "cache")
     with pytest.raises(Corrupt, match="expected SHA-256"):
         PartReader(toy.store, part).tensor("grid")
+
+
+def asked(log: FetchLog, mode: str, *urls: str) -> Journal:
+    """A crawl under way that has asked for these."""
+    journal = log.begin(mode)
+    for url in urls:
+        journal.write(Attempt(journal.crawl, "s", "page", url, "ok", sha256="f" * 64))
+    return journal
+
+
+def urls_of(log: FetchLog) -> list[str]:
+    crawls = [*log.crawls(), *log.unfinished()]
+    return [row.url for crawl in crawls for row in log.rows(crawl) if isinstance(row, Attempt)]
+
+
+@needs_service
+def test_a_killed_crawl_goes_on_where_it_was_killed(root: S3Root, tmp_path: Path) -> None:
+    log = FetchLog(root)
+    killed = asked(log, "conditional", "u1", "u2")
+    killed.leave()
+    assert log.unfinished() == [killed.crawl] and urls_of(log) == ["u1", "u2"]
+    assert log.index(unfinished=True).url("s", "u1") is not None
+    assert rewrite_log(log, lambda row: None if getattr(row, "url", "") == "u2" else row) == 1
+    again = asked(log, "conditional", "u3")
+    assert again.crawl == killed.crawl
+    journal = log.journals()[again.crawl].read_bytes()
+    again.finish()
+    assert log.crawls() == [killed.crawl] and log.journals() == {} and urls_of(log) == ["u1", "u3"]
+    left = root.scratch("raw/fetches") / f"{killed.crawl}.jsonl"  # killed before it could delete the journal
+    for ends in (lambda: asked(log, "refresh").leave(), lambda: rewrite_log(log, lambda row: row)):
+        left.write_bytes(journal)
+        ends()
+        assert not left.exists() and urls_of(log) == ["u1", "u3"]
+
+
+@needs_service
+def test_another_machine_s_killed_crawl_cannot_be_seen_and_comes_before_later_ones(
+    root: S3Root, tmp_path: Path
+) -> None:
+    here, there = FetchLog(root), FetchLog(S3Root(root.url, options=root._options, cache=tmp_path / "other" / "cache"))
+    killed = asked(here, "conditional", "u1")
+    killed.leave()
+    assert there.unfinished() == []
+    asked(there, "conditional", "u2").finish()
+    asked(there, "conditional", "u3").finish()
+    again = asked(here, "conditional")
+    assert again.crawl != killed.crawl and again.index.url("s", "u1") is not None
+    again.finish()
+    assert here.crawls()[-1] == again.crawl and sorted(urls_of(there)) == ["u1", "u2", "u3"]
+
+
+@needs_service
+def test_a_killed_build_s_scratch_is_swept(root: S3Root) -> None:
+    killed = asked(FetchLog(root), "conditional", "u1")
+    killed.leave()
+    made = {
+        "parts/clean/k/shard-00000/b1-1/table.parquet": 30 * 3600,
+        "parts/clean/k/shard-00000/b2-1/table.parquet": 5 * 3600,
+        "snapshots/.tmp-1-dead": 5 * 3600,
+        "raw/fetches/.tmp-1.parquet": 0,
+    }
+    for path, age in made.items():
+        folder, _, name = path.rpartition("/")
+        file = root.scratch(folder) / name
+        file.write_bytes(b"123")
+        os.utime(file, (time.time() - age, time.time() - age))
+    first, second, third, fourth = made
+    assert root.sweep("", 3600) == [(first, 3), (third, 3)], "a slow build may be writing the second"
+    assert root.sweep("raw", 0.0) == [(fourth, 3)] and root.sweep("parts", 0.0) == [(second, 3)]
+    assert root.prepared("parts/clean/k/shard-00000") == [] and root.sweep("", 0.0) == []
+    assert urls_of(FetchLog(root)) == ["u1"] and (root.scratch("raw/fetches") / "lock").exists()
 
 
 @needs_service

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +15,26 @@ import pytest
 
 from diptych.exceptions import Corrupt, NotFound, UsageError
 from diptych.naming import record_id, shard_of
+from diptych.planning.shape import shape_of
 from diptych.records import Document
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog, Mark, Row
 from diptych.storage.lists import encode_table
+from diptych.storage.lookup import find_records
 from diptych.storage.references import snapshot_blobs
-from diptych.storage.snapshot import Forgotten, Snapshot, cut_snapshot, read_forgotten, read_snapshot, shrink
+from diptych.storage.snapshot import (
+    SCHEMA,
+    Forgotten,
+    Snapshot,
+    cut_snapshot,
+    read_forgotten,
+    read_snapshot,
+    replace_records,
+    row_bytes,
+    shrink,
+)
 from diptych.storage.store import Store, open_store
 from diptych.storage.takedown import remember
+from diptych.version import Version
 
 
 @dataclass
@@ -226,6 +241,81 @@ def test_shards_partition_the_rows(store: Store, monkeypatch: pytest.MonkeyPatch
         assert all(shard_of(record, shards) == n for n, part in enumerate(parts) for record in part)
     with pytest.raises(UsageError, match="power of two"):
         snapshot.shard(0, 3)
+
+
+def test_fields_of_images_are_read_alone(store: Store) -> None:
+    Night(store).document(1, images=("http://a/i", "http://a/j")).image("http://a/i").image(
+        "http://a/j", "failed_permanent", code="tiny"
+    ).document(2).missed(3, "gone", "http_404").end()
+    snapshot = cut_snapshot(store, [WEB])
+    key = store.blobs.put(b"picture")
+    rows = {row["record"]: row["images"] for row in snapshot.iter_rows(["record", "images.key", "images.outcome"])}
+    assert rows[record_id("s", "u1")] == [{"key": key, "outcome": "ok"}, {"key": None, "outcome": "failed:tiny"}]
+    assert rows[record_id("s", "u2")] == rows[record_id("s", "u3")] == []
+    assert snapshot.outcomes() == ({"ok": 2, "gone": 1}, {"ok": 1, "failed:tiny": 1})
+
+
+def test_more_captions_than_pyarrow_reads_at_once(store: Store) -> None:
+    """2.2 GB of captions, in a file of 200 kB."""
+    image: dict[str, Any] = dict.fromkeys(("url", "key", "caption", "alt", "extra", "outcome"))
+    document = store.blobs.put(Document(title="A title").to_bytes())
+    image |= {"url": "http://a/i.jpg", "key": store.blobs.put(b"picture"), "caption": "c" * 900_000, "outcome": "ok"}
+    row: dict[str, Any] = {"source": "s", "subset": "s", "content": document, "outcome": "ok", "split": None}
+    ids = sorted(record_id("s", f"u{n}") for n in range(2500))
+    digest = "0" * 64
+    path = store.home.scratch("snapshots") / f"{digest}.parquet"
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for start in range(0, len(ids), 250):
+            rows = [
+                row | {"record": r, "source_id": r, "url": f"http://a/{r}", "images": [image]}
+                for r in ids[start:][:250]
+            ]
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+        writer.add_key_value_metadata({"diptych": json.dumps({"records": 2500, "rows": 2500})})
+    manifest: Any = SimpleNamespace(snapshot=digest, stages=(), dataset="toy", version=1)
+    assert read_snapshot(store, digest).outcomes() == ({"ok": 2500}, {"ok": 2500})
+    assert find_records(store, manifest, ids[7]) == find_records(store, manifest, f"http://a/{ids[7]}") == (ids[7],)
+    assert find_records(store, manifest, "i.jpg") == find_records(store, manifest, image["key"]) == tuple(ids)
+    with pytest.raises(NotFound, match="no record 'nobody'"):
+        find_records(store, manifest, "nobody")
+    assert shape_of(store, manifest).image_bytes == len(b"picture")
+    assert Version(store, manifest).table("documents")["title"].to_pylist() == ["A title"] * 2500
+
+
+def test_moving_rows_between_snapshots_holds_few_of_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.storage.snapshot.GROUP", 16)
+    night = Night(store)
+    for n in range(100):
+        night.document(n)
+    night.end()
+    parent = cut_snapshot(store, [WEB])
+    moved = [record_id("s", f"u{n}") for n in range(0, 100, 3)]
+    again = Night(store)
+    for n in range(1, 110):
+        again.document(n, text="edited" if n % 3 == 0 else "text")
+    again.end()
+    new = cut_snapshot(store, [Named(complete=True)])
+    read: list[str] = []
+    written: list[int] = []
+    plain, encoded = Snapshot.iter_rows, row_bytes
+
+    def iter_rows(self: Snapshot, *columns: Any) -> Iterator[dict[str, Any]]:
+        for row in plain(self, *columns):
+            read.append(row["record"])
+            yield row
+
+    def write(row: dict[str, Any]) -> bytes:
+        written.append(len(read))
+        return encoded(row)
+
+    monkeypatch.setattr(Snapshot, "iter_rows", iter_rows)
+    monkeypatch.setattr("diptych.storage.snapshot.row_bytes", write)
+    found = replace_records(store, parent.digest, new.digest, moved)
+    assert written[0] < 60 and len(read) == 209
+    rows = {row["record"]: row["content"] for row in found.iter_rows()}
+    assert list(rows) == sorted(rows) and found.rows == 99, "u0 is not in the new one"
+    for n in range(1, 100):
+        assert rows[record_id("s", f"u{n}")] == Document(text=f"{'text' if n % 3 else 'edited'} {n}").digest()
 
 
 def test_only_the_sources_that_are_named(store: Store) -> None:

@@ -101,10 +101,12 @@ def test_our_top_level_packages_are_nobody_elses(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["cv2", "onnxruntime", "py3langid", "selectolax", "sentencex", "skimage", "trafilatura"]
 )
-def test_what_an_extra_brought_also_imports(name: str) -> None:
+def test_what_an_extra_brought_also_imports(name: str, request: pytest.FixtureRequest) -> None:
     # An extra of a dependency that the installer dropped shows only here (lxml[html_clean] under pip 23).
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"not installed: {name}")
+    if name == "cv2":
+        request.getfixturevalue("opencv")
     importlib.import_module(name)
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from diptych.commands.console import JsonFlag, emit
 from diptych.engine.devices import one_device
 from diptych.exceptions import UsageError
+from diptych.imaging import ImageRefused, misplaced
 from diptych.metrics.boxes import Boxes, Precision, Recall, average_precision, proposal_recall
 from diptych.naming import digest_bytes
 from diptych.recipe import explain
@@ -30,6 +31,8 @@ class Measured:
 
     pictures: int
     failed: int
+    left_out: int
+    """Pictures besides, whose boxes are of another size or of a file that EXIF turns."""
     recalls: tuple[Recall, ...]
     precision: Precision | None
     """None for a stage without classes."""
@@ -39,6 +42,7 @@ class Measured:
 class _Picture:
     file: Path
     true: Boxes
+    size: tuple[int, int] | None
 
 
 def boxes_command(
@@ -76,10 +80,17 @@ def measure(
     limit: int | None = None,
     device: str = "cpu",
 ) -> Measured:
-    """Run the stage over the annotated pictures of a folder; a picture that fails has no boxes."""
-    pictures = list(_pictures(images, instances))[:limit]
-    if not pictures:
+    """Run the stage over the annotated pictures of a folder; a picture that fails has no boxes.
+
+    One whose annotated boxes lie elsewhere in the decoded picture is left out and counted.
+    """
+    given = list(_pictures(images, instances))[:limit]
+    if not given:
         raise UsageError(f"{instances}: no picture of it lies in {images}")
+    reasons = [_misplaced(p) for p in given]
+    pictures = [p for p, why in zip(given, reasons, strict=True) if not why]
+    if not pictures:
+        raise UsageError(f"{instances}: no picture can be measured; {given[0].file}: {reasons[0]}")
     stage.check()
     stage.setup(device)
     found: list[Boxes] = []
@@ -96,7 +107,8 @@ def measure(
     true = [p.true for p in pictures]
     scored = "scores" in stage.output_schema().names
     recalls = proposal_recall(found, true, counts, threshold)
-    return Measured(len(pictures), failed, tuple(recalls), average_precision(found, true) if scored else None)
+    left_out = len(given) - len(pictures)
+    return Measured(len(pictures), failed, left_out, tuple(recalls), average_precision(found, true) if scored else None)
 
 
 def _found(values: Mapping[str, Any], row: int) -> Boxes:
@@ -105,15 +117,27 @@ def _found(values: Mapping[str, Any], row: int) -> Boxes:
     return Boxes(boxes, names, scores)
 
 
+def _misplaced(picture: _Picture) -> str:
+    """Why its annotated boxes lie elsewhere; of a picture without any, or that cannot be read, nothing."""
+    if not len(picture.true.boxes) and not len(picture.true.crowds):
+        return ""
+    try:
+        return misplaced(picture.file.read_bytes(), picture.size)
+    except ImageRefused:  # the stage says so
+        return ""
+
+
 def _pictures(images: Path, instances: Path) -> Iterator[_Picture]:
     """The annotated pictures that lie in the folder, in the file's order."""
-    files: dict[int, str] = {}
+    files: dict[int, tuple[str, tuple[int, int] | None]] = {}
     boxes: dict[tuple[int, bool], list[tuple[list[float], int]]] = {}
     names: dict[int, str] = {}
     for key, index, item in stream_arrays(instances, frozenset({"images", "annotations", "categories"})):
         try:
             if key == "images":
-                files[item["id"]] = str(item["file_name"])
+                wide, high = item.get("width"), item.get("height")
+                known = isinstance(wide, int) and isinstance(high, int)
+                files[item["id"]] = str(item["file_name"]), (wide, high) if known else None
             elif key == "categories":
                 names[item["id"]] = str(item["name"])
             else:
@@ -124,12 +148,12 @@ def _pictures(images: Path, instances: Path) -> Iterator[_Picture]:
             raise UsageError(
                 f"{instances}: {key}[{index}] is not as COCO has it: {error!r} in {str(item)[:120]}"
             ) from error
-    for number, name in files.items():
+    for number, (name, size) in files.items():
         if (images / name).is_file():
             (single, classes), (crowds, crowd_classes) = (
                 _split(boxes.get((number, c), []), names) for c in (False, True)
             )
-            yield _Picture(images / name, Boxes(single, classes, (), crowds, crowd_classes))
+            yield _Picture(images / name, Boxes(single, classes, (), crowds, crowd_classes), size)
 
 
 def _split(given: list[tuple[list[float], int]], names: Mapping[int, str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -151,6 +175,8 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
 
 def _text(found: Measured) -> str:
     lines = [f"{found.pictures} pictures, {found.recalls[0].annotated} annotated boxes, {found.failed} pictures failed"]
+    if found.left_out:
+        lines.append(f"{found.left_out} more left out: their boxes are of another size, or of a file that EXIF turns")
     lines += [f"recall of the first {r.count} boxes at IoU {r.threshold}: {r.recall:.3f}" for r in found.recalls]
     if found.precision:
         p = found.precision

@@ -64,7 +64,7 @@ def init_command(
     path = to or (Path("datasets") / f"{name}.yaml" if Path("datasets").is_dir() else Path(f"{name}.yaml"))
     if path.exists() and not force and not dry:
         raise UsageError(f"{path} exists; --force overwrites it, --to FILE writes elsewhere")
-    text = recipe_text(name, suggest(source))
+    text = recipe_text(name, suggest(source), path)
     if not dry:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -74,7 +74,7 @@ def init_command(
 
 def build_command(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
+    recipe: Annotated[str, typer.Argument(help="a recipe file; .yaml and datasets/ may be left out")],
     root: RootOption = "data",
     crawl: Annotated[
         bool | None,
@@ -123,6 +123,7 @@ def build_command(
     parsed, text = file.recipe, file.text
     with file.named():
         graph = graph_of(text)
+        sources = sources_of(parsed, file.folder)
     check_devices(device)
     names = tuple(s.strip() for s in stages.split(",") if s.strip())
     unknown = [n for n in names if n not in {g.name for g in graph.nodes}]
@@ -159,15 +160,16 @@ def build_command(
         return
     graph.check(names, latest)
     if crawl or (crawl is None and needs_crawl(text, root, file.folder)):
-        crawled = crawl_recipe(
-            text,
-            root,
-            file.folder,
-            retry_failed=retry_failed,
-            allow_shrink=allow_shrink,
-            say=_say(as_json),
-            environ=context.obj,
-        )
+        with file.named():
+            crawled = crawl_recipe(
+                text,
+                root,
+                file.folder,
+                retry_failed=retry_failed,
+                allow_shrink=allow_shrink,
+                say=_say(as_json),
+                environ=context.obj,
+            )
         for line in crawled.lines():
             _say(as_json)(line)
     elif crawl is None:
@@ -178,7 +180,7 @@ def build_command(
     finally:
         watcher.close()
     number = report.committed.version or report.committed.parent
-    remote = any(source.fetch_settings() is not None for source in sources_of(parsed, file.folder))
+    remote = any(source.fetch_settings() is not None for source in sources)
     again = recipe if remote and not (sample or sample_documents) else ""
     lacks = shortfalls(open_store(root, parsed.name).log.manifest(number), again) if number else []
     for line in lacks:
@@ -231,7 +233,7 @@ def _say(quiet: bool) -> Callable[[str], None]:
 
 def crawl_command(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
+    recipe: Annotated[str, typer.Argument(help="a recipe file; .yaml and datasets/ may be left out")],
     root: RootOption = "data",
     refresh: Annotated[bool, typer.Option(help="fetch everything again, without conditional requests")] = False,
     retry_failed: Annotated[bool, typer.Option(help="only what failed before")] = False,
@@ -324,7 +326,7 @@ def refit_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a pinned fit again from the latest version's rows."""
-    manifest = open_store(root, dataset).log.manifest("latest")
+    manifest = open_store(root, dataset, must_exist=True).log.manifest("latest")
     pinned = [f.name for f in manifest.fits if f.pinned]
     if fit not in pinned:
         raise UsageError(f"{fit}: the pinned fits of version {manifest.version} are {', '.join(pinned) or 'none'}")

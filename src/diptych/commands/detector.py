@@ -23,7 +23,10 @@ app = typer.Typer(
 Coco = Annotated[Path | None, typer.Option(help="an instances_*.json; without it the sample site")]
 Images = Annotated[Path | None, typer.Option(help="the folder with the pictures of --coco")]
 Documents = Annotated[int, typer.Option(min=1, help="how many documents of a sample site")]
-Trunk = Annotated[str, typer.Option(help="the frozen backbone's weights, a registered name or random:<seed>")]
+Trunk = Annotated[
+    str,
+    typer.Option(help="the frozen backbone's weights, a registered name or random:<seed>; a build uses the default"),
+]
 Device = Annotated[str, typer.Option(help="as torch names it")]
 
 
@@ -46,6 +49,8 @@ def train(
     """Train what stands on the frozen backbone; use the file with: diptych weights import FILE --name NAME."""
     from diptych.models.detector.train import Schedule, train
 
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out: expected a file that ends in .safetensors, found {out}; nothing else is read")
     device = one_device(device)
     schedule = Schedule(epochs, batch_size, rate, side=side, seed=seed)
     train(_examples(coco, images, documents, site_seed), _trunk(trunk), out, work, schedule, typer.echo, device)

@@ -16,7 +16,7 @@ __all__ = ["plan_command"]
 
 
 def plan_command(
-    recipe: Annotated[str, typer.Argument(help="a recipe file, or the name of one in datasets/")],
+    recipe: Annotated[str, typer.Argument(help="a recipe file; .yaml and datasets/ may be left out")],
     documents: Annotated[int | None, typer.Option(min=1, help="how many; default: those the dataset holds")] = None,
     shards: Annotated[int | None, typer.Option(min=1, help="default: about 1,000 images a shard")] = None,
     cores: Annotated[int, typer.Option(min=1, help="of one machine")] = Machine.cores,

@@ -1,4 +1,4 @@
-"""``diptych schemas``: write the published contracts from the code (stages, fits, recipe, manifest)."""
+"""``diptych schemas``: write the published contracts from the code (stages, fits, sources, recipe, manifest)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
 from diptych.recipe import Recipe
+from diptych.sources import SOURCES
+from diptych.sources.registry import source_class
 from diptych.stages.schema import all_schemas
 from diptych.storage.manifest import Manifest
 
@@ -17,7 +20,8 @@ __all__ = ["contracts", "schemas_command"]
 
 def contracts() -> dict[str, str]:
     """File name to text of every published contract."""
-    models = {"manifest.v1.json": Manifest, "recipe.v1.json": Recipe}
+    models: dict[str, type[BaseModel]] = {"manifest.v1.json": Manifest, "recipe.v1.json": Recipe}
+    models |= {f"source.{kind}.v1.json": source_class(kind).Config for kind in SOURCES}
     texts = {
         name: json.dumps(model.model_json_schema(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         for name, model in models.items()

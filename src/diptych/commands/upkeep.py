@@ -16,7 +16,8 @@ from diptych import weights
 from diptych.commands.console import DryRun, JsonFlag, RootOption, emit, open_version, table
 from diptych.engine.build import build
 from diptych.engine.commit import commit_rewritten
-from diptych.engine.context import BuildOptions, new_build_id
+from diptych.engine.context import BuildOptions, graph_of, new_build_id
+from diptych.engine.rebuild import check_code
 from diptych.exceptions import DiptychError, NotFound, UsageError
 from diptych.releases import release
 from diptych.storage.alive import GRACE, SignOfLife
@@ -182,6 +183,7 @@ def reshard_command(
     if shards < 1 or shards & (shards - 1):
         raise UsageError(f"{shards} is not a power of two")
     manifest = _store(dataset, root).log.manifest("latest")
+    check_code(graph_of(manifest.recipe), manifest)
     report = build(
         manifest.recipe,
         root,

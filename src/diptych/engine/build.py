@@ -13,7 +13,7 @@ from diptych.engine.context import BuildContext, BuildOptions, Done, Force, Prog
 from diptych.engine.crew import working
 from diptych.engine.drive import Finished, Step, drive
 from diptych.engine.groups import run_step
-from diptych.engine.intake import check_shrink, take_snapshot
+from diptych.engine.intake import check_shrink, planned_snapshot, take_snapshot
 from diptych.engine.space import check_space
 from diptych.exceptions import Conflict, NotFound
 from diptych.recipe import parse_recipe
@@ -80,12 +80,18 @@ def make_context(
     refit: tuple[str, ...] = (),
     shards: int | None = None,
     pinned: Mapping[str, str] | None = None,
+    head: int | None = None,
 ) -> BuildContext:
-    """A build on the present head of the log; a dataset keeps its number of shards unless ``shards`` is given."""
+    """A build on a head of the log; a dataset keeps its number of shards unless ``shards`` is given.
+
+    Who means to commit reads ``head`` before the snapshot is cut (default: the present one): what is committed or
+    forgotten while it is cut then makes the build lose the race instead of being undone by it.
+    """
     parsed = parse_recipe(recipe)
     store = open_store(root, parsed.name)
-    head = store.log.head()
-    versions = store.log.versions()
+    head = store.log.head() if head is None else head
+    later = store.log.next_version(head)
+    versions = {number: manifest for number, manifest in store.log.versions().items() if number < later}
     parent = max(versions) if versions else None
     return BuildContext(
         root=root,
@@ -132,7 +138,7 @@ def build(
     pinned: Mapping[str, str] | None = None,
     watcher: Watcher | None = None,
 ) -> BuildReport:
-    """Build the recipe's dataset from its snapshot (cut now unless given) and commit it.
+    """Build the recipe's dataset from its snapshot (cut now unless given, without what is forgotten) and commit it.
 
     ``folder`` is where the recipe's relative paths start. ``planned_on`` is the version that a given snapshot and
     recipe were taken from: when another was committed since, the build raises Conflict instead of undoing it.
@@ -149,10 +155,12 @@ def build(
     build_id = new_build_id()
     with SignOfLife(store, build_id, "build"), working(build_id, options.processes):
         for _ in range(ATTEMPTS):
-            taken = snapshot or take_snapshot(store, parsed, folder)
+            head = store.log.head()
+            taken = planned_snapshot(store, snapshot) if snapshot else take_snapshot(store, parsed, folder)
             context = make_context(
-                recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards, pinned=pinned
-            )
+                recipe, root, taken, options, build_id=build_id, force=force, refit=refit, shards=shards, pinned=pinned,
+                head=head,
+            )  # fmt: skip
             check_parent(context, planned_on)
             check_shrink(store, context)
             check_space(store, context)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
 from pydantic import JsonValue
 
 from diptych import weights as weights_registry
@@ -182,10 +180,7 @@ def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[
 
     ``rates`` has the rows that this build computed and the seconds that took: what ``diptych plan`` goes by.
     """
-    table = read_snapshot(store, context.snapshot).table(["outcome", "images"])
-    records = Counter(table["outcome"].to_pylist())
-    images = pc.list_flatten(table["images"].combine_chunks())
-    outcomes = Counter(images.field("outcome").to_pylist()) if len(images) else Counter()
+    records, images = read_snapshot(store, context.snapshot).outcomes()
     stages: dict[str, JsonValue] = {
         name: {"rows": p.rows, **{k: v for k, v in p.counts.items() if v}, "codes": dict(sorted(p.codes.items()))}
         for name, p in finished.progress.items()
@@ -197,7 +192,7 @@ def statistics(store: Store, context: BuildContext, finished: Finished) -> dict[
         if p.kind == "stage" and p.computed
     }
     counted: dict[str, JsonValue] = {"stages": stages, "rates": rates}
-    for name, found in (("records", records), ("images", outcomes)):
+    for name, found in (("records", records), ("images", images)):
         counted[name] = {str(k): n for k, n in sorted(found.items())}
     return counted
 

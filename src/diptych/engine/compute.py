@@ -256,7 +256,7 @@ def computing_part(
         written = sum(f.size for f in done.ref.files)
         for row, at in _rows_in(view.store, done.ref):
             plan.found[row] = at
-        if plan.forced and parents:
+        if plan.forced:
             compared = _compare(view.store, parents, plan, [k for k in plan.keys if k in plan.forced])
     part = _assemble(view.store, shard, plan)
     if written and needs_compaction(part):
@@ -340,7 +340,11 @@ def _assemble(store: Store, shard: int, plan: ShardPlan) -> Part:
 
 
 def _compare(store: Store, parents: Sequence[Part], plan: ShardPlan, rows: list[str]) -> list[tuple[str, str, str]]:
-    """Each recomputed row against the parent's; equal rows keep their old place, so nothing changes by them."""
+    """Each recomputed row against the parent's; equal rows keep their old place, so nothing changes by them.
+
+    A row that the parent lacks is "new", also in a first build: a build that committed nothing may have left another
+    value of it, and rows made of that.
+    """
     old: dict[str, Row] = {}
     for part in parents:
         with store.lists.or_damaged(part.rows):

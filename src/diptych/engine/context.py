@@ -135,7 +135,7 @@ class Done:
     result: str = ""
     """A fit's table in ``lists/``."""
     changed: tuple[str, ...] = ()
-    """Of a rebuild: rows whose values changed although their inputs had not; whoever reads them is computed again."""
+    """Rows computed again whose values are not, or may not be, those that stood: their readers are computed again."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Progress:
     bytes_total: int = 0
     seconds: float = 0.0
     compared: tuple[tuple[str, str, str], ...] = ()
-    """Of a rebuild: (row, equal | changed | repaired | broken, the columns that changed)."""
+    """Of rows computed again: (row, equal | kept | new | changed | repaired | broken, the columns that changed)."""
     missing: int = 0
     """Rows neither computed nor found, because the build was told to leave this shard or stage alone."""
     unknown: int = 0

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection, util
+from multiprocessing import util
 from pathlib import Path
 from threading import Condition, Lock, Thread
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from diptych.engine.waiting import results
 from diptych.environment import set_environment, variables
 from diptych.exceptions import NothingCommitted, WorkerLost
 from diptych.machine import cores
+from diptych.processes import end_with_parent
 from diptych.stages import pool
 
 __all__ = ["Crew", "crew_of", "working"]
@@ -85,9 +86,7 @@ def _begin(orders: _Orders, numbers: Any, rows: Any, stops: Any) -> None:
     with numbers.get_lock():
         _WORKER = _Worker(numbers.value, rows, stops)
         numbers.value += 1
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    Thread(target=_end_with, args=(parent.sentinel,), name="parent", daemon=True).start()
+    end_with_parent()
     set_environment(orders.environment)
     weights.set_cache(orders.weights)
     if "OMP_NUM_THREADS" not in os.environ:
@@ -96,11 +95,6 @@ def _begin(orders: _Orders, numbers: Any, rows: Any, stops: Any) -> None:
             torch.set_num_threads(orders.threads)
     pool.set_threads(orders.threads)
     util.Finalize(None, steps.close, exitpriority=10)
-
-
-def _end_with(parent: int) -> None:
-    connection.wait([parent])
-    os._exit(1)
 
 
 def _work(function: Callable[..., Result], given: Sequence[Any], call: int) -> tuple[Result | None, int]:

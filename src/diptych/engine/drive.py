@@ -143,7 +143,7 @@ def drive(context: BuildContext, run: RunWave, on_done: Callable[[Progress], Non
             if node.fit and total.complete:
                 done[node.name] = merge_fit(context, node.name, done, chunks)
             elif node.stage:
-                changed = tuple(row for row, what, _ in total.compared if what not in ("equal", "new", "kept"))
+                changed = tuple(row for row, what, _ in total.compared if what not in ("equal", "kept"))
                 done[node.name] = Done(node.name, node_key(graph, node, done), chunks, changed=changed)
             on_done(total)
             check_failures(context, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 from diptych.engine.build import ATTEMPTS, Watcher, build
@@ -10,13 +10,15 @@ from diptych.engine.context import BuildOptions, graph_of
 from diptych.engine.purge import PurgeReport, purge
 from diptych.engine.rebuild import check_code
 from diptych.exceptions import Conflict, UsageError
-from diptych.storage.alive import SignOfLife
 from diptych.storage.forgetting import Asked, find, versions_with
-from diptych.storage.snapshot import Forgotten, read_forgotten, without_forgotten
+from diptych.storage.log import RetireEntry
+from diptych.storage.snapshot import Forgotten, read_forgotten
 from diptych.storage.store import Store, open_store
 from diptych.storage.takedown import Holder, Takedown, due, remember, save
 
 __all__ = ["ForgetReport", "forget"]
+
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def forget(
     if new is not None:
         save(store, new)
     remember(store)
+    _announce(store)
     open_ones = due(store)
     version = _commit_without(store, root, options, watcher)
     purged = purge(store, force=force) if purge_bytes else None
@@ -87,6 +90,15 @@ def _nothing_due(store: Store) -> str:
             f"diptych retire {store.name} {numbers} --force, then diptych gc {store.name} --grace 0 delete it"
         )
     return f"name what dataset {store.name} shall forget: --url, --record, --image or --file; no takedown is unfinished"
+
+
+def _announce(store: Store) -> None:
+    """A log entry of its own: builds whose snapshot is older than the hashes lose the race and cut another one."""
+    for _ in range(_TRIES):
+        with suppress(Conflict):
+            store.log.append(RetireEntry(reason="forgotten"), after=store.log.head())
+            return
+    raise Conflict(f"dataset {store.name}: lost {_TRIES} races for the next log entry; run diptych forget again")
 
 
 def _commit_without(store: Store, root: str, options: BuildOptions | None, watcher: Watcher | None) -> int | None:
@@ -106,21 +118,19 @@ def _commit_without(store: Store, root: str, options: BuildOptions | None, watch
             ) from error
         given = options or BuildOptions()
         accept = manifest.accepted_failures is not None
-        with SignOfLife(store, f"forget-{secrets.token_hex(6)}", "build"):
-            snapshot = without_forgotten(store, manifest.snapshot, forgotten)
-            try:
-                report = build(
-                    manifest.recipe,
-                    root,
-                    BuildOptions(
-                        workers=given.workers, device=given.device, retry="none",
-                        accept_failures=accept, allow_shrink=True,
-                    ),
-                    snapshot=snapshot.digest,
-                    planned_on=manifest.version,
-                    watcher=watcher,
-                )  # fmt: skip
-            except Conflict:
-                continue
+        try:
+            report = build(
+                manifest.recipe,
+                root,
+                BuildOptions(
+                    workers=given.workers, device=given.device, retry="none",
+                    accept_failures=accept, allow_shrink=True,
+                ),
+                snapshot=manifest.snapshot,
+                planned_on=manifest.version,
+                watcher=watcher,
+            )  # fmt: skip
+        except Conflict:
+            continue
         return report.committed.version
     raise Conflict(f"dataset {store.name}: {ATTEMPTS} other commits came first; run diptych forget {store.name} again")

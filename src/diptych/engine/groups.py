@@ -26,13 +26,22 @@ def run_step(
     numbers: Sequence[int],
     done: Mapping[str, Done],
     on_rows: OnRows = lambda name, n: None,
+    stop: Stop | None = None,
 ) -> list[Progress]:
-    """A fit's partials, or stages of one wave, over some groups of shards."""
+    """A fit's partials, or stages of one wave, over some groups of shards.
+
+    Once ``stop`` is set this process ends at its next batch with :class:`~diptych.exceptions.NothingCommitted`; worker
+    processes do when their crew is closed.
+    """
     crew = crew_of(context.build)
     if crew is None and context.options.processes > 1 and not context.options.dry:
         raise NothingCommitted("the build ended before this was computed")  # a task that waited for its turn
     if crew is None:
-        return _step(kind, context, names, numbers, done, on_rows=on_rows, stop=Event())
+        stop = stop or Event()
+        found = _step(kind, context, names, numbers, done, on_rows=on_rows, stop=stop)
+        if stop.is_set():
+            raise NothingCommitted("the build ended before this was computed")  # rows are missing
+        return found
     started = time.monotonic()
     workers = min(crew.processes, len(groups(context.shards)))
     pieces = [(kind, context, names, some, done, workers) for some in _pieces(numbers, workers)]
@@ -87,7 +96,8 @@ def _step(
         return [run_fit_group(context, names[0], number, done) for number in numbers if not stop.is_set()]
     lanes = min(len(numbers), lanes_of(stage_places(context, names)))
     if lanes < 2:
-        return [p for n in numbers for p in run_group(context, names, n, done, on_rows, stop=stop)]
+        some = (n for n in numbers if not stop.is_set())
+        return [p for n in some for p in run_group(context, names, n, done, on_rows, stop=stop)]
     started = time.monotonic()
 
     def one(number: int) -> list[Progress]:

@@ -13,10 +13,17 @@ from diptych.recipe import Recipe, parse_recipe
 from diptych.sources.base import Source
 from diptych.sources.registry import open_source, source_class
 from diptych.storage.overrides import FILE, read_overrides
-from diptych.storage.snapshot import Snapshot, cut_snapshot, read_snapshot, shrink
+from diptych.storage.snapshot import (
+    Snapshot,
+    cut_snapshot,
+    read_forgotten,
+    read_snapshot,
+    shrink,
+    without_forgotten,
+)
 from diptych.storage.store import Store
 
-__all__ = ["check_shrink", "cut_recipe", "sources_of", "take_snapshot"]
+__all__ = ["check_shrink", "cut_recipe", "planned_snapshot", "sources_of", "take_snapshot"]
 
 SHOWN = 20
 _LOG = logging.getLogger(__name__)
@@ -36,6 +43,12 @@ def sources_of(recipe: Recipe, folder: str | Path) -> list[Source]:
 def take_snapshot(store: Store, recipe: Recipe, folder: str | Path) -> str:
     """Cut the snapshot of what the fetch log and ``overrides.csv`` hold now; its digest."""
     return cut_recipe(store, recipe, sources_of(recipe, folder)).digest
+
+
+def planned_snapshot(store: Store, digest: str) -> str:
+    """A snapshot that was cut when the work was planned, without what was forgotten since; its digest."""
+    forgotten = read_forgotten(store)
+    return without_forgotten(store, digest, forgotten).digest if forgotten.hashes else digest
 
 
 def cut_recipe(store: Store, recipe: Recipe, sources: Sequence[Source]) -> Snapshot:

@@ -284,13 +284,19 @@ def _versions(
 def _tainted(
     store: Store, kept: Mapping[int, Manifest], latest: Manifest, takedowns: Sequence[Takedown]
 ) -> frozenset[str]:
-    """Segments of kept versions with a row of it that the latest version does not use."""
+    """Segments of kept versions with a row of it that the latest version does not use.
+
+    Which records showed a picture, perhaps only a retired version knew: every segment with dead rows is looked at.
+    """
     records = {r for t in takedowns for r in (*t.records, *t.touched)}
     images = {key for t in takedowns for key in t.images}
     sentences = {key for t in takedowns for key in t.sentences}
+    parts = (part for manifest in kept.values() for entry in manifest.stages for part in store.parts(entry))
+    dead = {ref.path for part in parts if part.dead for ref in part.segments} if images else set()
     rows: dict[str, set[int]] = {}
     for _, kind, ref in segments_of(store, kept.values()):
-        if not covers(store, ref.path, records):
+        anywhere = kind in ("image", "pair") and ref.path in dead
+        if not anywhere and not covers(store, ref.path, records):
             continue
         keys = read_segment(store, ref).table(["key"])["key"].to_pylist()
         found = {n for n, key in enumerate(keys) if _is_its(kind, key, records, images, sentences)}

@@ -60,7 +60,7 @@ def plan_rebuild(
     """Name the rows; :class:`UsageError` when nothing or more than one kind of thing is asked for."""
     if sum([shard is not None, record is not None, failed]) != 1:
         raise UsageError("name exactly one of --shard N, --record KEY or --failed")
-    store = open_store(root, dataset)
+    store = open_store(root, dataset, must_exist=True)
     manifest = store.log.manifest("latest")
     names = [s.name for s in manifest.stages]
     if stage is not None and stage not in names:

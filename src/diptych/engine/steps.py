@@ -234,14 +234,16 @@ def run_group(
     works = [_work(context, store, graph, graph[name], shards, done) for name in names]
     stop = stop or Event()
     some = stage_places(context, names)
-    _BENCH.room_for(len(works) * len(some))
     with ExitStack() as stack:
+        stack.enter_context(_BENCH.holding([(work.key, place) for work in works for place in some]))
         pool = stack.enter_context(ThreadPoolExecutor(max(1, options.workers), thread_name_prefix="blobs"))
         ahead = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="inputs"))
         if len(works) > 1:
             stack.enter_context(sharing())
 
         def run(shard: int) -> list[_Ended]:
+            if stop.is_set():
+                return []
             # one thread prepares for the stages of a shard, else two of them could decode a picture at the same time
             with _PLACES.one_of(some) as place, ThreadPoolExecutor(1, thread_name_prefix="prepare") as preparing:
                 return run_at(place, preparing, shard)

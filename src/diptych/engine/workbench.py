@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Condition, Lock, Semaphore
@@ -25,6 +26,8 @@ from diptych.stage import Batch, Output, Stage
 __all__ = ["Workbench"]
 
 Fits = Callable[[], Mapping[str, pa.Table]]
+_Name = tuple[str, Place]
+"""Stage key and place."""
 
 
 @dataclass
@@ -68,8 +71,11 @@ class _Door:
     def alone(self) -> Iterator[None]:
         with self._changed:
             self._waiting += 1
-            self._changed.wait_for(lambda: not self._alone and not self._computing)
-            self._waiting -= 1
+            try:
+                self._changed.wait_for(lambda: not self._alone and not self._computing)
+            finally:  # after a time limit or Control-C, too: the others may compute
+                self._waiting -= 1
+                self._changed.notify_all()
             self._alone = True
         try:
             yield
@@ -80,11 +86,12 @@ class _Door:
 
 
 class Workbench:
-    """Set-up stages by stage key and place; at most ``keep`` idle ones stay loaded."""
+    """Set-up stages by stage key and place; at most ``keep`` stay loaded, or those that the steps under way use."""
 
     def __init__(self, keep: int = 2) -> None:
         self.keep = keep
-        self._ready: dict[tuple[str, Place], _Ready] = {}
+        self._ready: dict[_Name, _Ready] = {}
+        self._held: Counter[_Name] = Counter()
         self._lock = Lock()
         self._door = _Door()
 
@@ -135,7 +142,7 @@ class Workbench:
     def _entry(self, node: Node, key: str, place: Place) -> _Ready:
         name = (key, place)
         if name not in self._ready:
-            idle = [n for n, r in self._ready.items() if r.users == 0]
+            idle = [n for n, r in self._ready.items() if r.users == 0 and not self._held[n]]
             for old in idle[: max(0, len(self._ready) - self.keep + 1)]:
                 self._ready.pop(old).close()
             assert node.stage is not None
@@ -147,9 +154,16 @@ class Workbench:
             self._ready[name] = _Ready(stage, size, Semaphore(2 if far and stage.overlaps else 1))
         return self._ready[name]
 
-    def room_for(self, stages: int) -> None:
-        """Keep at least this many loaded: those that run side by side."""
-        self.keep = max(self.keep, stages)
+    @contextmanager
+    def holding(self, names: Collection[_Name]) -> Iterator[None]:
+        """While entered these stay loaded once they are, whatever other steps load beside them."""
+        with self._lock:
+            self._held.update(names)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= Counter(names)
 
     def close(self) -> None:
         """Release every stage."""

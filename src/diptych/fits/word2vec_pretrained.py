@@ -14,6 +14,7 @@ from diptych.exceptions import StageError
 from diptych.fit import Fit
 from diptych.fits.vocabulary import FieldName, count_table, frequent, merged, word_counts
 from diptych.fits.word2vec_files import read_vectors
+from diptych.settings import unreadable
 from diptych.stage import StageConfig
 
 __all__ = ["Vectors", "VectorsConfig"]
@@ -41,7 +42,7 @@ class VectorsConfig(StageConfig):
             with Path(raw["file"]).open("rb") as source:
                 found = hashlib.file_digest(source, "sha256").hexdigest()
         except OSError as error:
-            raise ValueError(f"file: cannot read {raw['file']}: {error.strerror}") from error
+            raise unreadable("file", raw["file"], error.strerror) from error
         expected = raw.get("file_sha256")
         if expected not in (None, found):
             raise ValueError(f"file: {raw['file']} has SHA-256 {found}, expected {expected}")

@@ -75,7 +75,8 @@ def plan(
     shape = shape_of(store, parent) if parent else packaged_shape()
     coming: DryRun | None = None
     if store.exists():
-        coming = dry_run(file.text, str(root), BuildOptions(), file.folder)
+        with file.named():
+            coming = dry_run(file.text, str(root), BuildOptions(), file.folder)
     held = max((s.rows for s in coming.stages if _is_document(graph, s.name)), default=0) if coming else 0
     if documents is None and not held:
         raise UsageError(f"{file.recipe.name}: nothing was crawled yet; say how many: --documents 1000")

@@ -38,18 +38,16 @@ def shape_of(store: Store, manifest: Manifest) -> Shape:
     """The shape of a version: rows its stages counted, sizes of some of its blobs."""
     snapshot = read_snapshot(store, manifest.snapshot)
     documents = max(1, snapshot.records)
-    images, contents, pairs = [], [], 0
-    table = snapshot.table(["content", "images"])
-    for content, own in zip(table["content"].to_pylist(), table["images"].to_pylist(), strict=True):
-        if content:
-            contents.append(content)
-            pairs += sum(1 for image in own if image["key"])
-            images += [image["key"] for image in own if image["key"]]
+    images, contents = [], []
+    for row in snapshot.iter_rows(["content", "images.key"]):
+        if row["content"]:
+            contents.append(row["content"])
+            images += [image["key"] for image in row["images"] if image["key"]]
     distinct = list(dict.fromkeys(images))
     rows = {s.rows: s.counts.total for s in manifest.stages if s.rows}
     return Shape(
         images=rows.get("image", len(distinct)) / documents,
-        pairs=rows.get("pair", pairs) / documents,
+        pairs=rows.get("pair", len(images)) / documents,
         sentences=rows.get("sentence", 0) / documents,
         image_bytes=_mean_size(store, distinct),
         document_bytes=_mean_size(store, list(dict.fromkeys(contents))),

@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 class SourceConfig(Settings):
     """Settings every source has; unknown keys are refused."""
 
-    kind: str
+    kind: str = Field(description="A kind of source, or module:Class of one of your own")
     name: str = Field(description="Part of every record id: keep it for ever")
     subset: str = Field(default="", description="A column of the records; the name when empty")
     licence: str = Field(

@@ -40,7 +40,7 @@ class CmkpConfig(RemoteConfig):
         default="fetch", description="From their addresses; from 'images', by the address's last part; or left out"
     )
     images: str = Field(default="", description="Folder of the pictures")
-    language: str = Field(default="en", max_length=8)
+    language: str = Field(default="en", max_length=8, description="ISO 639-1 of all texts")
     max_malformed: int = Field(default=100, ge=0, description="More malformed lines than this end the crawl")
 
 

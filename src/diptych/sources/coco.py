@@ -48,7 +48,7 @@ class CocoConfig(SourceConfig):
         default="image", description="A record an image with all captions, one a caption, or an image with some of them"
     )
     seed: int = Field(default=0, description="Of per: subset")
-    language: str = Field(default="en", max_length=8)
+    language: str = Field(default="en", max_length=8, description="ISO 639-1 of all texts")
     limit: int = Field(default=0, ge=0, description="Only the first images of the file; 0 takes all")
     max_malformed: int = Field(default=100, ge=0, description="More malformed entries than this end the crawl")
 

@@ -123,8 +123,9 @@ def _run(
 ) -> tuple[CrawlReport, list[str]]:
     """The crawl itself: to its end mark, or left to be continued; with what vanishes."""
     journal = FetchLog(store.home).begin(mode if only is None else "only")
-    running = _Crawl(store, journal, mode, read_forgotten(store), progress, pool, only)
+    running: _Crawl | None = None
     try:
+        running = _Crawl(store, journal, mode, read_forgotten(store), progress, pool, only)
         for source in sources:
             running.source(source, transports[source.name])
         store.blobs.sync()
@@ -134,8 +135,11 @@ def _run(
         running.close()
         journal.finish(json.dumps({"success": report.success}))
     except BaseException:
-        running.close(patience=2.0)
-        journal.leave()
+        try:
+            if running is not None:
+                running.close(patience=2.0)
+        finally:
+            journal.leave()  # another try in this process needs the lock
         raise
     finally:
         for transport in transports.values():
@@ -168,7 +172,6 @@ class _Crawl:
         self.only, self.pool = only, pool
         self.store, self.journal, self.forgotten = store, journal, forgotten
         self.mode: FetchMode = mode
-        self.lanes = Lanes(pool.threads)
         self.tally = Tally()
         self.started = time.monotonic()
         self.continued = False
@@ -180,6 +183,7 @@ class _Crawl:
         for row in FetchLog(store.home).rows(journal.crawl):
             self.continued = self.continued or not isinstance(row, Mark)
             self.tally.add(row)
+        self.lanes = Lanes(pool.threads)  # last: it starts threads
 
     def source(self, source: Source, transport: Transport | None) -> None:
         """Crawl one source to its end."""

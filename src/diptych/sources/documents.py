@@ -1,4 +1,7 @@
-"""A document as a JSON file: ``title text summary language keyphrases images split``; other keys are its ``extra``."""
+"""A document as a JSON file: ``title text summary language keyphrases images split``; other keys are its ``extra``.
+
+``id`` is not kept: a file names its record.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from diptych.sources.urls import file_url
 
 __all__ = ["compact_json", "read_document"]
 
-_KEYS = frozenset({"id", "title", "text", "summary", "language", "keyphrases", "images", "split", "caption", "alt"})
+_KEYS = frozenset({"id", "title", "text", "summary", "language", "keyphrases", "images", "split"})
+_OF_A_PICTURE = frozenset({"caption", "captions", "alt"})
 
 
 def read_document(data: bytes, language: str, caption_of: str = "") -> tuple[Document, tuple[Picture, ...], str]:
@@ -29,7 +33,7 @@ def read_document(data: bytes, language: str, caption_of: str = "") -> tuple[Doc
     if not isinstance(raw, dict):
         raise Wrong("file", "a JSON object", shown(raw))
     text, caption = text_in(raw, "text"), _captions(raw) if caption_of else _lines(raw, "caption")
-    own = _KEYS | {"captions"} if caption_of else _KEYS
+    own = _KEYS | (_OF_A_PICTURE if caption_of else set() if text else {"caption"})
     document = Document(
         title=text_in(raw, "title"),
         text=text or caption,

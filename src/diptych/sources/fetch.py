@@ -311,8 +311,9 @@ class Fetcher:
             return False
         request = Request(task.current, task.kind, self._conditional(task))
 
-        def then(reply: Reply) -> None:
-            self._replied(task, reply, lane, settings)
+        def then(reply: Reply | None) -> None:
+            if reply is not None:
+                self._replied(task, reply, lane, settings)
             self._lanes.done(lane)
 
         if self._hands is not None and self._hands.take(request, then):

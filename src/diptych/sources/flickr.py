@@ -40,7 +40,7 @@ class FlickrConfig(SourceConfig):
     karpathy: str = Field(default="", description="dataset_flickr8k.json or dataset_flickr30k.json")
     splits: dict[Literal["train", "dev", "test"], str] = Field(default={}, description="Split: file with image names")
     entities: str = Field(default="", description="Flickr30k Entities: the folder with Annotations/ and Sentences/")
-    language: str = Field(default="en", max_length=8)
+    language: str = Field(default="en", max_length=8, description="ISO 639-1 of all texts")
     max_malformed: int = Field(default=100, ge=0, description="More malformed entries than this end the crawl")
 
     @model_validator(mode="after")

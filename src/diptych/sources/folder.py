@@ -50,7 +50,7 @@ class FolderConfig(SourceConfig):
 
     kind: Literal["folder"] = "folder"  # pyright: ignore[reportIncompatibleVariableOverride]
     path: str = Field(description="The folder, relative to the recipe")
-    layout: Layout = "auto"
+    layout: Layout = Field(default="auto", description="How texts and pictures lie; auto takes the first that fits")
     captions: str = Field(default="", description="The captions file, relative to the folder; found by name when empty")
     images: str = Field(default="", description="Where the files that the captions name are, relative to the folder")
     language: str = Field(default="", max_length=8, description="ISO 639-1, for documents that do not state theirs")

@@ -34,7 +34,8 @@ _LOOK_AFTER, _LOOK_ANEW = 0.5, 2.0
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from diptych.sources.hand import main; main(int(sys.argv[2]))"
 _LOST = Reply("failed_transient", "worker_lost", "a worker process ended before its answer came")
 
-Then = Callable[[Reply], None]
+Then = Callable[[Reply | None], None]
+"""Told of a request's reply; None: it was given up, and nothing is known of it."""
 
 
 class _Hand:
@@ -49,10 +50,11 @@ class _Hand:
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            start_new_session=True,  # a terminal's Control-C reaches the crawl, which closes the socket
         )
         theirs.close()
         self.waiting: dict[int, Then] = {}
-        self.ready = False
+        self.ready = self.closing = False
         self.lock = threading.Lock()
         send(ours, orders.to_dict())
 
@@ -80,7 +82,7 @@ class _Hand:
             self.waiting.clear()
         try:
             for then in lost:
-                then(_LOST)
+                then(None if self.closing else _LOST)
         except BaseException as error:
             fail(error)
 
@@ -140,10 +142,11 @@ class Hands:
                 threading.Thread(target=hand.read, args=(self._fail,), name="hand", daemon=True).start()
 
     def close(self) -> None:
-        """End the processes; what they were still asked is answered as lost."""
+        """End the processes; what they were still asked is given up: the crawl that goes on asks again."""
         with self._lock:
             self._closed = True
         for hand in self._hands:
+            hand.closing = True
             if not hand.ready:
                 hand.process.kill()  # still importing: there is nothing that it could leave half done
             with contextlib.suppress(OSError):

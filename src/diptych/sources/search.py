@@ -46,7 +46,9 @@ class SearchConfig(RemoteConfig):
 
     kind: Literal["search"] = "search"  # pyright: ignore[reportIncompatibleVariableOverride]
     queries: str = Field(description="The documents: .csv, .tsv, .jsonl or .parquet, relative to the recipe")
-    provider: Literal["commons", "json"] = "commons"
+    provider: Literal["commons", "json"] = Field(
+        default="commons", description="Wikimedia Commons, or any endpoint that answers in JSON"
+    )
     endpoint: str = Field(default="", description="Address of the API; Wikimedia Commons' when empty")
     count: int = Field(default=10, ge=1, le=50, description="Pictures for each document")
     id: str = Field(default="id", min_length=1, description="Column with the document's own id")

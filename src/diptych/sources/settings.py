@@ -34,9 +34,12 @@ class FetchOptions(Settings):
     total_time: float = Field(default=60.0, gt=0, description="One request with its body")
     max_page: int = Field(default=10_000_000, gt=0, description="Decoded bytes of a page, feed or sitemap")
     max_image: int = Field(default=30_000_000, gt=0, description="Decoded bytes of an image")
-    max_redirects: int = Field(default=5, ge=0, le=20)
+    max_redirects: int = Field(default=5, ge=0, le=20, description="Redirects in a row that are followed")
     robots: bool = Field(default=True, description="Obey robots.txt; false only for your own hosts")
-    respect: tuple[Directive, ...] = ("noindex", "noimageindex", "noai", "noimageai", "noml")
+    respect: tuple[Directive, ...] = Field(
+        default=("noindex", "noimageindex", "noai", "noimageai", "noml"),
+        description="Words of X-Robots-Tag and of a page's meta tags that keep it, or its pictures, out",
+    )
     allow_private: bool = Field(default=False, description="Also fetch from private and loopback addresses")
     host_failures: int = Field(default=10, ge=1, description="Failed connections in a row after which a host rests")
     headers_from: dict[str, str] = Field(default={}, description="Header name: environment variable with its value")
@@ -53,8 +56,10 @@ class FetchSettings(FetchOptions):
 class RemoteConfig(SourceConfig):
     """Settings of a source that asks other people's servers: without a ``contact`` it is refused."""
 
-    contact: str = Field(description="A page or mail address that tells who crawls; stands in the User-Agent")
-    fetch: FetchOptions = FetchOptions()
+    contact: str = Field(
+        description="A page or mail address that tells who crawls, in the User-Agent; else the recipe's"
+    )
+    fetch: FetchOptions = Field(default=FetchOptions(), description="Politeness and limits of its requests")
 
     @field_validator("contact")
     @classmethod

@@ -51,7 +51,7 @@ class TweetsConfig(RemoteConfig):
         default="fetch", description="From their addresses; from 'images', by the address's last part; or left out"
     )
     mentions: Literal["keep", "remove", "replace"] = Field(default="replace", description="'replace' writes @user")
-    links: Literal["keep", "remove"] = "remove"
+    links: Literal["keep", "remove"] = Field(default="remove", description="Addresses in the text")
     max_malformed: int = Field(default=100, ge=0, description="More malformed lines than this end the crawl")
 
 

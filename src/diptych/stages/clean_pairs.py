@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from diptych.settings import unreadable
 from diptych.stage import Batch, Output, RowState, Stage, StageConfig, Status
 from diptych.stages.filter_list import FilterList, own_filters
 
@@ -48,7 +49,7 @@ class CleanPairsConfig(StageConfig):
         try:
             found = hashlib.sha256(Path(raw["filter_list"]).read_bytes()).hexdigest()
         except OSError as error:
-            raise ValueError(f"filter_list: cannot read {raw['filter_list']}: {error.strerror}") from error
+            raise unreadable("filter_list", raw["filter_list"], error.strerror) from error
         expected = raw.get("filter_list_sha256")
         if expected not in (None, found):
             raise ValueError(f"filter_list: {raw['filter_list']} has SHA-256 {found}, expected {expected}")

@@ -20,6 +20,7 @@ from diptych.models.common.model_folder import (
     require_transformers,
     with_folder_digest,
 )
+from diptych.settings import unreadable
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.entities import COLUMNS
 from diptych.stages.pool import mapped
@@ -58,7 +59,7 @@ class EntityZeroShotConfig(StageConfig):
         try:
             found = hashlib.sha256(Path(raw["names_file"]).read_bytes()).hexdigest()
         except OSError as error:
-            raise ValueError(f"names_file: cannot read {raw['names_file']}: {error.strerror}") from error
+            raise unreadable("names_file", raw["names_file"], error.strerror) from error
         if raw.get("names_sha256") not in (None, found):
             raise ValueError(f"names_file: {raw['names_file']} changed since the recipe was read")
         return {**raw, "names_sha256": found}

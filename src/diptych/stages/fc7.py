@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from diptych.imaging import ImageRefused
+from diptych.imaging import ImageRefused, misplaced
 from diptych.stage import Batch, Output, StageConfig, Tensor
 from diptych.stages.annotated import annotated
 from diptych.stages.network import NetworkConfig, NetworkStage, numbers
@@ -131,8 +131,8 @@ class Fc7(NetworkStage):
             drawn = annotated(batch["pairs.extra"][row])
             if isinstance(drawn, str):
                 return drawn
-            if drawn.size not in (None, (width, height)) and len(drawn.boxes):
-                return f"boxes were drawn in a picture of {drawn.size}, this one has {width}x{height} pixels"
+            if len(drawn.boxes) and (why := misplaced(batch["images.bytes"][row], drawn.size)):
+                return why
             some = drawn.boxes[: self.config.max_annotated]
             outside = ((some[:, 2:] < 0) | (some[:, :2] > (width, height))).any(axis=1)
             if outside.any():

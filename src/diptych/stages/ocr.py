@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 
 from diptych import weights
 from diptych.imaging import ImageRefused, decode_array
-from diptych.releases import require
+from diptych.releases import load, require
+from diptych.settings import unreadable
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.ocr_engine import Line, OcrDied, OcrProcess, model_folder
 from diptych.stages.ocr_processes import OcrProcesses
@@ -49,19 +50,21 @@ class OcrConfig(StageConfig):
         """Changed model files are a changed setting."""
         if not isinstance(raw, dict):
             return raw
-        folders = [raw[n] for n in ("detection_dir", "recognition_dir") if raw.get(n) is not None]
+        folders = {n: raw[n] for n in ("detection_dir", "recognition_dir") if raw.get(n) is not None}
         if not folders:
             return raw
         hasher = hashlib.sha256()
-        for folder in map(Path, folders):
+        for key, folder in ((n, Path(value)) for n, value in folders.items()):
             files = sorted(p for p in folder.glob("*") if p.is_file())
             if not (folder / "inference.yml").is_file():
-                raise ValueError(f"{folder} is no PaddleOCR model folder: it has no inference.yml")
+                raise unreadable(key, folder, "no PaddleOCR model folder: it has no inference.yml")
             for file in files:
                 hasher.update(f"{file.name}\0{weights.sha256_of(file)}\n".encode())
         expected = raw.get("models_sha256")
         if expected not in (None, hasher.hexdigest()):
-            raise ValueError(f"the model folders {', '.join(map(str, folders))} changed since the recipe was read")
+            raise ValueError(
+                f"the model folders {', '.join(map(str, folders.values()))} changed since the recipe was read"
+            )
         return {**raw, "models_sha256": hasher.hexdigest()}
 
 
@@ -104,8 +107,9 @@ class Ocr(Stage):
         return tuple(name for name, folder in given.items() if folder is None)
 
     def check(self) -> None:
-        """PaddleOCR and onnxruntime."""
+        """PaddleOCR and onnxruntime; OpenCV, which PaddleOCR loads in a process of its own."""
         require("ocr", "paddleocr", "onnxruntime")
+        load("cv2", "opencv-contrib-python", "ocr")
 
     def setup(self, device: str) -> None:
         """Find the models; the first process starts with the first picture that may hold text."""

@@ -4,8 +4,9 @@ PaddleOCR's memory grows with every picture and its import takes a gigabyte, so 
 own that :class:`OcrProcess` replaces every so often. The process ends when its pipe is closed or its parent
 is gone, whichever it notices first: it is never left behind.
 
-Protocol: messages of a length-prefixed JSON and length-prefixed bytes. First the settings, then pictures (height,
-width; RGB bytes); each is answered by ``["ok", lines]``, ``["error", text]`` or ``["missing", package]``.
+Protocol: messages of a length-prefixed JSON and length-prefixed bytes. First ``[number, settings]``, then pictures
+(``[number, [height, width]]``; RGB bytes). Each is answered, with its number, by ``[number, "ok", lines]``, ``[number,
+"error", text]`` or ``[number, "missing", what]``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 from diptych.exceptions import MissingExtra, StageError
+from diptych.releases import load
 
 __all__ = ["Line", "OcrDied", "OcrProcess", "model_folder"]
 
@@ -98,7 +100,7 @@ class OcrProcess:
         self.settings = dict(settings)
         self.recycle_after = recycle_after
         self.timeout = timeout
-        self.started = self.pictures = 0
+        self.started = self.pictures = self._asked = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._served = 0
@@ -137,21 +139,27 @@ class OcrProcess:
         assert child is not None and child.stdin is not None and child.stdout is not None
         timer = threading.Timer(limit, child.kill)
         timer.daemon = True
-        timer.start()
         begun = time.monotonic()
+        self._asked += 1
         try:
-            _write(child.stdin, message, body)
-            (kind, answer), _ = _read(child.stdout)
+            timer.start()
+            _write(child.stdin, [self._asked, message], body)
+            (number, kind, answer), _ = _read(child.stdout)
+            if number != self._asked:
+                raise OcrDied("stage ocr: the process answered another picture")
         except (OSError, EOFError) as error:
             late = time.monotonic() - begun >= limit
             reason = f"no answer within {limit:.0f} s" if late else f"the process ended: {self._last_words()}"
             self.close()
             raise OcrDied(f"stage ocr: {reason}") from error
+        except BaseException:  # Control-C or a time limit: an answer that nobody takes would be the next picture's
+            self.close()
+            raise
         finally:
             timer.cancel()
         if kind == "missing":
             self.close()
-            raise MissingExtra(answer, "ocr")
+            raise MissingExtra(*answer)
         if kind == "error":
             raise RuntimeError(answer)
         return [(text, confidence, polygon) for text, confidence, polygon in answer]
@@ -215,24 +223,24 @@ def _serve() -> None:
     os.dup2(2, 1)  # what PaddleOCR prints must not enter the pipe
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     try:
-        settings, _ = _read(inbox)
+        (number, settings), _ = _read(inbox)
         try:
-            from paddleocr import PaddleOCR
-        except ImportError:
-            _write(outbox, ["missing", "paddleocr"])
+            paddleocr = load("paddleocr", "paddleocr", "ocr")
+        except MissingExtra as error:
+            _write(outbox, [number, "missing", error.given])
             return
-        engine = PaddleOCR(**settings)
-        _write(outbox, ["ok", []])
+        engine = paddleocr.PaddleOCR(**settings)
+        _write(outbox, [number, "ok", []])
         while True:
-            size, body = _read(inbox)
+            (number, size), body = _read(inbox)
             rgb = np.frombuffer(body, np.uint8).reshape(*size, 3)
             try:
                 found = engine.predict(rgb[:, :, ::-1].copy())[0]  # it expects OpenCV's order of colours
                 lines = zip(found["rec_texts"], found["rec_scores"], found["rec_polys"], strict=True)
                 answer = [(str(t), float(s), [float(x) for x in np.asarray(p).ravel()]) for t, s, p in lines]
-                _write(outbox, ["ok", answer])
+                _write(outbox, [number, "ok", answer])
             except Exception as error:
-                _write(outbox, ["error", f"{type(error).__name__}: {error}"])
+                _write(outbox, [number, "error", f"{type(error).__name__}: {error}"])
     except EOFError:
         return
 

@@ -23,8 +23,8 @@ from diptych.stages.pool import decoded_once, mapped
 __all__ = ["IMAGENET", "accepted", "centred", "decoded", "half", "normalised", "stretched"]
 
 Prepared = TypeVar("Prepared")
-_LONGEST = 16
-"""Of a picture more than this many times as long as wide, only the middle is resized before the crop."""
+_MOST = 40_000_000
+"""Bytes of a picture that is resized as a whole before the crop; up to 16 times as long as wide it always is."""
 
 IMAGENET = (
     np.arange(256, dtype=np.float32)[:, None] / np.float32(255) - np.array([0.485, 0.456, 0.406], np.float32)
@@ -40,19 +40,21 @@ def stretched(image: Image.Image, side: int) -> np.ndarray:
 
 
 def centred(image: Image.Image, side: int, resize: int) -> np.ndarray:
-    """uint8 (side, side, 3): the middle square of the picture whose shorter side became ``resize`` pixels."""
+    """uint8 (side, side, 3): the middle square of the picture whose shorter side became ``resize`` >= side pixels.
+
+    Where that picture would have more than 40 MB only the square is computed, which may differ by two levels.
+    """
     short, long = sorted(image.size)
-    if long > _LONGEST * short:  # else a line of pixels would become gigabytes
-        extra = (long - _LONGEST * short) // 2
-        wide = image.width > image.height
-        box = (extra, 0, extra + _LONGEST * short, short) if wide else (0, extra, short, extra + _LONGEST * short)
-        image = image.crop(box)
-        short, long = sorted(image.size)
     scaled = int(resize * long / short)
     size = (scaled, resize) if image.width > image.height else (resize, scaled)
+    left, top = (round((n - side) / 2.0) for n in size)
+    if 3 * scaled * resize > max(_MOST, 3 * 16 * resize * resize):  # a line of pixels would become gigabytes
+        (wide, high), (new_wide, new_high) = image.size, size
+        x1, x2 = (x * wide / new_wide for x in (left, left + side))
+        y1, y2 = (y * high / new_high for y in (top, top + side))
+        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, (x1, y1, x2, y2)))
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (round((n - side) / 2.0) for n in image.size)
     return np.asarray(image.crop((left, top, left + side, top + side)))
 
 

@@ -7,7 +7,6 @@ here: the largest first, each overlapping those before it by no more than ``nms_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from diptych.exceptions import MissingExtra
 from diptych.geometry import suppressed
+from diptych.releases import load
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.pixels_input import accepted, decoded
 
@@ -62,11 +62,7 @@ class Proposals(Stage):
 
     def check(self) -> None:
         """OpenCV with its contributed modules; another distribution may have written over cv2."""
-        if find_spec("cv2") is None:
-            raise MissingExtra("opencv-contrib-python", "proposals")
-        import cv2
-
-        if not hasattr(cv2, "ximgproc"):
+        if not hasattr(load("cv2", "opencv-contrib-python", "proposals"), "ximgproc"):
             raise MissingExtra("opencv-contrib-python", "proposals")
 
     def prepare(self, batch: Batch) -> Sequence[Any]:

@@ -43,7 +43,7 @@ class RegionsConfig(NetworkConfig):
     min_boxes: int = Field(10, ge=0, le=1000, description="fewest regions of mode between")
     max_boxes: int = Field(100, ge=1, le=1000, description="most regions of modes threshold and between")
     nms_threshold: float = Field(0.5, ge=0, le=1, description="IoU above which the weaker box of a class goes")
-    once: bool = Field(True, description="keep each proposal once, under its best class; false: as torchvision")
+    once: bool = Field(True, description="each proposal once, by the best class that NMS left; false: as torchvision")
     proposals: int | None = Field(None, ge=1, le=6000, description="boxes of the first step; None: the model's own")
     min_side: int | None = Field(None, ge=32, le=4000, description="shorter side of the input; None: the model's own")
     max_side: int | None = Field(None, ge=32, le=4000, description="its longer side at most; None: the model's own")
@@ -58,7 +58,7 @@ class RegionsConfig(NetworkConfig):
 
     @model_validator(mode="after")
     def _bounds(self) -> RegionsConfig:
-        if self.min_boxes > self.max_boxes:
+        if self.mode == "between" and self.min_boxes > self.max_boxes:
             raise ValueError(f"min_boxes ({self.min_boxes}) is above max_boxes ({self.max_boxes})")
         if self.sizes.min_side > self.sizes.max_side:
             own = "" if self.min_side and self.max_side else f"; where not given, they are those of {self.model}"

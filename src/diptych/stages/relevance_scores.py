@@ -15,6 +15,7 @@ from diptych.exceptions import WeightsError
 from diptych.models.common.model_folder import require_transformers
 from diptych.models.common.text_encoder import encoder_weights, load_encoder
 from diptych.releases import require
+from diptych.settings import unreadable
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.stages.relevance_scorers import Cosine, Ngrams, Scorer
 
@@ -59,7 +60,9 @@ class RelevanceScoresConfig(StageConfig):
             return raw
         try:
             found = weights.sha256_of(_file(raw["checkpoint"]))
-        except (OSError, WeightsError) as error:
+        except OSError as error:
+            raise unreadable("checkpoint", raw["checkpoint"], error.strerror) from error
+        except WeightsError as error:
             raise ValueError(f"checkpoint: {raw['checkpoint']}: {error}") from error
         if raw.get("checkpoint_sha256") not in (None, found):
             raise ValueError(f"checkpoint: {raw['checkpoint']} changed since the recipe was read")

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from diptych.releases import require
+from diptych.settings import unreadable
 from diptych.stage import Batch, Output, Stage
 from diptych.stages.splitting import SentenceSplitter, encodable, paragraphs, tokens
 from diptych.stages.splitting_stanza import StanzaSplitter, tokenizer_files
@@ -46,7 +47,8 @@ class SentencesConfig(WordingConfig):
             return raw
         found = tokenizer_files(Path(raw["folder"]))
         if not found:
-            raise ValueError(f"{raw['folder']}: expected <language>/tokenize/<package>.pt below it, found none")
+            expected = "expected <language>/tokenize/<package>.pt below it, found none"
+            raise unreadable("folder", raw["folder"], expected)
         hasher = hashlib.sha256()
         for language in sorted(found):
             hasher.update(f"{language}\0{hashlib.sha256(found[language].read_bytes()).hexdigest()}\n".encode())

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from diptych.exceptions import StageError
 from diptych.metrics.agreement import item_entropy, majority
+from diptych.settings import unreadable
 from diptych.stage import Batch, Output, Stage, StageConfig
 from diptych.votes.answers import Vote, import_votes
 from diptych.votes.kinds import KINDS, row_of
@@ -47,7 +48,7 @@ class VotesConfig(StageConfig):
         try:
             found = hashlib.sha256(Path(raw["file"]).read_bytes()).hexdigest()
         except OSError as error:
-            raise ValueError(f"file: cannot read {raw['file']}: {error.strerror}") from error
+            raise unreadable("file", raw["file"], error.strerror) from error
         expected = raw.get("file_sha256")
         if expected not in (None, found):
             raise ValueError(f"file: {raw['file']} has SHA-256 {found}, expected {expected}")

@@ -8,7 +8,8 @@ crawl left is continued by the next one, under the same crawl id: nothing that i
 Three kinds of rows stand in one table (``row``): ``attempt`` (one request, or one look at a file), ``document``
 (what a source read, or failed to) and ``mark`` (the start, the end, a source done). A crawl id starts with a
 number that only grows, so that names sort in the order the crawls were begun. One crawl per dataset runs at
-a time, held by a lock that dies with the process.
+a time, held by a lock that dies with the process. Of a dataset in a bucket, journal and lock are the crawling
+machine's (``Root.scratch``): only there a killed crawl is seen and goes on.
 
 What the rows add up to per URL and per record is in :class:`LogIndex` (``LogIndex.apply``): a private
 on-disk SQLite table that lives as long as it is open, so that memory stays flat however long the log is.
@@ -364,11 +365,14 @@ class FetchLog:
         """Ids of the finished crawls, oldest first."""
         return [name.removesuffix(".parquet") for name in self.root.list(FOLDER) if name.endswith(".parquet")]
 
+    def journals(self) -> dict[str, Path]:
+        """Crawl id to journal, in order of the ids; of a bucket's log those on this machine."""
+        return {path.stem: path for path in self.root.prepared(FOLDER) if path.suffix == ".jsonl"}
+
     def unfinished(self) -> list[str]:
-        """Ids of crawls of which only a journal exists: running, or killed."""
+        """Ids of crawls of which only a journal exists, on this machine: running, or killed."""
         done = set(self.crawls())
-        names = [name.removesuffix(".jsonl") for name in self.root.list(FOLDER) if name.endswith(".jsonl")]
-        return [name for name in names if name not in done]
+        return [crawl for crawl in self.journals() if crawl not in done]
 
     def rows(self, crawl: str) -> Iterator[Row]:
         """The rows of one crawl in the order they were written."""
@@ -377,8 +381,8 @@ class FetchLog:
                 for batch in file.iter_batches(batch_size=4096):
                     yield from [_from_values(values) for values in batch.to_pylist()]
             return
-        path = self.root.scratch(FOLDER) / f"{crawl}.jsonl"
-        if not path.exists():
+        path = self.journals().get(crawl)
+        if path is None:
             raise NotFound(f"no crawl {crawl} in {self.root.url}; there are {self.crawls()[-5:]}")
         yield from read_journal(path)
 
@@ -402,11 +406,14 @@ class FetchLog:
             os.close(lock)
             raise Conflict(f"another crawl of {self.root.url} is running; wait for it, or end it") from None
         try:
-            for name in self.root.list(FOLDER):  # killed between rolling a journal and deleting it
-                rolled = f"{FOLDER}/{name.removesuffix('.jsonl')}.parquet"
-                if name.endswith(".jsonl") and self.root.exists(rolled):
-                    self.root.delete(f"{FOLDER}/{name}" if self._whole(rolled) else rolled)
-            resumed = ""
+            for crawl, path in self.journals().items():  # killed between rolling a journal and deleting it
+                rolled = f"{FOLDER}/{crawl}.parquet"
+                if self.root.exists(rolled):
+                    if self._whole(rolled):
+                        path.unlink()
+                    else:
+                        self.root.delete(rolled)
+            resumed, last = "", self._last()
             for crawl in self.unfinished():
                 path = folder / f"{crawl}.jsonl"
                 _drop_torn_tail(path)
@@ -415,7 +422,8 @@ class FetchLog:
                     continue
                 marks = [row for row in read_journal(path) if isinstance(row, Mark)]
                 same = any(mark.mark == "start" and mark.text == mode for mark in marks)
-                if same and not resumed and not any(mark.mark == "end" for mark in marks):
+                newest = _number(crawl) > last  # of a bucket's log another machine may have written a later crawl
+                if same and newest and not resumed and not any(mark.mark == "end" for mark in marks):
                     resumed = crawl
                 else:
                     self.roll(crawl, path)
@@ -426,14 +434,17 @@ class FetchLog:
                 path = folder / f"{resumed}.jsonl"
                 index.apply(read_journal(path))
                 return Journal(self, resumed, path, lock, index)
-            last = max((int(name.partition("-")[0]) for name in self.crawls()), default=0)
-            crawl = f"{last + 1:06d}-{secrets.token_hex(3)}"
+            crawl = f"{self._last() + 1:06d}-{secrets.token_hex(3)}"
             journal = Journal(self, crawl, folder / f"{crawl}.jsonl", lock, index)
             journal.write(Mark(crawl, "start", started_at=time.time(), text=mode))
             return journal
         except BaseException:
             os.close(lock)
             raise
+
+    def _last(self) -> int:
+        """The number of the last finished crawl."""
+        return max(map(_number, self.crawls()), default=0)
 
     def _whole(self, rolled: str) -> bool:
         """Whether a journal's Parquet file can be opened: its journal is not deleted for a torn one."""
@@ -457,6 +468,10 @@ class FetchLog:
                 writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
         self.root.put_file(f"{FOLDER}/{crawl}.parquet", temporary)
         path.unlink(missing_ok=True)
+
+
+def _number(crawl: str) -> int:
+    return int(crawl.partition("-")[0])
 
 
 def row_values(row: Row) -> dict[str, object]:

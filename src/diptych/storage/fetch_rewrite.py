@@ -30,12 +30,13 @@ def rewrite_log(log: FetchLog, change: Callable[[Row], Row | None]) -> int:
     """
     changed = 0
     with _locked(log):
+        journals = log.journals()
         for crawl in log.crawls():
-            if log.root.exists(f"{FOLDER}/{crawl}.jsonl"):  # rolled, and killed before it was deleted
-                log.root.delete(f"{FOLDER}/{crawl}.jsonl")
+            if crawl in journals:  # rolled, and killed before it was deleted
+                journals.pop(crawl).unlink()
             changed += _rewrite_table(log, crawl, change)
-        for crawl in log.unfinished():
-            changed += _rewrite_journal(log.root.scratch(FOLDER) / f"{crawl}.jsonl", change)
+        for path in journals.values():
+            changed += _rewrite_journal(path, change)
     return changed
 
 

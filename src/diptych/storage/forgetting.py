@@ -64,6 +64,8 @@ class _Found:
     records: set[str] = field(default_factory=set)
     addresses: set[Address] = field(default_factory=set)
     images: set[str] = field(default_factory=set)
+    pictures: set[Address] = field(default_factory=set)
+    """Addresses whose bytes, also those that stood there before, are pictures to forget."""
     documents: set[str] = field(default_factory=set)
     pages: set[str] = field(default_factory=set)
 
@@ -82,11 +84,16 @@ def find(store: Store, asked: Asked, *, reason: str = "", purge: bool = False, k
         _follow(rows, found)
         if keep_shared:
             _spare_shared(rows, found)
+        showed = {(scope_of(row.source, row.url), row.url) for row in rows.attempts() if row.sha256 in found.images}
         touched = {
             row["record"]
             for row in rows
             if row["record"] not in found.records
-            and any(_image_is(found, row["source"], image) for image in row["images"] or ())
+            and any(
+                _image_is(found, row["source"], image)
+                or (scope_of(row["source"], image["url"]), image["url"]) in showed
+                for image in row["images"] or ()
+            )
         }
     finally:
         rows.close()
@@ -177,6 +184,7 @@ def _named(store: Store, asked: Asked, rows: _Rows, found: _Found) -> None:
         scopes = {scope_of(r["source"], url) for r in rows if r["url"] == url or _shows(r, url)}
         found.addresses |= {(scope, url) for scope in scopes} or {(scope_of(s, url), url) for s in sources or {""}}
         found.images |= {i["key"] for r in rows for i in r["images"] or () if i["url"] == url and i["key"]}
+        found.pictures |= {(scope_of(r["source"], url), url) for r in rows if _shows(r, url)}
     for key in found.images:
         if not _IMAGE.fullmatch(key):
             raise UsageError(f"--image {key}: expected an image key (64 hexadecimal digits) or a picture file")
@@ -212,10 +220,11 @@ def _follow(rows: _Rows, found: _Found) -> None:
         if row["record"] not in found.records:  # what others show or were read from means them, too
             pictures -= here.keys()
             found.pages.discard(row.get("page"))
-    _redirects(rows, found, pictures)
+    found.pictures |= pictures
+    _redirects(rows, found)
 
 
-def _redirects(rows: _Rows, found: _Found, pictures: set[Address]) -> None:
+def _redirects(rows: _Rows, found: _Found) -> None:
     """Old bytes of their pictures, files that a record alone was read from, addresses that only lead to theirs."""
     finals: set[Address] = set()
     leading: set[Address] = set()
@@ -223,7 +232,7 @@ def _redirects(rows: _Rows, found: _Found, pictures: set[Address]) -> None:
         address, final = (scope_of(row.source, row.url), row.url), (scope_of(row.source, row.final_url), row.final_url)
         if row.sha256 and row.sha256 in found.pages:
             found.addresses.add(address)
-        if address in pictures and row.sha256:
+        if address in found.pictures and row.sha256:
             found.images.add(row.sha256)
         if row.final_url and final != address:
             if address in found.addresses:

@@ -24,6 +24,7 @@ from diptych.storage.lists import list_path
 from diptych.storage.log import RetireEntry
 from diptych.storage.references import Named, fetched_blobs, named_by, snapshot_path
 from diptych.storage.segment_info import covers
+from diptych.storage.segment_reader import shows
 from diptych.storage.takedown import due
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ class _Search:
 
     def _pressing(self, folder: str) -> bool:
         """Whether a segment may hold rows of what is to be purged."""
-        return bool(self.urgent) and covers(self._store, folder, (r for r in self.urgent if len(r) == 32))
+        if not self.urgent or covers(self._store, folder, (r for r in self.urgent if len(r) == 32)):
+            return bool(self.urgent)
+        return shows(self._store, folder, {key for key in self.urgent if len(key) == 64})
 
     def _young(self, path: str) -> bool:
         if self.urgent and not path.startswith("parts/"):

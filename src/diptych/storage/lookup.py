@@ -19,7 +19,7 @@ from diptych.naming import sentence_key, shard_of, split_pair_key
 from diptych.records import Document
 from diptych.storage.fetch_log import Attempt, FetchLog
 from diptych.storage.manifest import Manifest
-from diptych.storage.snapshot import read_snapshot
+from diptych.storage.snapshot import Snapshot, read_snapshot
 from diptych.storage.store import Store
 
 __all__ = ["Lineage", "RowLineage", "find_records", "lineage", "record_rows"]
@@ -63,18 +63,19 @@ class Lineage:
 
 def find_records(store: Store, manifest: Manifest, key: str) -> tuple[str, ...]:
     """Record ids that a record id, URL, source id, file name or image key names; :class:`NotFound` when none."""
-    table = read_snapshot(store, manifest.snapshot).table()
+    snapshot = read_snapshot(store, manifest.snapshot)
+    hits: list[str] = []
     for name in ("record", "source_id", "url"):
-        found = table.filter(pc.equal(table[name], key))
-        if found.num_rows:
-            return tuple(found["record"].to_pylist())
-    hits = []
-    for row in table.select(["record", "url", "source_id", "images"]).to_pylist():
+        for batch in snapshot.iter_batches(["record", name]):
+            hits += batch.filter(pc.equal(batch[name], key))["record"].to_pylist()
+        if hits:
+            return tuple(hits)
+    for row in snapshot.iter_rows(["record", "url", "source_id", "images.url", "images.key"]):
         images = row["images"] or ()
         names = [row["url"], row["source_id"], *(i["url"] for i in images)]
         if any(i["key"] == key for i in images) or any(_named(n, key) for n in names if n):
             hits.append(row["record"])
-    hits = hits or _dropped(store, table, key)
+    hits = hits or _dropped(store, snapshot, key)
     if not hits:
         raise NotFound(
             f"version {manifest.version} of {manifest.dataset} has no record {key!r}: expected a record id, the URL or "
@@ -89,13 +90,13 @@ def _named(address: str, key: str) -> bool:
     return key in (address, path, path.rsplit("/", 1)[-1])
 
 
-def _dropped(store: Store, table: pa.Table, image: str) -> list[str]:
+def _dropped(store: Store, snapshot: Snapshot, image: str) -> list[str]:
     """Records a picture of which was dropped by a person (the snapshot keeps its address alone), by its key."""
     index = FetchLog(store.home).index(unfinished=True)
     try:
         return [
             row["record"]
-            for row in table.select(["record", "source", "images"]).to_pylist()
+            for row in snapshot.iter_rows(["record", "source", "images.url", "images.outcome"])
             for found in row["images"] or ()
             if found["outcome"] == "dropped"
             and (state := index.url(row["source"], found["url"])) is not None

@@ -48,6 +48,10 @@ class Overlay:
         """A folder above."""
         return self._over.scratch(path)
 
+    def prepared(self, path: str) -> list[Path]:
+        """What stands in either's scratch."""
+        return [*self._under.prepared(path), *self._over.prepared(path)]
+
     def list(self, prefix: str) -> list[str]:
         """Names in either, sorted."""
         return sorted({*self._under.list(prefix), *self._over.list(prefix)})

@@ -20,9 +20,9 @@ from typing import Protocol
 from diptych.exceptions import NotFound, StoreError, UsageError
 from diptych.storage.outputs import refused
 
-__all__ = ["LocalRoot", "Root", "check_path", "fsync_file", "has_atomic_create", "open_root"]
+__all__ = ["TEMPORARY", "LocalRoot", "Root", "check_path", "fsync_file", "has_atomic_create", "open_root"]
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 _TRIES = 100
 """How often a folder is made again that a delete beside us prunes, for it is empty."""
 
@@ -57,6 +57,10 @@ class Root(Protocol):
 
     def scratch(self, path: str) -> Path:
         """A local folder to prepare the files of the folder ``path`` in, before ``put_file``."""
+        ...
+
+    def prepared(self, path: str) -> list[Path]:
+        """What stands in ``scratch(path)`` on this machine, sorted; nothing is created."""
         ...
 
     def list(self, prefix: str) -> list[str]:
@@ -182,7 +186,7 @@ class LocalRoot:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                temporary = final.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+                temporary = final.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
                 shutil.copyfile(local, temporary)
                 fsync_file(temporary)
                 os.replace(temporary, final)
@@ -195,18 +199,22 @@ class LocalRoot:
         _ensure_folder(folder)
         return folder
 
+    def prepared(self, path: str) -> list[Path]:
+        """What stands in the folder, sorted."""
+        return sorted(self._path(path).glob("*"))
+
     def list(self, prefix: str) -> list[str]:
         """Names directly below ``prefix``, sorted, without writers' temporary files."""
         try:
             names = os.listdir(self._path(prefix))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(name for name in names if not name.startswith(_TEMPORARY))
+        return sorted(name for name in names if not name.startswith(TEMPORARY))
 
     def walk(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Paths and sizes of all files below ``prefix``, sorted, without writers' temporary files."""
         for path, status in self._files(prefix):
-            if not path.rpartition("/")[2].startswith(_TEMPORARY):
+            if not path.rpartition("/")[2].startswith(TEMPORARY):
                 yield path, status.st_size
 
     def _files(self, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -264,7 +272,7 @@ class LocalRoot:
         stale = [
             (path, status.st_size)
             for path, status in self._files(prefix)
-            if path.rpartition("/")[2].startswith(_TEMPORARY) and status.st_mtime <= limit
+            if path.rpartition("/")[2].startswith(TEMPORARY) and status.st_mtime <= limit
         ]
         for path, _ in stale:
             self.delete(path)
@@ -293,7 +301,7 @@ class LocalRoot:
 
     def _write_temporary(self, final: str, data: bytes, durable: bool) -> str:
         folder, _, name = final.rpartition("/")
-        temporary = f"{folder}/{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+        temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
         try:
             handle = _create(temporary, durable)
             try:

@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from diptych.exceptions import Corrupt, MissingExtra, NotFound, StoreError, Unreachable
-from diptych.storage.root import check_path, fsync_file
+from diptych.storage.root import TEMPORARY, check_path, fsync_file
 
 __all__ = ["CACHE_BYTES", "S3Root", "default_cache"]
 
 CACHE_BYTES = 20 << 30
 """Default bound of the local cache; files used within the last minute stay even above it."""
 _YOUNG = 60.0
+_UNWRITTEN = 24 * 3600.0
+"""Seconds for which a file of a segment may stay as it is while its build computes the next rows."""
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore")
 """Packages whose errors tell of the service, or of the way to it."""
 _AWAY = {
@@ -164,9 +166,17 @@ class S3Root:
 
     def scratch(self, path: str) -> Path:
         """A local folder that belongs to this path of this root, outside the cache."""
-        folder = self._cache.parent / "scratch" / _name(self.url) / check_path(path)
+        folder = self._scratch / check_path(path)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def _scratch(self) -> Path:
+        return self._cache.parent / "scratch" / _name(self.url)
+
+    def prepared(self, path: str) -> list[Path]:
+        """What stands in that folder, sorted; what other machines prepare cannot be seen."""
+        return sorted((self._scratch / check_path(path)).glob("*"))
 
     def list(self, prefix: str) -> list[str]:
         """Names directly below ``prefix``, sorted."""
@@ -214,8 +224,25 @@ class S3Root:
             self._fs.call_s3("delete_object", Bucket=self._bucket, Key=self._key(path))
 
     def sweep(self, prefix: str, older: float) -> list[tuple[str, int]]:
-        """Nothing: unfinished uploads are invisible, and a lifecycle rule of the bucket ends them."""
-        return []
+        """Remove temporary files, and those of segments, from this machine's scratch; journals stay.
+
+        What crashed writers left on other machines cannot be seen, nor can unfinished uploads: a lifecycle rule of
+        the bucket ends those.
+        """
+        swept = []
+        for file in sorted((self._scratch / check_path(prefix)).rglob("*")):
+            path = file.relative_to(self._scratch).as_posix()
+            of_segment = path.startswith("parts/")
+            patience = max(older, _UNWRITTEN) if of_segment and older else older
+            with suppress(FileNotFoundError):  # its writer has just moved it
+                status = file.stat()
+                left = (of_segment or file.name.startswith(TEMPORARY)) and status.st_mtime <= time.time() - patience
+                if left and file.is_file():
+                    file.unlink()
+                    swept.append((path, status.st_size))
+                    with suppress(OSError):
+                        file.parent.rmdir()
+        return swept
 
     def free_bytes(self) -> int | None:
         """No limit is known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diptych.exceptions import Corrupt, NotFound
+from diptych.naming import split_pair_key
 from diptych.stage import Tensor
 from diptych.storage.canonical import Column, RowDigests, row_digests
 from diptych.storage.rows import ROWS_SCHEMA
@@ -32,7 +33,7 @@ from diptych.storage.segment_info import (
 if TYPE_CHECKING:
     from diptych.storage.store import Store
 
-__all__ = ["Segment", "check_file", "digest_columns", "read_segment"]
+__all__ = ["Segment", "check_file", "digest_columns", "read_segment", "shows"]
 
 
 def check_file(store: Store, path: str, file: FileRef) -> None:
@@ -193,3 +194,12 @@ def read_segment(store: Store, ref: SegmentRef, verify: bool = False) -> Segment
     if verify:
         segment.verify()
     return segment
+
+
+def shows(store: Store, path: str, images: Collection[str]) -> bool:
+    """Whether a segment has rows of one of these pictures or of its pairs; True when it cannot be read."""
+    try:
+        keys = read_segment(store, load_info(store, path).ref).table(["key"])["key"].to_pylist() if images else []
+    except (NotFound, Corrupt):
+        return True
+    return any(name in images for key in keys for name in split_pair_key(key))

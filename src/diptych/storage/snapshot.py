@@ -18,15 +18,18 @@ The file is a little long because what a row says, how it is encoded and how it 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from diptych.exceptions import Corrupt, NotFound, UsageError
@@ -146,20 +149,33 @@ class Snapshot:
         return row
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows."""
+        """All rows; with ``images`` pyarrow refuses more than 2 GiB of any one of their texts."""
         with self._opened() as file:
             return file.read(list(columns) if columns else None)
 
-    def iter_rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """All rows one after the other, in bounded memory."""
+    def iter_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows, some thousand at a time; ``images.key`` as a column: ``images`` with their keys alone."""
         with self._opened() as file:
-            for batch in file.iter_batches(GROUP, columns=list(columns) if columns else None):
+            yield from file.iter_batches(GROUP, columns=_leaves(columns))
+
+    def iter_rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """All rows one after the other, in bounded memory; ``columns`` as for :meth:`iter_batches`."""
+        with self._opened() as file:
+            for batch in file.iter_batches(GROUP, columns=_leaves(columns)):
                 yield from batch.to_pylist()
 
     def image_keys(self) -> Iterator[str]:
         """Keys of all images that have bytes, once per use."""
-        for row in self.iter_rows(["images"]):
+        for row in self.iter_rows(["images.key"]):
             yield from (image["key"] for image in row["images"] if image["key"] is not None)
+
+    def outcomes(self) -> tuple[Counter[str], Counter[str]]:
+        """How many records and how many images have each outcome."""
+        records, images = Counter[str](), Counter[str]()
+        for batch in self.iter_batches(["outcome", "images.outcome"]):
+            records.update(batch["outcome"].to_pylist())
+            images.update(pc.list_flatten(batch["images"]).field("outcome").to_pylist())
+        return records, images
 
     def _range(self, low: str, high: str, columns: Sequence[str] | None) -> pa.Table:
         """Rows with ``low <= record < high``."""
@@ -201,6 +217,11 @@ class Shrink:
 
 def _path(digest: str) -> str:
     return f"snapshots/{digest}.parquet"
+
+
+def _leaves(columns: Sequence[str] | None) -> list[str] | None:
+    """As Parquet names them: pyarrow passes over a name that it does not know."""
+    return [c.replace("images.", "images.list.element.") for c in columns] if columns else None
 
 
 def read_snapshot(store: Store, digest: str) -> Snapshot:
@@ -422,10 +443,10 @@ def replace_records(store: Store, parent: str, new: str, records: Collection[str
     """The parent snapshot with the rows of these records taken from ``new``; a record that ``new`` lacks leaves."""
     wanted = frozenset(records)
     old, now = read_snapshot(store, parent), read_snapshot(store, new)
-    rows = [row for row in old.iter_rows() if row["record"] not in wanted]
-    rows += [row for row in now.iter_rows() if row["record"] in wanted]
-    rows.sort(key=lambda row: row["record"])
-    return _write(store, iter(rows), old.overridden or now.overridden)
+    kept = (row for row in old.iter_rows() if row["record"] not in wanted)
+    taken = (row for row in now.iter_rows() if row["record"] in wanted)
+    rows = heapq.merge(kept, taken, key=lambda row: row["record"])
+    return _write(store, rows, old.overridden or now.overridden)
 
 
 def without_forgotten(store: Store, parent: str, forgotten: Forgotten) -> Snapshot:

@@ -56,7 +56,7 @@ class Takedown(_Model):
     records: tuple[str, ...] = ()
     """Record ids."""
     touched: tuple[str, ...] = ()
-    """Other records, which lose a picture."""
+    """Other records that show, or once showed, a picture of it."""
     urls: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()

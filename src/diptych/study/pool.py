@@ -1,4 +1,4 @@
-"""Cells and comparisons in processes of their own, several at a time, each on one thread."""
+"""Cells and comparisons in processes of their own, several at a time, each on one thread; they end with this one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
+from diptych.processes import end_with_parent
 from diptych.study.certainty import Difference, differences
 from diptych.study.plan import Cell, ModelPlan
 from diptych.study.running import Result, run_cell
@@ -27,7 +28,7 @@ Pair = tuple[ModelPlan, str, Path, tuple[str, ...], tuple[str, ...]]
 def work(function: Callable[[Given], Found], given: Sequence[Given], jobs: int) -> Iterator[Found]:
     """What comes of each, as it comes; when one fails those that have begun end first, and no other begins."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _one_thread) as pool:
+    with ProcessPoolExecutor(jobs, context, _begin) as pool:
         try:
             for done in as_completed([pool.submit(function, one) for one in given]):
                 yield done.result()
@@ -35,8 +36,9 @@ def work(function: Callable[[Given], Found], given: Sequence[Given], jobs: int) 
             pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
     """One thread a run, however many run at a time: a sum's order, and so every figure, depends on it."""
+    end_with_parent()
     import torch
 
     torch.set_num_threads(1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import signal
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +25,12 @@ from diptych.storage.reader_loader import Loader
 from diptych.storage.reader_order import Step, epoch_order
 from diptych.storage.reader_records import Records, Sample
 from diptych.training.phase import Stream
+from diptych.training.readers import begin_reader, start_fork_server
 from diptych.training.task import Batch, Task
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
     from diptych.version import Version
 
 __all__ = ["CHOICE", "EXTRA", "Feed", "Given", "Instances", "alike", "apart", "entry_of", "instance_order"]
@@ -209,21 +211,9 @@ def _items(value: str | Sequence[Any] | None) -> int:
 class _Collate:
     task: Task
     stream: str
-    ready: bool = False
 
     def __call__(self, samples: list[Sample]) -> Batch | None:
-        if not self.ready:
-            self.ready = True
-            _leave_interrupts_to_the_parent()
         return self.task.collate(samples, self.stream) if samples else None
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    """Control-C reaches worker processes too; they go on, so that the loop can end its step and write a checkpoint."""
-    from torch.utils.data import get_worker_info
-
-    if get_worker_info() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Feed(Loader):
@@ -251,8 +241,11 @@ class Feed(Loader):
             raise UsageError(f"stream {name}: each is {stream.each!r}, which is none of its fields")
         if stream.says and EXTRA not in stream.fields:
             raise UsageError(f"stream {name}: says is {stream.says!r}, but {EXTRA} is none of its fields")
-        if workers:
-            multiprocessing.set_forkserver_preload(["torch", "diptych.training.feed"])
+        # not fork: a fork of a process with threads (Prefect's, CUDA's) hangs or dies; spawn imports torch anew in each
+        # worker
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        if workers and method == "forkserver":
+            start_fork_server(["torch", "diptych.training.feed"])
         super().__init__(
             version,  # type: ignore[arg-type] - _open takes both
             stream.fields,
@@ -268,9 +261,7 @@ class Feed(Loader):
             world=world,
             collate=_Collate(task, name),
             pin_memory=pin_memory,
-            # not fork: a fork of a process with threads (Prefect's, CUDA's) hangs or dies; spawn imports torch anew
-            # in each worker
-            start_method="forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn",
+            start_method=method,
         )
         self.name, self.split = name, split
         self._apart = stream.apart
@@ -284,6 +275,11 @@ class Feed(Loader):
         if isinstance(version, Given):
             return version.rows(settings["split"])
         return super()._open(version, fields, **settings)
+
+    def _loader(self) -> DataLoader[Any]:
+        found = super()._loader()
+        found.worker_init_fn = begin_reader
+        return found
 
     def _order(self) -> np.ndarray:
         if not self.shuffle:

@@ -41,10 +41,14 @@ from diptych.training.tracking import Reporter
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["fit", "make_optimiser"]
+__all__ = ["NotFinite", "fit", "make_optimiser"]
 
 LOOK_EVERY = 50
 """Steps after which the loss is looked at on the CPU: a loss that is not finite ends the run."""
+
+
+class NotFinite(DiptychError):
+    """A loss is not a finite number; the same steps would end in it again."""
 
 
 def fit(fabric: Any, assignment: Assignment, say: Callable[[str], None] | None = None) -> str:
@@ -262,7 +266,7 @@ class _Loop:
     def _look(self, phase: Phase, terms: Mapping[str, Any]) -> None:
         values = {f"{phase.name}/step/{name}": float(value.detach()) for name, value in terms.items()}
         if not all(map(math.isfinite, values.values())) and self._options.precision != "16-mixed":
-            raise DiptychError(
+            raise NotFinite(
                 f"phase {phase.name}, step {self._progress.step:,}: the loss is not finite ({values}). The run's last "
                 "checkpoint stays; a smaller learning rate or clip is set with --set in a new run"
             )
@@ -277,7 +281,7 @@ class _Loop:
         """Look at dev, keep the best weights, log, write a checkpoint."""
         epoch, train = self._progress.epoch, mean_of(self._progress.sums)
         if not math.isfinite(train.get("loss", math.nan)):
-            raise DiptychError(f"phase {phase.name}, epoch {epoch + 1}: the mean loss is not finite ({train})")
+            raise NotFinite(f"phase {phase.name}, epoch {epoch + 1}: the mean loss is not finite ({train})")
         dev = self._fabric.broadcast(self._dev(phase) if self._lead else {})
         entry = EpochLog(phase.name, epoch, lr, train, dev)
         log = (*self._progress.log, entry)

@@ -25,7 +25,7 @@ def fields_read(kind: type[Task], config: TaskConfig) -> tuple[str, ...]:
 
 
 def check_needs(version: Version, kind: type[Task], config: TaskConfig) -> None:
-    """Raise :class:`NotFound` with every stage and fit that is missing and the recipe's lines that add them."""
+    """Raise :class:`NotFound` with every stage, fit or column that is missing and the recipe's lines that add them."""
     manifest = version.manifest
     have = {s.name for s in manifest.stages} | {f.name for f in manifest.fits} | set(TABLES)
     missing = dict.fromkeys(p for p in _producers(fields_read(kind, config)) if p not in have)
@@ -42,7 +42,13 @@ def check_needs(version: Version, kind: type[Task], config: TaskConfig) -> None:
             + "\nand run `diptych build`"
         )
     for stream in kind.reads(config).values():
-        resolve_fields(version.store, manifest, stream.rows, fields_of(stream))
+        try:
+            resolve_fields(version.store, manifest, stream.rows, fields_of(stream))
+        except NotFound as error:  # a stage that is there without a column that it has on request
+            line = next((text for name, text in kind.recipe_lines.items() if f"(field {name}." in str(error)), "")
+            if not line:
+                raise
+            raise NotFound(f"{error}. Write in the recipe\n  {line}\nand run `diptych build`") from error
 
 
 def fields_of(stream: Stream) -> list[str]:

@@ -16,7 +16,7 @@ from diptych.training.assignment import Assignment, assignment_of
 from diptych.training.config import Plain, TaskConfig, departures, make_config
 from diptych.training.evaluation import predict_rows
 from diptych.training.folder import RunFolder
-from diptych.training.loop import fit
+from diptych.training.loop import NotFinite, fit
 from diptych.training.needs import check_needs, fields_read
 from diptych.training.options import RunOptions, check_machine, make_fabric
 from diptych.training.phase import Stream
@@ -165,7 +165,8 @@ def _fit(assignment: Assignment, say: Callable[[str], None] | None) -> str:
         try:
             return fabric.launch(_Rank(assignment))
         except ProcessRaisedException as error:
-            raise DiptychError(f"a process of the run failed; its last checkpoint stays.\n{error}") from error
+            kind = NotFinite if f".{NotFinite.__name__}: " in str(error) else DiptychError  # it is there as text alone
+            raise kind(f"a process of the run failed; its last checkpoint stays.\n{error}") from error
 
 
 def _untrained(version: Version, task: Task, baseline: Any, seed: int) -> dict[str, list[Line]]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from diptych.exceptions import RecipeError, SourceError, StageError
 from diptych.naming import record_id
+from diptych.settings import unreadable
 from diptych.sources.malformed import Malformed
 from diptych.sources.tables import column_names, read_rows, text_of
 from diptych.votes.answers import Vote
@@ -58,7 +59,7 @@ class LabelFile(BaseModel):
         try:
             found = sha256_of(Path(raw["file"]))
         except OSError as error:
-            raise ValueError(f"file: cannot read {raw['file']}: {error.strerror}") from error
+            raise unreadable("file", raw["file"], error.strerror) from error
         if raw.get("file_sha256") not in (None, found):
             raise ValueError(f"file: {raw['file']} changed since the recipe was read")
         return {**raw, "file_sha256": found}

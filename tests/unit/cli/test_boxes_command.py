@@ -67,8 +67,34 @@ def test_recall_and_precision(folder: Path) -> None:
     assert found.precision.ap50 == pytest.approx(51 / 101)  # the other picture failed; a box in the crowd is not wrong
 
 
+@pytest.mark.parametrize(
+    ("orientation", "size"), [(3, (120, 90)), (3, None), (6, (90, 120)), (1, (90, 120)), (1, (240, 180))]
+)
+def test_a_picture_whose_boxes_lie_elsewhere_is_left_out_and_counted(
+    folder: Path, orientation: int, size: tuple[int, int] | None
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(folder / "a.png").save(folder / "turned.jpg", exif=exif)
+    content = json.loads((folder / "instances.json").read_text())
+    content["images"] += [
+        {"id": 8, "file_name": "turned.jpg", **(dict(zip(("width", "height"), size, strict=True)) if size else {})},
+        {"id": 9, "file_name": "empty.jpg"},  # turned, too, but nothing is drawn in it
+    ]
+    (folder / "empty.jpg").write_bytes((folder / "turned.jpg").read_bytes())
+    content["annotations"].append({"image_id": 8, "category_id": 7, "bbox": [30, 30, 9, 9]})
+    (folder / "more.json").write_text(json.dumps(content))
+    found = measure(Knowing(), folder, folder / "more.json", [5])
+    assert (found.pictures, found.failed, found.left_out) == (3, 1, 1) and found.recalls[0].annotated == 2
+    content["annotations"] = content["annotations"][-1:]
+    content["images"] = content["images"][-2:-1]
+    (folder / "more.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"turned.jpg: boxes .*(EXIF orientation \d|picture of .* pixels)"):
+        measure(Knowing(), folder, folder / "more.json", [5])
+
+
+@pytest.mark.usefixtures("opencv")
 def test_the_command(folder: Path) -> None:
-    pytest.importorskip("cv2")
     arguments = ["boxes", str(folder), str(folder / "instances.json"), "--stage", "proposals", "--count", "10"]
     done = CliRunner().invoke(app, [*arguments, "--set", "strategy=single", "--json"])
     assert done.exit_code == 0, done.output

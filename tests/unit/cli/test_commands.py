@@ -127,6 +127,8 @@ def test_usage_errors_exit_2_and_name_what_is_allowed(diptych: Run, place: Path)
         (("build", "news.yaml", "--stages", "bogus"), "clean, clean_text"),
         (("build", "news.yaml", "--shards", "8"), "the dataset has shards 0 to"),
         (("refit", "news", "bogus"), "word_counts"),
+        (("refit", "typo", "word_counts"), "no dataset 'typo' in"),
+        (("rebuild", "typo", "--failed"), "no dataset 'typo' in"),
     ):
         code, out, err = diptych(*arguments)
         assert code == 2 and (words in err or words.rstrip("s") in err), (arguments, err)
@@ -170,6 +172,11 @@ def test_wrong_settings_name_the_recipe_s_file(diptych: Run, place: Path) -> Non
         code, _, error = diptych(*command)
         assert code == 2
         assert "wrong.yaml: the recipe is wrong:\n  stages.clean.min_sides: unknown key" in error
+    (place / "source.yaml").write_text(RECIPE.replace("name: site, ", "").replace("kind: folder", "kind: folder, a: 1"))
+    for command in (["build", "source.yaml"], ["build", "source.yaml", "--dry-run"], ["plan", "source.yaml"]):
+        code, _, error = diptych(*command)
+        assert code == 2
+        assert "source.yaml: the recipe is wrong:\n  sources[0]." in error, command
     (place / "merged.yaml").write_text("base: &base {min_side: 8}\n" + RECIPE.replace("{min_side: 64}", "{<<: *base}"))
     assert "base: unknown key" in diptych("build", "merged.yaml")[2], "merged keys are no duplicates"
     (place / "trains.yaml").write_text(RECIPE + "train_on_commit: [{model: hcsl}]\n")

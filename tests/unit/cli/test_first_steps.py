@@ -116,6 +116,35 @@ def test_init_of_pictures_and_captions_writes_a_recipe_that_keeps_them(diptych: 
         assert code == 0 and "rejected" not in err, err
 
 
+@pytest.mark.parametrize("where", ["", "datasets"])
+def test_what_init_wrote_is_found_by_its_name(
+    diptych: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / where).mkdir(exist_ok=True)
+    path = f"{where}/news.yaml".lstrip("/")
+    code, out, err = diptych("init", "news", "--from", str(place / "pictures"))
+    assert code == 0 and out == f"wrote {path}; next: diptych build {path}\n", err
+    text = (tmp_path / path).read_text()
+    assert text.startswith(f"# Build with: diptych build {path}\n")
+    (tmp_path / "news").mkdir()  # as `--to news` of an export leaves it
+    for name in ("news", "news.yaml", path):
+        code, _, err = diptych("build", name)
+        assert code == 0, err
+    code, _, err = diptych("build", "new")
+    assert code == 2 and "no recipe file new" in err
+
+
+def test_init_says_which_languages_stay_and_where_paths_start(diptych: Run, place: Path) -> None:
+    for name in ("pictures", "."):
+        (place / "one" / "documents").mkdir(parents=True, exist_ok=True)
+        (place / "one" / "documents" / "d.json").write_text('{"text": "Ein Text."}')
+        code, out, err = diptych("init", "l", "--from", "one" if name == "." else name, "--dry-run")
+        assert code == 0 and "languages other than en, zh (languages: [] keeps all)" in out, err
+        assert "paths of stages and fits start where the command is run" in out
+        assert all(len(line) <= 120 for line in out.splitlines())
+
+
 def test_init_refuses_what_is_no_name_and_offers_one(diptych: Run, place: Path) -> None:
     for wrong, offered in (("My Data", "my-data"), ("a/b", "a-b"), ("Été", "t")):
         code, out, err = diptych("init", wrong, "--from", "pictures")

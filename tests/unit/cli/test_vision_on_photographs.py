@@ -33,8 +33,8 @@ STAGES = {
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.data("DIPTYCH_COCO")
+@pytest.mark.usefixtures("opencv")
 def test_every_vision_stage_runs(tmp_path: Path) -> None:
-    pytest.importorskip("cv2")
     folder = Path(os.environ["DIPTYCH_COCO"])
     captions = next(folder.glob("annotations/captions_*.json"))
     instances = next(folder.glob("annotations/instances_*.json"))

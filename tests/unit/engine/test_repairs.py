@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import toy
 from test_build import calls, corpus, run
 
+from diptych.commands.upkeep import reshard_command
 from diptych.engine.build import BuildReport, build
-from diptych.engine.context import BuildOptions
+from diptych.engine.context import BuildOptions, Force
 from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
 from diptych.exceptions import Conflict, UsageError
@@ -23,6 +24,7 @@ from diptych.storage.store import open_store
 from diptych.storage.verify import verify
 
 GATED = toy.RECIPE.replace("  words: {use", '  words: {only: "measure.size > 0", use')
+CHAIN = toy.RECIPE.replace("  known: {use", '  again: {use: "toy:Again"}\n  known: {use')
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,24 @@ def test_a_rebuild_planned_before_another_commit_does_not_undo_it(tmp_path: Path
             plan.recipe, str(tmp_path), plan.options, force=plan.force, snapshot=plan.snapshot, planned_on=plan.version
         )
     assert list(store.log.versions()) == [1, 2]
+
+
+def test_a_build_does_not_undo_what_was_committed_while_its_snapshot_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path, "toy")
+    rows = corpus(store)
+    newer = [*rows, toy.record("new", "red boat", [], store)]
+
+    def cut(*_: Any) -> str:
+        if store.log.versions():
+            return toy.snapshot(store, newer)
+        run(tmp_path, newer)
+        return toy.snapshot(store, rows)
+
+    monkeypatch.setattr("diptych.engine.build.take_snapshot", cut)
+    report = build(toy.RECIPE, str(tmp_path))
+    assert report.committed.version is None and list(store.log.versions()) == [1]
 
 
 @pytest.mark.parametrize("damage", ["flip", "delete"])
@@ -106,6 +126,41 @@ def test_a_fit_sees_rows_that_a_rebuild_changed(tmp_path: Path, monkeypatch: pyt
     build(toy.RECIPE, str(tmp_path), BuildOptions(), snapshot=store.log.manifest("latest").snapshot, refit=("common",))
     result = next(f.result for f in store.log.manifest("latest").fits if f.name == "common")
     assert "quokka" in store.lists.get(result)["word"].to_pylist()
+
+
+@pytest.mark.parametrize("committed", [0, 12])
+def test_a_refresh_leaves_no_row_of_an_uncommitted_build_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: int
+) -> None:
+    store = open_store(tmp_path, "toy")
+    rows = corpus(store)
+    if committed:
+        run(tmp_path, rows[:committed], CHAIN)
+    run(tmp_path, rows, CHAIN, only_stages=("measure", "double", "again", "words", "link"))
+    assert len(store.log.versions()) == bool(committed)
+    plain = toy.Measure.row
+
+    def row(self: toy.Measure, batch: Any, i: int, output: Any) -> None:
+        plain(self, batch, i, output)
+        output.set(i, size=1000 + len(batch["images.bytes"][i]))
+
+    monkeypatch.setattr(toy.Measure, "row", row)
+    report = build(
+        CHAIN, str(tmp_path), BuildOptions(), force=Force(stages=("measure",)), snapshot=toy.snapshot(store, rows)
+    )
+    said = [what for _, what, _ in report.progress["measure"].compared]
+    assert len(said) == report.progress["measure"].rows
+    assert set(said) == ({"new", "changed"} if committed else {"new"})
+    manifest = store.log.manifest("latest")
+    assert manifest.version == 1 + bool(committed)
+    for shard in range(manifest.shards):
+        sizes, twice, again, links = (
+            {r["key"]: r for r in store.part(manifest, name, shard).table().to_pylist()}
+            for name in ("measure", "double", "again", "link")
+        )
+        for key, found in twice.items():
+            assert found["twice"] == again[key]["twice"] == 2 * sizes[key]["size"] > 2000
+        assert all(found["size"] == sizes[key.split("/")[1]]["size"] for key, found in links.items())
 
 
 def test_edit_and_back_computes_nothing_and_finds_the_newest_rows(tmp_path: Path) -> None:
@@ -182,6 +237,9 @@ def test_changed_code_asks_for_a_build_first(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(toy.Measure, "version", 2)
     with pytest.raises(UsageError, match="stage measure has another version.*run diptych build first"):
         plan_rebuild(str(tmp_path), "toy", record="doc7")
+    with pytest.raises(UsageError, match="stage measure has another version.*run diptych build first"):
+        reshard_command("toy", 8, str(tmp_path), False)
+    assert list(open_store(tmp_path, "toy").log.versions()) == [1]
     with pytest.raises(UsageError, match="shards 0 to 3"):
         plan_rebuild(str(tmp_path), "toy", shard=-1)
 

@@ -92,6 +92,17 @@ class Double(Toy):
         output.set(i, twice=2 * batch["measure.size"][i], head=float(batch["measure.head"][i].sum()))
 
 
+class Again(Toy):
+    """What ``double`` says of an image; not in :data:`RECIPE`."""
+
+    name, key = "again", "image"
+    inputs = ("double.twice",)
+    outputs = pa.schema([("twice", pa.int64())])
+
+    def row(self, batch: Batch, i: int, output: Output) -> None:
+        output.set(i, twice=batch["double.twice"][i])
+
+
 class Halves(Fit):
     """Stands in for the split fit: a record's split by its first digit, kept for ever."""
 

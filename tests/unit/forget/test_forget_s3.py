@@ -43,6 +43,10 @@ def downloaded(to: Path) -> Path:
     return to / "bucket"
 
 
+def killed(_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @needs_service
 def test_purged_bytes_leave_the_bucket_and_this_machine(
     endpoint: str,
@@ -58,6 +62,7 @@ def test_purged_bytes_leave_the_bucket_and_this_machine(
     for name, value in variables.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    this_machine = default_cache().parent
     S3Root("s3://forgotten")._fs.call_s3("create_bucket", Bucket="forgotten")
     write(Site(3), tmp_path / "site", static=False)
     root = "s3://forgotten/data"
@@ -70,10 +75,17 @@ def test_purged_bytes_leave_the_bucket_and_this_machine(
     needles |= {"address": row["url"].encode(), **{i["url"]: i["url"].encode() for i in row["images"]}}
     assert search(downloaded(tmp_path / "before"), needles).keys() == needles.keys()
     assert search(default_cache(), needles), "this machine has copies"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("diptych.storage.blobs.Blobs.sync", killed)
+        crawl_recipe(RECIPE, root, tmp_path, refresh=True)
+    unwritten = store.home.scratch("parts/clean/key/shard-00000/killed-1") / "table.parquet"
+    unwritten.write_bytes(needles["address"])
+    left = search(this_machine / "scratch", needles)["address"]
+    assert len(left) == 2, "and files of a crawl and a build that were killed"
 
     report = forget(root, "news", Asked(records=("d00002",)), purge_bytes=True)
     assert report.counts["records"] == 1
-    assert search(downloaded(tmp_path / "after"), needles) == {} and search(default_cache(), needles) == {}
+    assert search(downloaded(tmp_path / "after"), needles) == {} and search(this_machine, needles) == {}
     crawl_recipe(RECIPE, root, tmp_path, refresh=True)
     build(RECIPE, root, folder=tmp_path)
     close()

@@ -103,8 +103,8 @@ def test_the_public_keyphrase_release_through_the_text_side(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.data("DIPTYCH_COCO")
+@pytest.mark.usefixtures("opencv")
 def test_real_photographs_through_all_stages_of_the_coco_recipe(tmp_path: Path) -> None:
-    pytest.importorskip("cv2")
     folder = Path(os.environ["DIPTYCH_COCO"])
     place = folder / "annotations"
     raw = overlaid(

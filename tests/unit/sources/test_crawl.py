@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from diptych.exceptions import NothingCommitted, RecipeError
+from diptych.exceptions import NothingCommitted, RecipeError, Unreachable
 from diptych.records import Document
 from diptych.sample import Faults, Server, Site
 from diptych.sources import web
@@ -266,3 +267,19 @@ def test_progress_and_the_report_in_the_log(store: Store, source: Source, monkey
         report.bytes,
     )
     assert any("100.0% successful" in line for line in report.lines()) and report.to_dict()["success_rate"] == 1.0
+
+
+@pytest.mark.parametrize("what", ["diptych.sources.crawl.read_forgotten", "diptych.sources.crawl.FetchLog.rows"])
+def test_a_crawl_that_fails_as_it_begins_stands_in_nobodys_way(
+    store: Store, source: Source, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fails(*given: object) -> None:
+        raise Unreachable("the object storage does not answer")
+
+    before = threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(what, fails)
+        with pytest.raises(Unreachable):
+            crawl(store, [source()])
+    assert threading.active_count() == before, "nor leaves it threads behind"
+    assert crawl(store, [source()]).documents["new"]

@@ -15,7 +15,7 @@ import pytest
 from diptych.naming import digest_bytes
 from diptych.sources import hands as hands_module
 from diptych.sources.asking import Reply, Request
-from diptych.sources.crawl import crawl
+from diptych.sources.crawl import Progress, crawl
 from diptych.sources.hand import Orders
 from diptych.sources.hands import Hands
 from diptych.sources.registry import open_source
@@ -126,6 +126,64 @@ def test_a_hand_that_dies_owes_nothing(store: Store, server: Any, reply: Any, jp
         held.set()
         hands.close()
     assert not hands.take(Request(f"{server.url}/quick.jpg", "image"), replies.append), "none is left: the crawl asks"
+
+
+def test_an_interrupted_crawl_settles_nothing_that_is_under_way(
+    store: Store, server: Any, reply: Any, jpeg: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+
+    def hold(request: Any) -> None:
+        held.wait(30)
+        reply(200, jpeg)(request)
+
+    server.routes.update({f"/{n}.jpg": hold for n in range(4)})
+    lines = ["url,caption", *(f"{server.url}/{n}.jpg,picture {n}" for n in range(4))]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    fetch = {**FETCH, "retries": 0, "robots": False, "total_time": 60, "timeout": 30}
+    given = {"kind": "urls", "name": "u", "contact": "me@example.org", "path": "list.csv", "fetch": fetch}
+    source = open_source(given, tmp_path)
+    real = Hands.take
+
+    def take(self: Hands, request: Request, then: Any) -> bool:
+        if not self._closed:
+            at_once(self)
+        return real(self, request, then)
+
+    def control_c(now: Progress) -> None:
+        if server.running == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Hands, "take", take)
+    monkeypatch.setattr(hands_module, "_BUSY", 0.0)
+    monkeypatch.setattr("diptych.sources.crawl._EVERY", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        crawl(store, [source], progress=control_c, hands=2)
+    log = FetchLog(store.home)
+    [unfinished] = log.unfinished()
+    assert [row for row in log.rows(unfinished) if isinstance(row, Attempt)] == []
+    held.set()
+    report = crawl(store, [source], hands=2)
+    assert report.crawl == unfinished and {row.outcome for row in rows_of(store).values()} == {"ok"}
+    assert len(rows_of(store)) == 4
+
+
+def test_what_waits_is_given_back_when_hands_close(store: Store, server: Any, reply: Any, jpeg: bytes) -> None:
+    held = threading.Event()
+    server.routes["/slow.jpg"] = lambda request: (held.wait(30), reply(200, jpeg)(request))
+    hands = Hands(orders(store), 2, failing, busy=0.0)
+    at_once(hands)
+    replies: list[Reply | None] = []
+    assert hands.take(Request(f"{server.url}/slow.jpg", "image"), replies.append)
+    assert {os.getsid(hand.process.pid) for hand in hands._hands}.isdisjoint({os.getsid(0)}), (
+        "no Control-C of a terminal"
+    )
+    hands.close()
+    held.set()
+    until = time.monotonic() + 10
+    while not replies and time.monotonic() < until:
+        time.sleep(0.01)
+    assert replies == [None], "its place is free, and it is not settled"
 
 
 def test_secrets_travel_by_the_socket_only(store: Store, server: Any, reply: Any) -> None:

@@ -81,6 +81,8 @@ def test_malformed_documents_are_rows_and_keep_what_was_good(store: Store, tmp_p
     folder.mkdir(parents=True)
     (folder / "a.json").write_text('{"title": "t", "text": "one", "level": 3}')
     (folder / "b.json").write_text("{")
+    (folder / "e.json").write_text('{"id": "5", "text": "one", "caption": "c", "captions": ["d"], "alt": "e"}')
+    (folder / "f.json").write_text('{"caption": "c"}')
     (folder / "c.json").write_text('{"text": 5}')
     (folder / "d.json").write_text(
         '{"text": "x", "images": [{"file": "../../etc/passwd"}, {"file": "none.jpg"}, {"file": "t.jpg"}]}'
@@ -88,10 +90,12 @@ def test_malformed_documents_are_rows_and_keep_what_was_good(store: Store, tmp_p
     (tmp_path / "in/t.jpg").write_text("<html>")
     report, snapshot = build(tmp_path / "in", min_success=0)
     outcomes = {r["source_id"]: r["outcome"] for r in snapshot.iter_rows()}
-    assert outcomes == {"a": "ok", "b": "failed:malformed", "c": "failed:malformed", "d": "ok"}
+    assert outcomes == {"a": "ok", "b": "failed:malformed", "c": "failed:malformed", "d": "ok", "e": "ok", "f": "ok"}
     row = next(r for r in snapshot.iter_rows() if r["source_id"] == "d")
     assert [i["outcome"] for i in row["images"]] == ["failed:bad_path", "gone", "failed:not_an_image"]
     assert texts(store, snapshot)["a"].extra == '{"level":3}'
+    assert texts(store, snapshot)["e"].extra == '{"alt":"e","caption":"c","captions":["d"]}'
+    assert (texts(store, snapshot)["f"].text, texts(store, snapshot)["f"].extra) == ("c", "")
     (folder / "a.json").write_text("oops")
     assert texts(store, build(tmp_path / "in", min_success=0)[1])["a"].text == "one"
     assert report.documents["missed:failed_permanent"] == 2

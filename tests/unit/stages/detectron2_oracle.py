@@ -63,7 +63,7 @@ def importable(folder: str) -> None:
     warnings.simplefilter("ignore")
 
 
-def configured(spec: RcnnSpec, sizes: Sizes, folder: Path) -> Any:
+def configured(spec: RcnnSpec, sizes: Sizes, folder: Path, nms: float = 0.5) -> Any:
     """The model zoo's configuration file of the architecture; for bottom-up attention with its own settings."""
     from detectron2.config import get_cfg
 
@@ -74,7 +74,7 @@ def configured(spec: RcnnSpec, sizes: Sizes, folder: Path) -> Any:
     changes: list[Any] = ["MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu", "MODEL.ROI_HEADS.NUM_CLASSES", spec.classes]
     changes += ["INPUT.MIN_SIZE_TEST", sizes.min_side, "INPUT.MAX_SIZE_TEST", sizes.max_side]
     changes += ["MODEL.RPN.POST_NMS_TOPK_TEST", sizes.proposals, "TEST.DETECTIONS_PER_IMAGE", MOST]
-    changes += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", THRESHOLD]
+    changes += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", THRESHOLD, "MODEL.ROI_HEADS.NMS_THRESH_TEST", nms]
     if spec.attributes == "predictor":  # VG-Detection/faster_rcnn_R_101_C4_attr_caffemaxpool.yaml
         changes += ["MODEL.PIXEL_MEAN", [102.9801, 115.9465, 122.7717], "MODEL.RPN.CONV_DIMS", [512]]
         changes += ["MODEL.ANCHOR_GENERATOR.SIZES", [[64, 128, 256, 512]], "MODEL.ROI_BOX_HEAD.POOLER_TYPE", "ROIPool"]
@@ -84,12 +84,12 @@ def configured(spec: RcnnSpec, sizes: Sizes, folder: Path) -> Any:
     return made
 
 
-def expected(spec: RcnnSpec, ours: Rcnn, sizes: Sizes, image: np.ndarray, folder: Path) -> Expected:
+def expected(spec: RcnnSpec, ours: Rcnn, sizes: Sizes, image: np.ndarray, folder: Path, nms: float = 0.5) -> Expected:
     """What detectron2's ``DefaultPredictor`` finds in an RGB picture with our weights, and the features it used."""
     from detectron2.data.transforms import ResizeShortestEdge
     from detectron2.modeling import build_model
 
-    settings = configured(spec, sizes, folder)
+    settings = configured(spec, sizes, folder, nms)
     model: Any = build_model(settings)
     if spec.attributes == "predictor":
         _as_caffe(model)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy._core import numeric
 
 from diptych.exceptions import WeightsError
 from diptych.models.common import array_pickle
@@ -21,6 +22,8 @@ ARRAYS = {
     "flags": np.array([True, False]),
     "big endian": np.arange(3, dtype=">f4"),
     "empty": np.zeros((0, 4), np.float16),
+    "turned": np.arange(24.0).reshape(2, 3, 4).transpose(1, 0, 2),
+    "strided": np.arange(10)[::3],
 }
 
 
@@ -30,7 +33,7 @@ def written(folder: Path, value: Any, protocol: int = 2) -> Path:
     return file
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("zoo", [True, False])
 def test_arrays_come_back(tmp_path: Path, protocol: int, zoo: bool) -> None:
     value = {"model": ARRAYS, "__author__": "Model Zoo", "matching_heuristics": True} if zoo else ARRAYS
@@ -85,6 +88,7 @@ def test_nothing_is_executed(tmp_path: Path, value: Any, monkeypatch: pytest.Mon
     [
         ("_codecs", "encode"), ("__builtin__", "bytes"), ("numpy", "ndarray"), ("numpy", "dtype"),
         *((m, n) for m in ("numpy.core.multiarray", "numpy._core.multiarray") for n in ("_reconstruct", "scalar")),
+        *((m, "_frombuffer") for m in ("numpy.core.numeric", "numpy._core.numeric")),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("attribute", ["__defaults__", "__doc__", "made", "_run"])
@@ -101,6 +105,82 @@ def test_nothing_that_a_name_stands_for_is_changed(
     with pytest.raises(WeightsError):
         load_arrays(file)
     assert {key: getattr(one, attribute, None) for key, one in vars(array_pickle).items()} == before
+
+
+class _FromBuffer:
+    """A call as protocol 5 writes it, with arguments of one's own."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __reduce__(self) -> Any:
+        return numeric._frombuffer, self.arguments
+
+
+F4 = np.dtype("<f4")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (b"12345678", np.dtype(object), (1,), "C"),
+        (b"12345678", np.dtype("S8"), (1,), "C"),
+        (b"12345678", np.dtype([("x", "f4"), ("y", "O")]), (1,), "C"),
+        (b"12345678", "f4", (2,), "C"),
+        (b"12345678", float, (1,), "C"),
+        (b"12345678", None, (1,), "C"),
+        ("12345678", F4, (2,), "C"),
+        (12345678, F4, (2,), "C"),
+        ([1.0, 2.0], F4, (2,), "C"),
+        (np.zeros(2, np.float32), F4, (2,), "C"),
+        (b"12345678", F4, (-1,), "C"),
+        (b"12345678", F4, (3,), "C"),
+        (b"12345678", F4, (1 << 62, 4), "C"),
+        (b"12345678", F4, (1 << 80,), "C"),
+        (b"12345678", F4, 2, "C"),
+        (b"12345678", F4, "2", "C"),
+        (b"12345678", F4, (2.0,), "C"),
+        (b"1234567", F4, (1,), "C"),
+        (b"12345678", F4, (2,), "X"),
+        (b"12345678", F4, (2,), "A"),
+        (b"12345678", F4, (2,), "K"),
+        (b"12345678", F4, (2,), None),
+        (b"12345678", F4, (2, 1), "K", (0, 0)),
+        (b"12345678", F4, (2, 1), "K", (0, 2)),
+        (b"12345678", F4, (2, 1), "K", (0,)),
+        (b"12345678", F4, (2, 1), "K", "01"),
+        (b"12345678", F4, (2, 1), "C", (1, 0)),
+        (b"12345678", F4),
+        (b"12345678", F4, (2,), "C", None, None),
+    ],
+    ids=str,
+)
+def test_what_is_no_array_of_numbers_in_protocol_5(tmp_path: Path, arguments: tuple[Any, ...]) -> None:
+    value = {"good": np.zeros(3), "bad": _FromBuffer(*arguments)}
+    with pytest.raises(WeightsError, match=r"weights.pkl (is refused: |is no pickle of arrays: )"):
+        load_arrays(written(tmp_path, value, 5))
+
+
+def test_buffers_kept_outside_of_a_file_are_not_read(tmp_path: Path) -> None:
+    """In two files by NumPy: what stands in the other is not there; a buffer made read-only is no bytes."""
+    file = tmp_path / "outside.pkl"
+    file.write_bytes(pickle.dumps({"w": np.zeros(3)}, 5, buffer_callback=lambda _: False))
+    with pytest.raises(WeightsError, match="is no pickle of arrays"):
+        load_arrays(file)
+    readonly = pickle.dumps({"w": _FromBuffer(bytearray(b"12345678"), F4, (2,), "C")}, 5)
+    start = readonly.index(b"12345678") + 8
+    file.write_bytes(readonly[:2] + (readonly[:start] + b"\x98" + readonly[start:])[11:])  # without the frame's length
+    with pytest.raises(WeightsError, match="is refused: an array of objects"):
+        load_arrays(file)
+
+
+def test_arrays_of_protocol_5_are_their_own(tmp_path: Path) -> None:
+    """Two arrays of one buffer: a change of one is none of the other."""
+    shared = bytearray(b"12345678")
+    value = {name: _FromBuffer(shared, F4, (2,), "C") for name in "ab"}
+    found = load_arrays(written(tmp_path, value, 5))
+    found["a"][:] = 0
+    assert found["b"].tobytes() == b"12345678" and found["b"].flags.writeable
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def propose(*images: bytes | None, **config: Any) -> Output:
     return output
 
 
+@pytest.mark.usefixtures("opencv")
 def test_proposals_find_what_is_drawn_and_are_ordered() -> None:
-    pytest.importorskip("cv2")
     output = propose(png(scene()), png(scene().resize((80, 60))), count=15, nms_threshold=0.5)
     for row, scale in ((0, 1.0), (1, 0.5)):
         boxes = np.array(output.values["boxes"][row], float)
@@ -60,14 +60,14 @@ def test_proposals_find_what_is_drawn_and_are_ordered() -> None:
         assert (overlap[~np.eye(len(boxes), dtype=bool)] <= 0.5 + 1e-6).all()
 
 
+@pytest.mark.usefixtures("opencv")
 def test_proposals_do_not_depend_on_the_c_librarys_random_numbers() -> None:
-    pytest.importorskip("cv2")
     first, *others = (propose(png(scene()), strategy="single").values["boxes"][0] for _ in range(3))
     assert first and all(other == first for other in others)
 
 
+@pytest.mark.usefixtures("opencv")
 def test_a_line_of_pixels_is_searched_small() -> None:
-    pytest.importorskip("cv2")
     output = propose(png(Image.new("RGB", (5000, 1), (9, 9, 9))), png(scene().resize((3, 400))))
     assert [s.status for s in output.states] == [Status.OK] * 2
 
@@ -136,6 +136,25 @@ def test_rows_that_cannot_be_computed(stage: Fc7) -> None:
     assert "9" in output.states[3].text and output.values["features"][4].shape == (3, 4096)  # without area: one pixel
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("square", [True, False])
+def test_boxes_of_a_picture_that_exif_turns(stage: Fc7, orientation: int, square: bool) -> None:
+    """Annotators' boxes are in pixels of the file; without such boxes the picture is as good as any other."""
+    size = (120, 120) if square else (160, 120)
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    scene(*size).save(file, "JPEG", exif=exif)
+    boxes = {"boxes": [[10, 10, 61, 51]], "classes": ["red"]}
+    drawn = [{**boxes, "width": size[0], "height": size[1]}, {**boxes, "width": size[1], "height": size[0]}, boxes]
+    crowd = {**boxes, "crowd": [1]}
+    extra = [*map(json.dumps, [*(drawn if square else [drawn[0], drawn[2]]), crowd]), ""]
+    output = run(stage, data=[file.getvalue()] * len(extra), boxes=[[]] * len(extra), extra=extra)
+    bad = orientation != 1
+    assert [s.code for s in output.states] == ["bad_boxes" if bad else ""] * (len(extra) - 2) + ["", ""]
+    said = f"boxes are in pixels of the file, which its EXIF orientation {orientation} turns"
+    assert all(not bad or said in state.text for state in output.states[:-2])
+
+
 def test_which_boxes_are_read() -> None:
     inputs = {
         (boxes, source): Fc7(Fc7Config.model_validate({"boxes": boxes, "source": source})).inputs
@@ -164,9 +183,9 @@ def test_annotations() -> None:
 
 @pytest.mark.slow
 @pytest.mark.data("DIPTYCH_COCO")
+@pytest.mark.usefixtures("opencv")
 def test_recall_of_selective_search_on_coco() -> None:
     """The figures of benchmarks/RESULTS.md, on the folder of 80 photographs that they were taken on."""
-    pytest.importorskip("cv2")
     from diptych.commands.boxes import measure
 
     folder = Path(os.environ["DIPTYCH_COCO"])

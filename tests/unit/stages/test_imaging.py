@@ -154,7 +154,7 @@ def test_orientation_is_applied(kind: str, orientation: int) -> None:
     expected = UPRIGHT[orientation](np.asarray(photo(), np.int16))
     found = decode_array(data)
     assert found.shape == expected.shape and np.abs(found - expected).mean() < 3
-    assert (probe(data).height, probe(data).width) == expected.shape[:2]
+    assert (probe(data).height, probe(data).width) == expected.shape[:2] and probe(data).orientation == orientation
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)

@@ -17,6 +17,7 @@ from diptych import weights
 from diptych.models.common.classifiers import draw, inception, vgg
 from diptych.models.common.precision import looked_up
 from diptych.stage import Batch, Output, Stage, Status
+from diptych.stages import pixels_input
 from diptych.stages.grid import Grid, GridConfig
 from diptych.stages.inception import Inception, InceptionConfig
 from diptych.stages.network import half_numbers
@@ -77,9 +78,26 @@ def test_the_device_looks_up_the_values_that_the_host_would() -> None:
     assert found.shape == (2, 3, 17, 31) and found.numpy().tobytes() == normalised(pixels).tobytes()
 
 
-@pytest.mark.parametrize("size", [(5000, 2), (2, 5000), (9000, 1)])
-def test_a_thread_of_pixels_takes_little_memory(size: tuple[int, int]) -> None:
-    assert centred(noise(*size), 64, 73).shape == (64, 64, 3)
+@pytest.mark.parametrize("size", [(970, 50), (50, 970), (1000, 30), (120, 7)])
+def test_banners_are_bit_equal_to_torchvisions(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    for side, resize in ((299, 342), (300, 300)):
+        theirs = T.Compose([T.Resize(resize), T.CenterCrop(side)])(image)
+        np.testing.assert_array_equal(centred(image, side, resize), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("size", [(5000, 2), (2, 5000), (9000, 1), (1, 100_000)])
+def test_a_thread_of_pixels_takes_little_memory(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same picture within two levels, of which no more than the crop was ever made."""
+    made: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, to, *more: made.append(to) or resize(self, to, *more))
+    image = noise(*size)
+    found = centred(image, 299, 342)
+    assert found.shape == (299, 299, 3) and all(wide * high * 3 <= 50_000_000 for wide, high in made), made
+    monkeypatch.setattr(pixels_input, "_MOST", 10_000)
+    theirs = T.Compose([T.Resize(40), T.CenterCrop(32)])(image)
+    assert np.abs(centred(image, 32, 40).astype(int) - np.asarray(theirs)).max() <= 2
 
 
 def test_vgg_features_equal_torchvisions(tmp_path: Path) -> None:

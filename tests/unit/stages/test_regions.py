@@ -117,6 +117,15 @@ def test_selection_on_a_device_and_on_the_host_equal_torchvisions_over_all_pairs
             np.testing.assert_array_equal(found.scores, scores[found.rows, found.classes])
 
 
+def test_once_is_by_the_best_class_that_suppression_left() -> None:
+    """Two proposals on one dog: of the weaker one only its cat is left; `once` says so in its description."""
+    boxes = np.array([[[0, 0, 100, 100]], [[0, 0, 100, 98]]], np.float32)
+    scores = np.array([[0.01, 0.95], [0.05, 0.90]], np.float32)  # cat, dog
+    found = select(boxes, scores, Selection("fixed", count=2))
+    assert list(zip(found.rows.tolist(), found.classes.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    assert "that NMS left" in str(RegionsConfig.model_fields["once"].description)
+
+
 def test_selection_of_nothing() -> None:
     for boxes, scores in (
         (np.zeros((0, 3, 4), np.float32), np.zeros((0, 3), np.float32)),
@@ -274,8 +283,9 @@ def test_weights_with_other_classes(tmp_path: Path) -> None:
 
 def test_settings_and_registry() -> None:
     assert Regions().weight_names() == (NAMES[1],) and RegionsConfig().score_threshold == 0.55
-    with pytest.raises(ValidationError, match="min_boxes"):
-        RegionsConfig(min_boxes=5, max_boxes=4)
+    with pytest.raises(ValidationError, match=r"min_boxes \(5\) is above max_boxes \(4\)"):
+        RegionsConfig(mode="between", min_boxes=5, max_boxes=4)
+    assert RegionsConfig(max_boxes=5).max_boxes == 5 and RegionsConfig(mode="fixed", min_boxes=200).count == 36
     with pytest.raises(ValidationError, match="min_side"):
         RegionsConfig(min_side=800, max_side=600)
     with pytest.raises(ValidationError, match=r"min_side \(1400\) is above max_side \(1333\); where not given"):

@@ -82,7 +82,7 @@ def pictures() -> dict[str, tuple[bytes | None, str]]:
 @pytest.fixture(scope="module", params=list(SETTINGS))
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     if request.param == "proposals":
-        pytest.importorskip("cv2")
+        request.getfixturevalue("opencv")
     cls = load_stage(request.param)
     made = cls(cls.Config.model_validate(SETTINGS[request.param]))
     made.setup("cpu")

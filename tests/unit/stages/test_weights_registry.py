@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -39,7 +40,8 @@ def aged(file: Path) -> Path:
 
 
 def test_absent_weights_say_which_command_to_run(entry: WeightSpec) -> None:
-    with pytest.raises(WeightsError, match=r"diptych weights pull m .*diptych weights import"):
+    said = r"diptych weights pull m \(without network: diptych weights import FILE --name m\)"
+    with pytest.raises(WeightsError, match=said):
         weights.path("m")
     with pytest.raises(WeightsError, match=r"no weights named 'resnet_50' \(did you mean resnet50 or .*\?\); .* list"):
         weights.path("resnet_50")
@@ -79,9 +81,45 @@ def test_import(entry: WeightSpec, tmp_path: Path) -> None:
         weights.import_file(tmp_path / "absent")
 
 
+def test_a_page_is_not_taken_for_a_file_whose_hash_nobody_publishes(entry: WeightSpec, tmp_path: Path) -> None:
+    weights.REGISTRY["m"] = free = replace(entry, sha256_prefix="", file="free.pkl")
+    page = tmp_path / "model_final.pkl"
+    page.write_bytes(b"<!doctype html><title>Sign in</title>")
+    with pytest.raises(WeightsError, match=r"model_final.pkl is not 'm': expected a .pkl file, found .*<!doctype"):
+        weights.import_file(page, "m")
+    assert page.is_file() and weights.state("m") == "absent" and weights.hash_text(free) == "none published"
+    assert [p.name for p in weights.cache().rglob("*") if p.is_file()] == []
+    page.write_bytes(b"\x80\x02}.")
+    assert weights.import_file(page, "m") == free and weights.state("m") == "present"
+
+
+@pytest.mark.parametrize("again", ["other.pth", "first.pth"])
+def test_an_import_that_finds_no_space_leaves_the_one_before(
+    entry: WeightSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    (tmp_path / "first.pth").write_bytes(BODY)
+    before = weights.import_file(tmp_path / "first.pth", "own")
+    (tmp_path / again).write_bytes(OTHER)
+
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(OTHER[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(weights.shutil, "copyfile", full)
+        with pytest.raises(OSError, match="No space left"):
+            weights.import_file(tmp_path / again, "own")
+    assert weights.spec("own") == before and weights.path("own").read_bytes() == BODY
+    kept = {"imported.json", "first.pth", "first.pth.sha256"}
+    assert {p.name for p in (weights.cache() / "own").iterdir()} == kept
+    weights.import_file(tmp_path / again, "own")
+    assert weights.path("own").read_bytes() == OTHER
+
+
 def test_random_weights() -> None:
     assert weights.digest("random:7") == "random:7" and weights.random_seed("random:7") == 7
-    for bad in ("random:", "random:x", "random:-1", "vgg19"):
+    assert weights.random_seed("random:" + "9" * 18) == 10**18 - 1
+    for bad in ("random:", "random:x", "random:-1", "vgg19", "random:²", "random:٣", f"random:{10**18}", "random:7\n"):
         with pytest.raises(WeightsError, match="random:<seed>"):
             weights.random_seed(bad)
 

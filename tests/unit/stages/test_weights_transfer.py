@@ -126,7 +126,7 @@ def test_a_wrong_file_is_not_kept(entry: WeightSpec, server: Server) -> None:
 
 def test_a_server_that_has_it_not(entry: WeightSpec, server: Server) -> None:
     server.script[:] = ["404"] * 10
-    with pytest.raises(WeightsError, match=r"answered 404[\s\S]*weights import"):
+    with pytest.raises(WeightsError, match=r"answered 404[\s\S]*run: diptych weights import FILE --name m"):
         weights.pull("m")
     assert len(server.seen) == 1
     server.script[:] = ["503", "429", ""]

@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -171,3 +179,34 @@ def test_work_is_shared_by_processes_and_a_failure_is_told() -> None:
     assert sorted(work(square, [1, 2, 3], 2)) == [1, 4, 9]
     with pytest.raises(ValueError, match="five"):
         list(work(square, [5, 1], 1))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_its_processes_end_with_it(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, str(Path(__file__).parent / "toy_cells.py"), str(tmp_path)]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        wait_for(lambda: len([path for path in tmp_path.iterdir() if path.read_text()]) >= 2)
+        process.send_signal(number)
+        assert process.wait(60) == -number
+        cells = {int(path.read_text()) for path in tmp_path.iterdir()}
+        wait_for(lambda: not any(is_running(cell) for cell in cells), 20)
+        assert len(list(tmp_path.iterdir())) < 4, "not all cells were begun"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    """Whether it is there and not only waits to be taken note of."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

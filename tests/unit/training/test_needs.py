@@ -22,7 +22,7 @@ def version_with(names: set[str]) -> Any:
     """A version that knows its stages and fits, and nothing that work could be begun with."""
     stages = [SimpleNamespace(name=n) for n in sorted(names & set(STAGES))]
     fits = [SimpleNamespace(name=n) for n in sorted(names & set(FITS))]
-    return SimpleNamespace(manifest=SimpleNamespace(dataset="d", version=3, stages=stages, fits=fits))
+    return SimpleNamespace(store=None, manifest=SimpleNamespace(dataset="d", version=3, stages=stages, fits=fits))
 
 
 def producers(model: str, preset: str) -> list[str]:
@@ -54,6 +54,25 @@ def test_the_stage_that_is_missing_and_its_line(model: str, preset: str, name: s
     assert list(added) == [name]
     kind_of_it = load_fit(name) if name in FITS else load_stage(name)
     assert set(added[name]) <= set(kind_of_it.Config.model_fields)
+    if name in STAGES and not set(added[name] or ()) & set(kind_of_it.Config.places):
+        made = load_stage(name)(load_stage(name).Config(**added[name]))
+        read = {field.partition(".")[2] for field in fields_read(kind, settings_of(kind, Order(model, preset)))
+                if field.startswith(f"{name}.")}  # fmt: skip
+        assert read - {"key"} <= {*made.output_schema().names, *made.tensor_schema()}, "the line gives what is read"
+
+
+def test_the_line_of_a_stage_that_lacks_a_column() -> None:
+    kind = find_task("mkp")
+    version = version_with(set(producers("mkp", "sample")))
+    for entry in version.manifest.stages:
+        made = load_stage(entry.name)()
+        entry.rows, entry.tensors, entry.arrow_schema = made.key, list(made.tensor_schema()), made.output_schema
+        entry.tensor_specs = made.tensor_schema
+    with pytest.raises(NotFound) as caught:
+        check_needs(version, kind, settings_of(kind, Order("mkp", "sample")))
+    text = str(caught.value)
+    assert "backbone has no 'grid' (field backbone.grid)" in text
+    assert "\n  backbone: {grid: true}\n" in text and "diptych build" in text
 
 
 @pytest.mark.parametrize("model", list(MODELS))

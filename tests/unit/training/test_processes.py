@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from toy_task import KILL
+from toy_task import COLLATE_S, KILL, KILL_ALL
 
 from diptych.exceptions import Unfinished
 from diptych.training.folder import RunFolder, find_runs
@@ -55,27 +57,115 @@ def test_two_processes_train_one_model_and_resume_to_the_bit(version: Version, m
     assert equal(halves, whole)
 
 
-def test_terminated_and_killed_from_outside(built: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(built, root)
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts Python with words, and with variables, in a session of its own."""
     here = Path(__file__).parent
     path = [str(here), str(here.parent / "reader"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "diptych.cli", "train"]
+
+    def start(*words: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, *words], env={**environment, **variables}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+
+    return start
+
+
+def group(number: int) -> list[int]:
+    """The processes of a process group that are there and do not only wait to be taken note of."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, of, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(of) == number and state != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def until(what: Callable[[], Any], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("devices", "collate_s", "kill", "step"), [(1, 0.4, 3, 4), (2, 0.1, 13, 20)])
+def test_sigterm_to_all_processes_ends_it_with_a_checkpoint_while_it_waits_for_a_batch(
+    version: Version, program: Callable[..., subprocess.Popen[str]],
+    devices: int, collate_s: float, kill: int, step: int,
+) -> None:  # fmt: skip
+    whole, halves = (start_run(version, Order("toy_task:ToyTask", settings={"warm": 3}, seed=3)) for _ in range(2))
+    options = ("--root", version.store.root.url, "--devices", str(devices), "--workers", "1", "--no-tensorboard")
+
+    def go_on(run: RunFolder, **variables: str) -> subprocess.Popen[str]:
+        return program("-m", "diptych.cli", "train", "--resume", f"toy/{run.run}", *options, **variables)
+
+    process = go_on(halves, **{KILL: str(kill), KILL_ALL: str(collate_s / 2), COLLATE_S: str(collate_s)})
+    out, said = process.communicate(timeout=250)
+    assert process.returncode == 1 and f"go on with `diptych train --resume toy/{halves.run}`" in said, (out, said)
+    (place,) = halves.list("checkpoints")
+    assert halves.read_json(f"checkpoints/{place}/checkpoint.json")["progress"]["step"] == step
+    until(lambda: not group(process.pid))
+    for process in [go_on(whole), go_on(halves)]:
+        said = process.communicate(timeout=250)
+        assert process.returncode == 0, said
+    assert equal(halves, whole)
+
+
+READING = """
+import os, signal, sys
+from diptych.training.feed import Feed
+from diptych.version import open_version
+from toy_task import IMAGES, ToyTask, ToyConfig
+
+if __name__ == "__main__":
+    version = open_version(sys.argv[1], 1)
+    task = ToyTask(ToyConfig(), ToyTask.prepare(version, ToyConfig()))
+    feed = Feed(version, task, "images", IMAGES, workers=3)
+    batches = feed.forever()
+    next(batches)
+    if sys.argv[2] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert sys.argv[2] != "fail"
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("end", 0), ("fail", 1), ("kill", -9)])
+def test_readers_end_with_their_process(
+    version: Version, tmp_path: Path, program: Callable[..., subprocess.Popen[str]], how: str, code: int
+) -> None:
+    (tmp_path / "reading.py").write_text(READING)
+    process = program(str(tmp_path / "reading.py"), str(version.store.root.url) + "/world", how)
+    try:
+        assert process.wait(60) == code
+        until(lambda: not group(process.pid), 20)
+    finally:
+        for number in group(process.pid):
+            os.kill(number, signal.SIGKILL)
+        print(*process.communicate())
+
+
+def test_terminated_and_killed_from_outside(
+    built: Path, tmp_path: Path, program: Callable[..., subprocess.Popen[str]]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(built, root)
+    command = ["-m", "diptych.cli", "train"]
     ending = ["--root", str(root), "--no-tensorboard"]
     begin = ["toy_task:ToyTask", "--dataset", "world@1", "--set", "patience=1000", "--set", "epochs=60", "--seeds", "5"]
 
     def start(*words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([*command, *words, *ending], env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        return program(*command, *words, *ending)
 
     def step_of(run: RunFolder) -> int:
         places = [p for p in run.list("checkpoints") if run.exists(f"checkpoints/{p}/checkpoint.json")]
         return int(places[-1].partition("-")[0]) if places else 0
 
     def wait(process: subprocess.Popen[str], more_than: int) -> RunFolder:
-        until = time.monotonic() + 200
-        while time.monotonic() < until and process.poll() is None:
+        end = time.monotonic() + 200
+        while time.monotonic() < end and process.poll() is None:
             for run in find_runs(str(root), "world", "toy"):
                 if step_of(run) > more_than:
                     return run

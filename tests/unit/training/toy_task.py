@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -29,6 +31,10 @@ IMAGES = Stream(("features.pooled", "features.level"), rows="image", batch_size=
 PHRASES = Stream(("documents.keyphrases", "documents.title"), each="documents.keyphrases", batch_size=3)
 KILL = "TOY_KILL_AT"
 """Environment variable: after so many steps the process sends itself SIGTERM."""
+KILL_ALL = "TOY_KILL_ALL"
+"""Environment variable: it sends SIGTERM to its whole group instead, after so many seconds."""
+COLLATE_S = "TOY_COLLATE_S"
+"""Environment variable: seconds that a batch takes to be made."""
 _steps = 0
 
 
@@ -132,6 +138,7 @@ class ToyTask(Task):
         return IMAGES
 
     def collate(self, samples: Sequence[Sample], stream: str) -> ToyBatch | PhraseBatch:
+        time.sleep(float(os.environ.get(COLLATE_S, "0")))
         if stream == "phrases":
             chosen = [s["documents.keyphrases"][s["choice"]] for s in samples]
             return PhraseBatch(torch.tensor([float(len(word)) for word in chosen]))
@@ -144,7 +151,10 @@ class ToyTask(Task):
         if module.training and os.environ.get(KILL):
             _steps += 1
             if _steps == int(os.environ[KILL]):
-                os.kill(os.getpid(), signal.SIGTERM)
+                if KILL_ALL in os.environ:
+                    Timer(float(os.environ[KILL_ALL]), os.killpg, (0, signal.SIGTERM)).start()
+                else:
+                    os.kill(os.getpid(), signal.SIGTERM)
         batch = batches["images"]
         features = batch.features_B8
         weights = torch.from_numpy(moment.memory["weights"]).to(features.device) if moment.memory else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from diptych.exceptions import WeightsError
 
 __all__ = ["load_arrays"]
 
-_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since NumPy 2
+_CORES = ("numpy.core", "numpy._core")  # before and since NumPy 2
 
 
 class _Dtype:
@@ -42,13 +42,17 @@ class _Array:
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, data = state
-        if not isinstance(kind, _Dtype) or not all(isinstance(n, int) and n >= 0 for n in shape):
-            raise WeightsError("an array of an unknown kind")
         raw = data.encode("latin1") if isinstance(data, str) else data  # text where Python 2 wrote it
-        if not isinstance(raw, bytes):
-            raise WeightsError("an array of objects")
-        flat = np.frombuffer(bytearray(raw), kind.made)
-        self.made = flat.reshape(shape, order="F" if fortran else "C")
+        self.made = _values(raw, kind, shape, "F" if fortran else "C")
+
+
+def _values(raw: Any, kind: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
+    """An array with its own copy of these bytes."""
+    if not isinstance(kind, _Dtype) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise WeightsError("an array of an unknown kind")
+    if not isinstance(raw, bytes | bytearray):
+        raise WeightsError("an array of objects")
+    return np.frombuffer(bytearray(raw), kind.made).reshape(shape, order=order)
 
 
 class _Function:
@@ -71,6 +75,18 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
     if kind is not _Array:
         raise WeightsError("an array of an unknown kind")
     return _Array()
+
+
+@_Function
+def _frombuffer(raw: Any, kind: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
+    """An array as protocol 5 writes it; in order K its axes are turned, as ``axes`` says."""
+    if order not in ("C", "F", "K") or (order == "K") != isinstance(axes, tuple):
+        raise WeightsError(f"an array in order {order!r} with axes {axes!r}")
+    found = _Array()
+    found.made = _values(raw, kind, shape, "F" if order == "F" else "C")
+    if order == "K":
+        found.made = found.made.transpose(axes)
+    return found
 
 
 @_Function
@@ -103,8 +119,10 @@ class _Unpickler(pickle.Unpickler):
             ("_codecs", "encode"): _encode,
             ("__builtin__", "bytes"): _no_bytes,
         }
-        for place in _MODULES:
+        for core in _CORES:
+            place = f"{core}.multiarray"
             allowed |= {(place, "_reconstruct"): _reconstruct, (place, "scalar"): _scalar}
+            allowed[f"{core}.numeric", "_frombuffer"] = _frombuffer
         if (module_name, global_name) not in allowed:
             raise WeightsError(f"it names {module_name}.{global_name}, which is never executed")
         return allowed[module_name, global_name]

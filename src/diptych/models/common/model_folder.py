@@ -12,6 +12,7 @@ from typing import Any
 from diptych import weights
 from diptych.exceptions import UsageError
 from diptych.releases import require
+from diptych.settings import unreadable
 
 __all__ = [
     "folder_digest", "load_folder", "quiet_transformers", "registered_folder", "require_transformers",
@@ -22,7 +23,7 @@ __all__ = [
 def folder_digest(folder: Path) -> str:
     """SHA-256 over names and contents of a folder's files; ``ValueError`` when it is no model folder."""
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} is no Hugging Face model folder: it has no config.json")
+        raise unreadable("folder", folder, "no Hugging Face model folder: it has no config.json")
     hasher = hashlib.sha256()
     for file in sorted(p for p in folder.glob("*") if p.is_file()):
         hasher.update(f"{file.name}\0{weights.sha256_of(file)}\n".encode())

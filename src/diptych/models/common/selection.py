@@ -35,7 +35,8 @@ class Selection:
 
     ``threshold``: all whose score is strictly above it, at most ``most``. ``fixed``: the best ``count`` whatever their
     scores. ``between``: those above the threshold, but at least ``least`` and at most ``most`` (bottom-up attention).
-    ``once`` keeps of one proposal only its best class, so that no feature occurs twice.
+    ``once`` keeps of one proposal only the best class that suppression left it, so that no feature occurs twice: not
+    always its best one, which a better box of that class may have suppressed.
     """
 
     mode: Mode = "threshold"

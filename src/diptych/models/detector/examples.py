@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diptych.exceptions import UsageError
-from diptych.imaging import ImageRefused, decode_array
+from diptych.imaging import ImageRefused, decode_array, misplaced
 
 __all__ = ["Example", "Examples", "coco_examples", "pixels", "sample_examples"]
 
@@ -31,6 +31,8 @@ class Example:
     boxes: np.ndarray
     labels: np.ndarray
     attributes: np.ndarray
+    stored: bool = False
+    """Boxes are in pixels of the file, as COCO's; else of the upright picture."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def coco_examples(instances: Path, images: Path) -> Examples:
                 np.array(boxes, np.float32).reshape(-1, 4),
                 np.array(labels, np.int64),
                 np.array(named, np.int64),
+                stored=True,
             )
         )
     return Examples(f"COCO file {instances.name}", tuple(found), tuple(classes.values()), attributes)
@@ -146,12 +149,16 @@ def _picture(item: Any, where: str) -> tuple[int, tuple[str, int, int]]:
 def pixels(example: Example, fits: Callable[[int, int], bool]) -> np.ndarray:
     """The picture as uint8 (H, W, 3); ``fits`` is the network's.
 
-    :class:`UsageError` when it cannot be decoded, has another size than its entry says, or does not fit.
+    :class:`UsageError` when it cannot be decoded, has another size than its entry says, is turned by EXIF while its
+    boxes are not, or does not fit.
     """
     try:
-        found = decode_array(example.read())
+        data = example.read()
+        found, turned = decode_array(data), misplaced(data) if example.stored and len(example.labels) else ""
     except ImageRefused as error:
         raise UsageError(f"{example.name}: {error}; leave the picture out or repair it") from error
+    if turned:
+        raise UsageError(f"{example.name}: {turned}, or leave it out")
     high, wide = found.shape[:2]
     if (wide, high) != (example.width, example.height):
         raise UsageError(

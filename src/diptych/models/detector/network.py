@@ -29,6 +29,7 @@ from diptych.models.common.detectors import Loaded
 from diptych.models.common.detectors_torchvision import TorchvisionNetwork
 from diptych.models.common.efficientnet_lite import EfficientNetLite0
 from diptych.models.common.state_file import fill_network, read_state
+from diptych.weights_hash import hashed
 
 __all__ = [
     "ARCHITECTURE",
@@ -40,6 +41,7 @@ __all__ = [
     "fill_trunk",
     "load",
     "trained",
+    "trunk_name",
     "write",
 ]
 
@@ -139,6 +141,11 @@ def fill_trunk(network: FasterRCNN, trunk: Path | int) -> None:
     backbone.trunk.requires_grad_(False)
 
 
+def trunk_name(trunk: Path | int) -> str:
+    """What stands for a backbone's weights in a detector's file: their SHA-256, or ``random:<seed>``."""
+    return f"random:{trunk}" if isinstance(trunk, int) else hashed(trunk)
+
+
 def trained(network: nn.Module) -> dict[str, Tensor]:
     """What is trained: every tensor but the backbone's."""
     return {k: v for k, v in network.state_dict().items() if not k.startswith(_TRUNK)}
@@ -151,13 +158,16 @@ def write(file: Path, network: nn.Module, labels: Labels, settings: Mapping[str,
 
 
 def load(weights: Path | int, sizes: Sizes, lists: Sequence[Path | int] = ()) -> Loaded:
-    """From a file that :func:`write` made, over the backbone that ``lists`` names; or all of it from a seed."""
+    """From a file that :func:`write` made, over the backbone that ``lists`` names; or all of it from a seed.
+
+    :class:`WeightsError` when the file's ``trunk`` says that it was trained over another one.
+    """
     if isinstance(weights, int):
         labels = Labels(tuple(map(str, range(1, 20))), tuple(map(str, range(11))))
         network = build(labels, sizes)
         draw(network, weights)
     else:
-        labels, state = _read(weights)
+        labels, state = _read(weights, lists[0])
         network = build(labels, sizes)
         fill_trunk(network, lists[0])
         trunk = {k: v for k, v in network.state_dict().items() if k.startswith(_TRUNK)}
@@ -167,11 +177,17 @@ def load(weights: Path | int, sizes: Sizes, lists: Sequence[Path | int] = ()) ->
     return Loaded(made, ("__background__", *labels.classes), labels.attributes)
 
 
-def _read(file: Path) -> tuple[Labels, dict[str, Tensor]]:
+def _read(file: Path, trunk: Path | int) -> tuple[Labels, dict[str, Tensor]]:
     found = read_detector(file)
     if found.architecture != ARCHITECTURE:
         raise WeightsError(
             f"{file}: expected a detector of architecture {ARCHITECTURE}, found {found.architecture or 'none'};"
             " make one with: diptych detector train"
+        )
+    expected, given = found.settings.get("trunk"), trunk_name(trunk)
+    if expected not in (None, given):  # files of before have no such entry
+        raise WeightsError(
+            f"{file}: trained over the backbone {expected}, found {given}; over another one it finds nothing. Use the"
+            " weights that it was trained over, or train over these: diptych detector train --trunk NAME"
         )
     return Labels(found.classes, found.attributes), found.state

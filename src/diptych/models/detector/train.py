@@ -25,7 +25,7 @@ from diptych.exceptions import UsageError
 from diptych.models.common.detector_list import Sizes
 from diptych.models.detector.examples import Examples
 from diptych.models.detector.maps import Kept, keep_maps
-from diptych.models.detector.network import AttributeHead, Labels, build, fill_trunk, trained, write
+from diptych.models.detector.network import AttributeHead, Labels, build, fill_trunk, trained, trunk_name, write
 
 __all__ = ["Schedule", "train"]
 
@@ -59,7 +59,9 @@ def train(
     fill_trunk(network, trunk)
     kept = keep_maps(network, examples.items, work / "maps", device, _every(said, "maps", 500))
     _fit(network.to(device), kept, work / "state.pt", schedule, said, device)
-    made = {"source": examples.source, "pictures": len(kept), "schedule": asdict(schedule)}
+    made = {
+        "source": examples.source, "pictures": len(kept), "schedule": asdict(schedule), "trunk": trunk_name(trunk),
+    }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     write(part, network.cpu(), labels, made)

@@ -96,8 +96,10 @@ class MkpTask(Task):
     }  # fmt: skip
     paper = PAPER
     recipe_lines: ClassVar[Mapping[str, str]] = {
+        "backbone": "backbone: {grid: true}",
         "vectors": "vectors: {file: glove.twitter.27B.200d.txt}",
         "entities": "entities: {}    # or entity_labels: {} and --set entities=entity_labels.names",
+        "entity_labels": "entity_labels: {}    # it reads `regions: {}`",
     }
 
     def __init__(self, config: MkpConfig, state: State) -> None:

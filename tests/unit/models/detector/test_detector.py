@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -11,19 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from diptych import weights
 from diptych.cli import app
 from diptych.exceptions import UsageError, WeightsError
+from diptych.geometry import iou
+from diptych.models.common.classifiers import draw
 from diptych.models.common.detector_file import read_detector
 from diptych.models.common.detector_list import Sizes
 from diptych.models.common.detectors import Detector, Found, Loaded, load_detector
 from diptych.models.common.detectors_torchvision import TorchvisionNetwork
+from diptych.models.common.efficientnet_lite import EfficientNetLite0
 from diptych.models.common.selection import Selection
-from diptych.models.detector.examples import Example, Examples, coco_examples, sample_examples
-from diptych.models.detector.network import Labels, build, fill_trunk, load
+from diptych.models.detector.examples import Example, Examples, coco_examples, pixels, sample_examples
+from diptych.models.detector.network import Labels, build, fill_trunk, load, write
 from diptych.models.detector.scores import average_precision, score, score_found
 from diptych.models.detector.train import Schedule, train
 from diptych.stage import Batch, Status
@@ -173,6 +178,93 @@ def test_the_command_trains_and_evaluates(coco: Path, tmp_path: Path) -> None:
     said = CliRunner().invoke(app, ["detector", "evaluate", out, *data, "--json"])
     assert said.exit_code == 0, said.output
     assert json.loads(said.output)["scores"]["pictures"] == 6
+
+
+def test_only_safetensors_are_written(coco: Path, tmp_path: Path) -> None:
+    """Nothing reads another kind; said before any work."""
+    data = ["--coco", str(coco / "instances.json"), "--images", str(coco), "--trunk", "random:0"]
+    for name in ("mine.pt", "mine", "mine.safetensors.part"):
+        out, work = str(tmp_path / name), tmp_path / "work"
+        run = CliRunner().invoke(app, ["detector", "train", *data, "--out", out, "--work", str(work)])
+        assert isinstance(run.exception, UsageError) and not work.exists()
+        assert f"--out: expected a file that ends in .safetensors, found {out}" in str(run.exception)
+
+
+def test_boxes_in_a_picture_that_exif_turns_are_refused(coco: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for n in (0, 1):  # nothing is drawn in 0.png: it is as good as upright
+        Image.open(coco / f"{n}.png").save(tmp_path / f"{n}.jpg", exif=exif)
+        (tmp_path / f"{n}.png").write_bytes((tmp_path / f"{n}.jpg").read_bytes())
+    empty, drawn = coco_examples(coco / "instances.json", coco).items[:2]
+    assert pixels(replace(empty, read=(tmp_path / "0.png").read_bytes), lambda w, h: True).shape == (120, 160, 3)
+    said = r"1.png: boxes are in pixels of the file, which its EXIF orientation 3 turns; store the picture upright"
+    turned = replace(drawn, read=(tmp_path / "1.png").read_bytes, stored=False)
+    assert pixels(turned, lambda w, h: True).shape == (160, 120, 3), "the sample's boxes are upright ones"
+    with pytest.raises(UsageError, match=said):
+        pixels(replace(drawn, read=(tmp_path / "1.png").read_bytes), lambda w, h: True)
+
+
+def test_a_detector_belongs_to_its_backbone(coco: Path, tmp_path: Path) -> None:
+    examples = coco_examples(coco / "instances.json", coco)
+    own, file = tmp_path / "own.pth", tmp_path / "mine.safetensors"
+    trunk = EfficientNetLite0()
+    draw(trunk, 4)
+    torch.save(trunk.state_dict(), own)
+    sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+    made: dict[str, Path] = {}
+    for name, weights_of_it in {sha256: own, "random:4": 4}.items():
+        made[name] = tmp_path / f"{name.replace(':', '')}.safetensors"
+        train(examples, weights_of_it, made[name], tmp_path / name[-4:], replace(SHORT, epochs=1), quiet)
+        assert read_detector(made[name]).settings["trunk"] == name
+        assert load(made[name], Sizes(96, 96, 20), [weights_of_it]).names[1:] == ("disc", "square")
+    for file, trained_over, other, found in (
+        (made[sha256], sha256, 4, "random:4"),
+        (made["random:4"], "random:4", own, sha256),
+        (made["random:4"], "random:4", 5, "random:5"),
+    ):
+        said = rf"{file}: trained over the backbone {trained_over}, found {found}; .*detector train"
+        with pytest.raises(WeightsError, match=said):
+            load(file, Sizes(96, 96, 20), [other])
+    labels = Labels(("disc", "square"), ("blue", "red"))
+    write(file, build(labels, Sizes(96, 96, 20)), labels, {"source": "a file of before"})
+    assert load(file, Sizes(96, 96, 20), [5]).attributes == ("blue", "red"), "without the entry any backbone will do"
+
+
+def test_a_detector_of_coco_boxes_in_the_stage(
+    ours: Detector, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained over the backbone that the stage loads it finds what it was shown; over another one it is refused."""
+    del ours
+    backbone = weights.path("efficientnet_lite0")
+    monkeypatch.setattr(weights, "_cache", tmp_path / "cache")
+    place = tmp_path / "cache" / "efficientnet_lite0" / backbone.name
+    place.parent.mkdir(parents=True)
+    place.write_bytes(backbone.read_bytes())
+    examples = coco_examples(coco / "instances.json", coco)
+    schedule = Schedule(epochs=40, batch_size=3, side=96, rate=3e-3)
+    for name, trunk in {"mine": place, "theirs": 5}.items():
+        out = tmp_path / f"{name}.safetensors"
+        train(examples, trunk, out, tmp_path / name, schedule if name == "mine" else SHORT, quiet)
+        weights.import_file(out, name)
+    sizes = {"min_side": 96, "max_side": 96}
+    stage = Regions(RegionsConfig.model_validate({"model": OURS, "weights": "mine", "score_threshold": 0.3, **sizes}))
+    stage.setup("cpu")
+    data = [e.read() for e in examples.items]
+    out = stage.process(Batch(tuple(map(str, range(6))), {"images.bytes": data}, stage))
+    out.check("regions")
+    found, objects = 0, 0
+    for row, item in enumerate(examples.items):
+        assert out.states[row].status is Status.OK
+        names, boxes = out.values["class_names"][row], np.array(out.values["boxes"][row]).reshape(-1, 4)
+        for box, label in zip(item.boxes, item.labels, strict=True):
+            mine = boxes[[n == examples.classes[label - 1] for n in names]]
+            found += bool((iou(box[None].astype(float), mine) > 0.5).any())
+            objects += 1
+    assert objects == 10 and found >= 8, found
+    other = Regions(RegionsConfig.model_validate({"model": OURS, "weights": "theirs", **sizes}))
+    with pytest.raises(WeightsError, match="trained over the backbone random:5, found 5793442"):
+        other.setup("cpu")
 
 
 def broken(change: Callable[[dict[str, Any]], object], coco: Path, place: Path) -> Path:
