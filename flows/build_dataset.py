@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from diptych.engine.build import ATTEMPTS, BuildReport, check_parent, make_context
+from diptych.engine.build import ATTEMPTS, BuildReport, check_parent, make_context, retire_uncommitted
 from diptych.engine.commit import would_commit
 from diptych.engine.context import BuildOptions, Force, graph_of, new_build_id
 from diptych.engine.crew import working
@@ -115,6 +115,7 @@ def run_build(
     at_once = turns(build_id, machines.threads)  # these two end before the runner does, which waits for its tasks
     workers = working(build_id, options.processes)
     with SignOfLife(store, build_id, "build"), make_runner(machines) as runner, at_once, workers:
+        retire_uncommitted(store, recipe, force)
         for attempt in range(ATTEMPTS):
             most = tasks_a_step(nodes, attempt, ATTEMPTS, machines.threads, options.processes)
             head = store.log.head()

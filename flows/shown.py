@@ -107,7 +107,7 @@ def show_compared(report: BuildReport) -> Counter[str]:
     for progress in report.progress.values():
         for key, what, columns in progress.compared:
             outcome[what] += 1
-            if what != "equal" and len(rows) < LISTED:
+            if what not in ("equal", "new") and len(rows) < LISTED:
                 rows.append({"stage": progress.name, "row": key, "outcome": what, "columns": columns})
     counts = ", ".join(f"{n} {what}" for what, n in outcome.items()) or "no row was named"
     said = f"{report.dataset}: {counts}; {report.committed.reason}"

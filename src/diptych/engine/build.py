@@ -18,9 +18,19 @@ from diptych.engine.space import check_space
 from diptych.exceptions import Conflict, NotFound
 from diptych.recipe import parse_recipe
 from diptych.storage.alive import SignOfLife
+from diptych.storage.retire import retire_unnamed
 from diptych.storage.store import Store, open_store
 
-__all__ = ["ATTEMPTS", "BuildReport", "Watcher", "build", "check_parent", "make_context", "run_here"]
+__all__ = [
+    "ATTEMPTS",
+    "BuildReport",
+    "Watcher",
+    "build",
+    "check_parent",
+    "retire_uncommitted",
+    "make_context",
+    "run_here",
+]
 
 ATTEMPTS = 5
 """How often a build plans again after losing the race for the next log number."""
@@ -154,6 +164,7 @@ def build(
     store = open_store(root, parsed.name)
     build_id = new_build_id()
     with SignOfLife(store, build_id, "build"), working(build_id, options.processes):
+        retire_uncommitted(store, recipe, force)
         for _ in range(ATTEMPTS):
             head = store.log.head()
             taken = planned_snapshot(store, snapshot) if snapshot else take_snapshot(store, parsed, folder)
@@ -175,6 +186,16 @@ def build(
     raise Conflict(
         f"dataset {parsed.name}: {ATTEMPTS} other commits came first; the finished rows are kept, run the build again"
     )
+
+
+def retire_uncommitted(store: Store, recipe: str, force: Force | None) -> None:
+    """Before whole stages are computed again: no row that no version names is used, theirs or of what reads them.
+
+    Else, were this build cut off after the first stage, the next one would put such rows beside the new ones that they
+    were not made from.
+    """
+    if force and force.stages:
+        retire_unnamed(store, graph_of(recipe).downstream(set(force.stages)), "refresh")
 
 
 def check_parent(context: BuildContext, planned_on: int | None) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from diptych.exceptions import Conflict, Corrupt, NotFound, UsageError
 from diptych.storage.log import RetireEntry
+from diptych.storage.references import named_by
 
 if TYPE_CHECKING:
     from diptych.storage.store import Store
 
-__all__ = ["RetirePlan", "retire", "versions_in_use"]
+__all__ = ["RetirePlan", "retire", "retire_unnamed", "versions_in_use"]
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,23 @@ def _plan(store: Store, asked: Sequence[int], existing: Collection[int], force: 
         elif version in used:
             protected[version] = f"used by the run {used[version][0]} (--force retires it all the same)"
     return RetirePlan(tuple(v for v in asked if v not in protected), protected, None)
+
+
+def retire_unnamed(store: Store, stages: Collection[str], reason: str) -> int | None:
+    """Commit an entry for all segments of these stages that no version names; its number, None without any.
+
+    No build takes rows from them any more, and one under way that did loses the race for its commit.
+    """
+    for _ in range(20):
+        head = store.log.head()
+        kept = (
+            named_by(store, store.log.versions().values(), blobs=False).segments | store.log.retired().segments.keys()
+        )
+        folders = {path.rpartition("/")[0] for stage in stages for path, _ in store.home.walk(f"parts/{stage}")}
+        if not folders - kept:
+            return None
+        try:
+            return store.log.append(RetireEntry(segments=tuple(sorted(folders - kept)), reason=reason), after=head)
+        except Conflict:
+            continue
+    raise Conflict(f"dataset {store.name}: lost 20 races for the next log entry; try again when fewer builds commit")

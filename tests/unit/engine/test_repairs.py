@@ -15,8 +15,8 @@ import toy
 from test_build import calls, corpus, run
 
 from diptych.commands.upkeep import reshard_command
-from diptych.engine.build import BuildReport, build
-from diptych.engine.context import BuildOptions, Force
+from diptych.engine.build import BuildReport, Silent, build
+from diptych.engine.context import BuildOptions, Force, Progress
 from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
 from diptych.exceptions import Conflict, UsageError
@@ -161,6 +161,43 @@ def test_a_refresh_leaves_no_row_of_an_uncommitted_build_stale(
         for key, found in twice.items():
             assert found["twice"] == again[key]["twice"] == 2 * sizes[key]["size"] > 2000
         assert all(found["size"] == sizes[key.split("/")[1]]["size"] for key, found in links.items())
+
+
+@pytest.mark.parametrize("committed", [0, 12])
+def test_a_refresh_that_was_cut_off_leaves_no_row_beside_one_it_was_not_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: int
+) -> None:
+    store = open_store(tmp_path, "toy")
+    rows = corpus(store)
+    if committed:
+        run(tmp_path, rows[:committed], CHAIN)
+    run(tmp_path, rows, CHAIN, only_stages=("measure", "double", "again", "words", "link"))
+    plain = toy.Measure.row
+
+    def row(self: toy.Measure, batch: Any, i: int, output: Any) -> None:
+        plain(self, batch, i, output)
+        output.set(i, size=1000 + len(batch["images.bytes"][i]))
+
+    def dies(progress: Progress) -> None:
+        if progress.name == "measure":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy.Measure, "row", row)
+    watcher, snapshot = Silent(), toy.snapshot(store, rows)
+    monkeypatch.setattr(watcher, "finished", dies)
+    with pytest.raises(KeyboardInterrupt):
+        build(
+            CHAIN, str(tmp_path), BuildOptions(), force=Force(stages=("measure",)), snapshot=snapshot, watcher=watcher
+        )
+    monkeypatch.setattr(toy.Measure, "row", plain)
+    build(CHAIN, str(tmp_path), BuildOptions(), snapshot=snapshot)
+    manifest = store.log.manifest("latest")
+    for shard in range(manifest.shards):
+        sizes, twice = (
+            {r["key"]: r for r in store.part(manifest, name, shard).table().to_pylist()}
+            for name in ("measure", "double")
+        )
+        assert all(found["twice"] == 2 * sizes[key]["size"] for key, found in twice.items())
 
 
 def test_edit_and_back_computes_nothing_and_finds_the_newest_rows(tmp_path: Path) -> None:
