@@ -24,7 +24,7 @@ import toy_policies
 
 from diptych.engine import steps
 from diptych.engine.build import Silent, make_context, run_here
-from diptych.engine.context import BuildContext, BuildOptions, Stop
+from diptych.engine.context import BuildOptions
 from diptych.engine.crawling import crawl_recipe
 from diptych.engine.devices import places
 from diptych.engine.drive import drive
@@ -37,9 +37,9 @@ from diptych.storage.store import open_store
 from flows.accelerators import LIMIT, set_limit
 from flows.build_dataset import build_dataset
 from flows.crawl_pages import crawl_pages
-from tasks import compute, crawl, publish
+from tasks import crawl, publish
 from tasks.annotate import annotate
-from tasks.compute import compute_step, turns
+from tasks.compute import compute_step
 from tasks.extract import extract
 from tasks.policies import tags_for
 from tasks.publish import publish as publish_task
@@ -66,12 +66,6 @@ def recipe(place: Path, name: str, more: str = "", limits: str = "") -> Path:
     file = place / f"{name}.yaml"
     file.write_text(RECIPE.replace("policies", name) + more + limits)
     return file
-
-
-def states(run: str) -> list[str]:
-    """The states that a task run was in."""
-    with get_client(sync_client=True) as client:
-        return [s["name"] for s in client.request("GET", "/task_run_states/", params={"task_run_id": run}).json()]
 
 
 def test_a_crawl_heals_after_two_failures(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,97 +271,6 @@ def test_somebody_is_told_when_a_run_fails(
     assert json.loads((tmp_path / "told.json").read_text()) == told[0]
 
 
-def test_tasks_of_a_build_take_turns(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a thread more than tasks at once: who waits computes nothing, and a task that fails gives its turn on."""
-    root = str(place / "turns")
-    crawl_recipe(RECIPE, root, place)
-    store = open_store(root, "policies")
-    context = make_context(RECIPE, root, take_snapshot(store, parse_recipe(RECIPE), place), BuildOptions())
-    inside: list[int] = []
-    most: list[int] = []
-    lock = threading.Lock()
-
-    def run_step(kind: str, built: Any, names: Any, groups: list[int], done: Any, stop: Stop) -> list[str]:
-        [group] = groups
-        with lock:
-            inside.append(group)
-            most.append(len(inside))
-        time.sleep(0.02)
-        with lock:
-            inside.remove(group)
-        if group == 3:
-            raise ValueError("this group fails")
-        return [str(group)]
-
-    def work(group: int, found: list[str]) -> None:
-        try:
-            found += compute_step("stage", context.to_json(), ["clean"], [group], {}, 60)  # type: ignore[arg-type]
-        except (ValueError, NothingCommitted) as error:
-            found.append(str(error))
-
-    monkeypatch.setattr(compute, "run_step", run_step)
-    for at_once, expected in ((1, {1}), (2, {1, 2}), (None, None)):
-        most.clear()
-        found: list[str] = []
-        with turns(context.build, at_once):
-            threads = [threading.Thread(target=work, args=(n, found)) for n in range(12)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        assert sorted(found) == sorted([*(str(n) for n in range(12) if n != 3), "this group fails"])
-        assert set(most) == expected if expected else max(most) > 2
-    assert not compute._TURNS
-
-    most.clear()
-    found = []
-    with pytest.raises(KeyboardInterrupt), turns(context.build, 1):  # cancelled: who waits computes nothing any more
-        threads = [threading.Thread(target=work, args=(n, found)) for n in range(3)]
-        for thread in threads:
-            thread.start()
-        while not most:
-            time.sleep(0.001)
-        raise KeyboardInterrupt
-    for thread in threads:
-        thread.join()
-    assert len(most) == 1 and sum("before this task's turn" in text for text in found) == 2
-
-
-def test_tasks_at_work_end_with_their_build_and_not_with_each_other(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = BuildContext(str(place), "ends", "ends", RECIPE, "-", 1, 0, None)
-    stops: list[Stop] = []
-
-    def run_step(*given: Any, stop: Stop) -> list[str]:
-        stops.append(stop)
-        if given[3] == [1]:
-            stop.set()  # as a step that fails ends its own threads; it may be tried again
-            raise ConnectionResetError("the disk is away")
-        while not stop.is_set():
-            time.sleep(0.01)
-        raise NothingCommitted("ended")
-
-    found: list[str] = []
-
-    def work(group: int) -> None:
-        try:
-            compute_step("stage", context.to_json(), ["clean"], [group], {}, 60)
-        except (ConnectionResetError, NothingCommitted) as error:
-            found.append(str(error))
-
-    monkeypatch.setattr(compute, "run_step", run_step)
-    with turns(context.build, 2):
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(2)]
-        for thread in threads:
-            thread.start()
-        threads[1].join(60)
-        time.sleep(0.1)
-        assert found == ["the disk is away"] and [s.is_set() for s in stops if s is not None].count(False) == 1
-    threads[0].join(60)
-    assert found == ["the disk is away", "ended"]
-
-
 def test_a_build_that_failed_does_not_compute_the_other_stages_to_their_end(place: Path, tmp_path: Path) -> None:
     marker = tmp_path / "begun"
     file = recipe(
@@ -386,32 +289,3 @@ def test_a_build_that_failed_does_not_compute_the_other_stages_to_their_end(plac
             runs = [r for r in client.read_task_runs() if r.name.startswith("slow ") and r.state_name == "Failed"]
             said = "".join(str(r.state.message) for r in runs if r.state)
     assert len(runs) == 1 and runs[0].run_count == 1 and "the build ended" in said
-
-
-def test_a_task_that_waits_for_its_turn_does_not_use_up_its_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = BuildContext(str(place), "waits", "waits", RECIPE, "-", 1, 0, None)
-
-    def run_step(*given: Any, stop: Stop) -> list[str]:
-        [group] = given[3]
-        for _ in range(0 if group < 3 else 1000):
-            time.sleep(0.01)
-        time.sleep(0.9)
-        return [str(group)]
-
-    found: list[str] = []
-
-    def work(group: int) -> None:
-        try:
-            found.extend(compute_step("stage", context.to_json(), ["clean"], [group], {}, 2.0))  # type: ignore[arg-type]
-        except TimeoutError as error:
-            found.append(str(error))
-
-    monkeypatch.setattr(compute, "run_step", run_step)
-    with turns(context.build, 1):
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-        for thread in threads:
-            thread.start()
-            time.sleep(0.05)  # so that they come in this order
-        for thread in threads:
-            thread.join()
-    assert found[:3] == ["0", "1", "2"] and "limit of 2 seconds (task_hours)" in found[3]

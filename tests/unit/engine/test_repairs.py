@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from diptych.engine.context import BuildOptions, Force, Progress
 from diptych.engine.rebuild import plan_rebuild
 from diptych.engine.steps import close
 from diptych.exceptions import Conflict, UsageError
-from diptych.storage.store import open_store
+from diptych.storage.store import Store, open_store
 from diptych.storage.verify import verify
 
 GATED = toy.RECIPE.replace("  words: {use", '  words: {only: "measure.size > 0", use')
@@ -128,23 +128,33 @@ def test_a_fit_sees_rows_that_a_rebuild_changed(tmp_path: Path, monkeypatch: pyt
     assert "quokka" in store.lists.get(result)["word"].to_pylist()
 
 
-@pytest.mark.parametrize("committed", [0, 12])
-def test_a_refresh_leaves_no_row_of_an_uncommitted_build_stale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: int
-) -> None:
-    store = open_store(tmp_path, "toy")
+def uncommitted(root: Path, store: Store, committed: int) -> list[dict[str, Any]]:
+    """Records, so many of which a version has; of the others a build that committed nothing left rows."""
     rows = corpus(store)
     if committed:
-        run(tmp_path, rows[:committed], CHAIN)
-    run(tmp_path, rows, CHAIN, only_stages=("measure", "double", "again", "words", "link"))
-    assert len(store.log.versions()) == bool(committed)
-    plain = toy.Measure.row
+        run(root, rows[:committed], CHAIN)
+    run(root, rows, CHAIN, only_stages=("measure", "double", "again", "words", "link"))
+    return rows
+
+
+def of_another_release(plain: Callable[..., None]) -> Callable[..., None]:
+    """``measure`` as another release of its package computes it."""
 
     def row(self: toy.Measure, batch: Any, i: int, output: Any) -> None:
         plain(self, batch, i, output)
         output.set(i, size=1000 + len(batch["images.bytes"][i]))
 
-    monkeypatch.setattr(toy.Measure, "row", row)
+    return row
+
+
+@pytest.mark.parametrize("committed", [0, 12])
+def test_a_refresh_leaves_no_row_of_an_uncommitted_build_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: int
+) -> None:
+    store = open_store(tmp_path, "toy")
+    rows = uncommitted(tmp_path, store, committed)
+    assert len(store.log.versions()) == bool(committed)
+    monkeypatch.setattr(toy.Measure, "row", of_another_release(toy.Measure.row))
     report = build(
         CHAIN, str(tmp_path), BuildOptions(), force=Force(stages=("measure",)), snapshot=toy.snapshot(store, rows)
     )
@@ -168,21 +178,14 @@ def test_a_refresh_that_was_cut_off_leaves_no_row_beside_one_it_was_not_made_fro
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: int
 ) -> None:
     store = open_store(tmp_path, "toy")
-    rows = corpus(store)
-    if committed:
-        run(tmp_path, rows[:committed], CHAIN)
-    run(tmp_path, rows, CHAIN, only_stages=("measure", "double", "again", "words", "link"))
+    rows = uncommitted(tmp_path, store, committed)
     plain = toy.Measure.row
-
-    def row(self: toy.Measure, batch: Any, i: int, output: Any) -> None:
-        plain(self, batch, i, output)
-        output.set(i, size=1000 + len(batch["images.bytes"][i]))
 
     def dies(progress: Progress) -> None:
         if progress.name == "measure":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(toy.Measure, "row", row)
+    monkeypatch.setattr(toy.Measure, "row", of_another_release(plain))
     watcher, snapshot = Silent(), toy.snapshot(store, rows)
     monkeypatch.setattr(watcher, "finished", dies)
     with pytest.raises(KeyboardInterrupt):
