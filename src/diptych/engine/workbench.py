@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from threading import Condition, Lock, Semaphore
 from typing import Any
@@ -130,7 +130,8 @@ class Workbench:
             with ready.setting_up:
                 if not ready.loaded:
                     ready.stage.fits = fits()
-                    with self._door.alone():
+                    loads = type(ready.stage).setup is not Stage.setup  # a stage that does not stands in nobody's way
+                    with self._door.alone() if loads else nullcontext():
                         ready.stage.check()
                         ready.stage.setup(place.device)
                     ready.loaded = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Barrier
 
@@ -20,6 +21,7 @@ from diptych.engine.build import make_context
 from diptych.engine.context import BuildOptions
 from diptych.engine.groups import run_step
 from diptych.engine.workbench import Workbench, _Door
+from diptych.stage import Batch, Output, Stage
 from diptych.storage.store import open_store
 
 
@@ -60,6 +62,31 @@ def test_two_steps_at_once_do_not_evict_each_others_stages(tmp_path: Path) -> No
     run_step("stage", context, toy_heavy.NAMES[4:], range(8), {})
     assert toy_heavy.LOADED.total() <= Workbench().keep, "no more than that stay when their steps have ended"
     assert max(toy_heavy.MOST) <= 4
+
+
+def test_a_stage_that_loads_nothing_does_not_wait_for_anothers_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path, "toy")
+    context = make_context(toy_heavy.RECIPE, str(tmp_path), toy.snapshot(store, corpus(store)), BuildOptions())
+    inside, stop = threading.Event(), threading.Event()
+
+    def takes_its_time(stage: Stage, batch: Batch) -> Output:
+        inside.set()
+        stop.wait(60)
+        return toy_heavy.Heavy.process(stage, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(toy_heavy.One, "process", takes_its_time)
+    monkeypatch.setattr(toy_heavy.Two, "setup", Stage.setup)
+    monkeypatch.setattr(toy_heavy.Two, "close", Stage.close)
+    with ThreadPoolExecutor(2) as threads:
+        one = threads.submit(run_step, "stage", context, ("one",), range(8), {})
+        assert inside.wait(60)
+        two = threads.submit(run_step, "stage", context, ("two",), range(8), {})
+        wait([two], 20)
+        first = two.done() and not one.done()
+        stop.set()
+    assert first and one.result() and two.result()
 
 
 def test_a_wait_to_be_alone_that_is_broken_off_lets_the_others_compute() -> None:

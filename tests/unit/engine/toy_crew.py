@@ -39,8 +39,8 @@ class Foreign(Exception):
 class Where(toy.Toy):
     """A line a row in the file ``notes``: process, key, device, its share of the cores, a secret, the weights' folder.
 
-    ``what`` goes wrong before the sixth row of the file: nothing, kill or raise. ``foreign``: setting it up raises an
-    error that cannot travel; ``slow``: a row takes its time.
+    ``what`` goes wrong once the file has five rows, which two may find at once: nothing, kill or raise. ``foreign``:
+    setting it up raises an error that cannot travel; ``slow``: a row takes its time.
     """
 
     name, key = "where", "document"
@@ -65,7 +65,7 @@ class Where(toy.Toy):
         done = len(notes.read_text().splitlines()) if notes.exists() else 0
         if self.config.what == "slow":
             time.sleep(0.15)
-        elif done == 5 and not notes.with_suffix(".again").exists():
+        elif done >= 5 and not notes.with_suffix(".again").exists():
             notes.with_suffix(".again").touch()
             if self.config.what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
