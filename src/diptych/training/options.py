@@ -90,6 +90,8 @@ def make_fabric(options: RunOptions) -> Any:
     try:
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
+
+        from diptych.training.one_machine import OneMachine
     except ImportError:
         raise MissingExtra("lightning-fabric", "train") from None
     check_machine(options)
@@ -97,5 +99,5 @@ def make_fabric(options: RunOptions) -> Any:
     devices: Any = [int(number)] if number else options.devices
     strategy = "auto"
     if options.devices > 1:
-        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        strategy = DDPStrategy(cluster_environment=OneMachine(), start_method="spawn", find_unused_parameters=True)
     return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=options.precision)

@@ -14,7 +14,7 @@ from diptych.exceptions import DiptychError, NotFound, Unfinished, UsageError
 from diptych.storage.retire import versions_in_use
 from diptych.training.comparison import group_runs
 from diptych.training.folder import RunFolder, find_run, find_runs
-from diptych.training.options import RunOptions, check_machine
+from diptych.training.options import RunOptions, check_machine, make_fabric
 from diptych.training.phase import Stream
 from diptych.training.series import train_series
 from diptych.training.train import Order, continue_run, start_run, train
@@ -206,6 +206,13 @@ def test_what_the_machine_lacks_is_said_before_a_run_is_begun(
         check_machine(RunOptions("cuda", 2))
     with pytest.raises(UsageError, match="2 devices of mps: name one"):
         RunOptions("mps", 2)
+
+
+def test_processes_of_a_run_meet_at_its_own_port_whatever_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MASTER_PORT": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "a batch job"}.items():
+        monkeypatch.setenv(name, value)
+    fabric = make_fabric(RunOptions(devices=2))
+    assert fabric.world_size == 2 and fabric.strategy.cluster_environment.main_port > 1023
 
 
 def test_the_model_is_checked_before_the_dataset(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def test_workers_change_nothing(version: Version) -> None:
 def test_two_processes_train_one_model_and_resume_to_the_bit(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     options = RunOptions(devices=2, tensorboard=False)
     order = Order("toy_task:ToyTask", settings={"warm": 3, "epochs": 6}, seed=3)
+    for name, value in {"MASTER_PORT": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "a batch job"}.items():
+        monkeypatch.setenv(name, value)  # an earlier run's port, and a job in which we start the processes
     whole, alone = train(version, order, options, quiet), train(version, order, RunOptions(tensorboard=False), quiet)
     assert not equal(whole, alone)  # twice the batch: another training
     halves = start_run(version, order)
