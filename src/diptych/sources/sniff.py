@@ -23,7 +23,10 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"hevc")
 _MARKUP = re.compile(rb"\s*(<\?xml|<!doctype|<html|<head|<body|<!--|<script|<svg|<rss|<feed|<urlset)", re.I)
-_FEED = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(rss|feed|rdf:rdf|urlset|sitemapindex)[\s>]", re.I | re.S)
+# Nothing is tried twice: each way to cut a run of comments into comments would be one more try.
+_FEED = re.compile(
+    rb"\s*+(?:<\?xml[^>]*>\s*+)?(?><!--.*?-->\s*+)*+<(?:rss|feed|rdf:rdf|urlset|sitemapindex)[\s>]", re.I | re.S
+)
 _HTML_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "application/xml", "text/xml", "")
 
 

@@ -15,7 +15,7 @@ from diptych.sources.answers import retry_after
 from diptych.sources.charset import decode_page
 from diptych.sources.feeds import Listed, read_feed
 from diptych.sources.robots import RobotsRules, directives, forbidden
-from diptych.sources.sniff import is_page, looks_like_image
+from diptych.sources.sniff import is_feed, is_page, looks_like_image
 from diptych.sources.urls import BadUrl, canonical_url, file_url, join_url, path_of, site_of
 
 
@@ -235,3 +235,5 @@ def test_sniffing() -> None:
         assert not looks_like_image(data, "image/jpeg")
     assert is_page(b"hello", "text/html; charset=x") and is_page(b"<!doctype html>", "application/octet-stream")
     assert not is_page(b"\x89PNG\r\n\x1a\n", "text/html") and not is_page(b"abc", "application/pdf")
+    comments = b"<?xml version='1.0'?>\n" + b"<!-- x -->\n" * 100
+    assert is_feed(comments + b"<RSS>") and not is_feed(comments + b"<html>"), "in linear time"
