@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 
 __all__ = ["decode_page", "decode_text"]
 
@@ -34,9 +35,10 @@ _WIDER = {"ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8
 def decode_page(data: bytes, content_type: str = "") -> str:
     """A page's text. A label that the bytes contradict is not believed when they are valid UTF-8.
 
-    Order: byte order mark, charset of the Content-Type header, ``<meta>`` or XML declaration, UTF-8, GB 18030 when that
-    decodes without error to common ideographs, Windows-1252. UTF-16 is believed of a header when the markup is so
-    written; a ``<meta>`` that could be read as ASCII is not UTF-16.
+    Order: byte order mark, charset of the Content-Type header, ``<meta>`` or XML declaration, UTF-8, each without a
+    fault; the same with a few bytes that are none (each becomes U+FFFD); GB 18030 when that decodes without error to
+    common ideographs, Windows-1252. UTF-16 is believed of a header when the markup is so written; a ``<meta>`` that
+    could be read as ASCII is not UTF-16.
     """
     for mark, name in _BOMS:
         if data.startswith(mark):
@@ -55,7 +57,7 @@ def decode_page(data: bytes, content_type: str = "") -> str:
         if codec != "utf-8" and not data.isascii() and (better := _strict(data, "utf-8")) is not None:
             return better  # bytes above 127 that form valid UTF-8 are nothing else
         return text
-    text = _guess(data)
+    text = _guess(data, stated)
     if text is not None:
         return text
     return data.decode(stated[0] if stated else "utf-8", "replace")
@@ -87,10 +89,14 @@ def _strict(data: bytes, codec: str) -> str | None:
         return None
 
 
-def _guess(data: bytes) -> str | None:
+def _guess(data: bytes, stated: Iterable[str] = ()) -> str | None:
     text = _strict(data, "utf-8")
     if text is not None:
         return text
+    for codec in ("utf-8", *stated):  # one byte that is none must not spoil all the others
+        text = data.decode(codec, "replace")
+        if 2 * text.count("\ufffd") < sum(char > "\x7f" for char in text):
+            return text
     chinese = _strict(data, "gb18030")
     if chinese is not None:
         # Common ideographs and punctuation are the rows A1-A3 and B0-D7 of GB 2312; accented letters seldom fall there.

@@ -21,7 +21,7 @@ from diptych.sources.pictures import page_pictures
 
 __all__ = ["EXTRACTOR", "Extracted", "article_walk", "container_of", "extract"]
 
-EXTRACTOR = 3
+EXTRACTOR = 4
 """Raise it when the result for any page can change: stored pages are then read again without fetching."""
 _CONTAINERS = ('[itemprop~="articleBody"]', "article", "main", '[role="main"]')
 _SKIPPED = frozenset(

@@ -172,6 +172,9 @@ CHINESE = "中国的新闻，今天有一座桥。"
         (b"plain", "text/html; charset=made-up", "plain"),
         (b"<meta charset=utf-16>plain", "", "plain"),
         (b"<meta charset=base64>plain", "", "plain"),
+        ("Schöne Grüße".encode() + b"\xa0", "text/html; charset=utf-8", "Schöne Grüße"),
+        ("Schöne Grüße".encode() + b"\xa0", "", "Schöne Grüße"),
+        (f"<meta charset=gb2312>{CHINESE}".encode("gbk") + b"\xb0<p>", "text/html; charset=utf-8", CHINESE),
     ],
 )
 def test_charset_troubles(data: bytes, content_type: str, text: str) -> None:
