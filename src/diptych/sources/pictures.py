@@ -6,13 +6,14 @@ candidate of ``srcset`` (its own, or of ``<source>`` in its ``<picture>``), ``sr
 The caption is, in this order of trust: the ``<figcaption>`` of its figure, or what a box that older markup uses for one
 (``mediaobject``, ``figure``, ``thumb``, ``wp-caption``) marks as caption; its ``alt``; text nearby that is marked as a
 caption; the title of such a box. What stands in ``<noscript>`` or ``<template>`` counts only where nothing else on the
-page mentions it.
+page mentions it. A text of more than 20,000 letters is no caption.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from selectolax.lexbor import LexborNode
@@ -31,6 +32,8 @@ _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[wxh]")
 _MOST = 2000
 """Pictures of one page that are looked at."""
 _NEAR = 300
+_LONGEST = 20_000
+"""Letters above which nothing is a caption: all pictures of a figure would carry it."""
 
 
 def page_pictures(page: Html) -> tuple[Picture, ...]:
@@ -47,12 +50,13 @@ def page_pictures(page: Html) -> tuple[Picture, ...]:
 
 def picture_mentions(page: Html) -> Iterator[tuple[LexborNode, Picture]]:
     """Every ``img`` of the page that has an address, with the picture it shows, in order."""
+    captions = _Captions(page)
     for node in page.tree.css("img, amp-img")[:_MOST]:
         reference = _reference(node)
         address = page.address(reference) if reference and not reference.startswith("data:") else None
         if address is not None:
             alt = squeeze(attribute(node, "alt"))
-            yield node, Picture(address, _caption(node, alt), alt)
+            yield node, Picture(address, captions.find(node, alt), alt)
 
 
 def _reference(node: LexborNode) -> str:
@@ -106,36 +110,95 @@ def _candidates(srcset: str) -> Iterator[tuple[str, str]]:
         yield address, descriptor or ""
 
 
-def _caption(node: LexborNode, alt: str) -> str:
-    figure = next((n for n in _ancestors(node) if n.tag == "figure"), None)
-    if figure is not None:
-        label = figure.css_first("figcaption")
-        text = squeeze(label.text()) if label is not None else ""
-        if text:
+class _Captions:
+    """The captions of one page; what several pictures share (figures, boxes, parents) is looked at once."""
+
+    def __init__(self, page: Html) -> None:
+        self._captions, self._titles = _labels(page, _is_caption), _labels(page, _is_title)
+        self._figures: dict[int, str] = {}
+        self._several: dict[int, bool] = {}
+
+    def find(self, node: LexborNode, alt: str) -> str:
+        """The caption to trust most."""
+        figure = next((n for n in _ancestors(node) if n.tag == "figure"), None)
+        if figure is not None and (text := self._figure(figure)):
             return text
-    boxes = _boxes(node)
-    own = next((text for box in boxes if (text := _marked(box, _is_caption))), "")
-    return own or alt or _nearby(node) or next((text for box in boxes if (text := _marked(box, _is_title))), "")
+        boxes = [above.mem_id for above in itertools.islice(_ancestors(node), 6) if _is_box(above)]
+        own = next((text for box in boxes if (text := self._captions.get(box))), "")
+        return own or alt or self._nearby(node) or next((t for box in boxes if (t := self._titles.get(box))), "")
+
+    def _figure(self, figure: LexborNode) -> str:
+        if figure.mem_id not in self._figures:
+            label = figure.css_first("figcaption")
+            self._figures[figure.mem_id] = _text(label, _LONGEST) if label is not None else ""
+        return self._figures[figure.mem_id]
+
+    def _nearby(self, node: LexborNode) -> str:
+        """Text marked as a caption beside the image or beside what holds only it; at most 300 characters."""
+        current: LexborNode | None = node
+        for _ in range(4):
+            if current is None or current.tag in ("body", "article", "main", "section"):
+                return ""
+            for beside in (_element(current, True), _element(current, False)):
+                if beside is None or beside.css_first("img") is not None:
+                    continue
+                marked = _CAPTION_CLASS.search(f"{attribute(beside, 'class')} {attribute(beside, 'id')}")
+                if (marked or beside.tag in ("small", "figcaption")) and (text := _text(beside, _NEAR)):
+                    return text
+            parent = current.parent
+            if parent is None or self._holds_several(parent):
+                return ""
+            current = parent
+        return ""
+
+    def _holds_several(self, node: LexborNode) -> bool:
+        if node.mem_id not in self._several:
+            self._several[node.mem_id] = len(node.css("img")) > 1
+        return self._several[node.mem_id]
 
 
-def _boxes(node: LexborNode) -> list[LexborNode]:
-    """The boxes with a class as figures have, from the image outwards."""
-    return [above for above in itertools.islice(_ancestors(node), 6) if _is_box(above)]
+def _text(node: LexborNode, most: int) -> str:
+    """The text of a node, empty when it is longer than ``most``: then it is no caption."""
+    text = node.text()
+    text = squeeze(text) if len(text) <= _LONGEST else ""
+    return text if len(text) <= most else ""
+
+
+def _labels(page: Html, marks: Callable[[LexborNode], bool]) -> dict[int, str]:
+    """Each box (a ``div`` with a class as figures have) to the text of the one element that is marked in it.
+
+    An element belongs to the innermost box around it.
+    """
+    known: dict[int, int] = {}
+    found: defaultdict[int, list[LexborNode]] = defaultdict(list)
+    for node in page.tree.css("div[class], p[class]"):
+        if marks(node):
+            found[_box_around(node, known)].append(node)
+    return {
+        box: _text(nodes[0], _NEAR)
+        for box, nodes in found.items()
+        if len(nodes) == 1 and nodes[0].css_first("img") is None
+    }
+
+
+def _box_around(node: LexborNode, known: dict[int, int]) -> int:
+    """The innermost box around a node, 0 without one; ``known`` keeps it of all that are looked at."""
+    passed: list[int] = []
+    box = 0
+    for above in _ancestors(node):
+        if above.mem_id in known:
+            box = known[above.mem_id]
+            break
+        passed.append(above.mem_id)
+        if _is_box(above):
+            box = above.mem_id
+            break
+    known.update(dict.fromkeys(passed, box))
+    return box
 
 
 def _is_box(node: LexborNode) -> bool:
     return node.tag == "div" and not _BOX_CLASS.isdisjoint(_classes(node))
-
-
-def _marked(box: LexborNode, marks: Callable[[LexborNode], bool]) -> str:
-    """The text of the one element that is marked and belongs to this box, not to one inside it; else empty."""
-    found = [
-        node
-        for node in box.css("div[class], p[class]")
-        if marks(node) and next((a.mem_id for a in _ancestors(node) if _is_box(a)), 0) == box.mem_id
-    ]
-    text = squeeze(found[0].text()) if len(found) == 1 and found[0].css_first("img") is None else ""
-    return text if len(text) <= _NEAR else ""
 
 
 def _is_caption(node: LexborNode) -> bool:
@@ -148,27 +211,6 @@ def _is_title(node: LexborNode) -> bool:
 
 def _classes(node: LexborNode) -> list[str]:
     return attribute(node, "class").split()
-
-
-def _nearby(node: LexborNode) -> str:
-    """Text marked as a caption beside the image or beside what holds only it; at most 300 characters."""
-    current: LexborNode | None = node
-    for _ in range(4):
-        if current is None or current.tag in ("body", "article", "main", "section"):
-            return ""
-        for beside in (_element(current, True), _element(current, False)):
-            if beside is None or beside.css_first("img") is not None:
-                continue
-            marked = _CAPTION_CLASS.search(f"{attribute(beside, 'class')} {attribute(beside, 'id')}")
-            if marked or beside.tag in ("small", "figcaption"):
-                text = squeeze(beside.text())
-                if text and len(text) <= _NEAR:
-                    return text
-        parent = current.parent
-        if parent is None or len(parent.css("img")) > 1:
-            return ""
-        current = parent
-    return ""
 
 
 def _element(node: LexborNode, forward: bool) -> LexborNode | None:

@@ -19,6 +19,8 @@ import pytest
 
 from diptych.sources.bounded import DEPTH, bounded
 from diptych.sources.crawl import crawl
+from diptych.sources.html import Html
+from diptych.sources.pictures import page_pictures
 from diptych.sources.registry import open_source
 from diptych.storage.fetch_log import Attempt, DocumentRow, FetchLog
 from diptych.storage.snapshot import cut_snapshot
@@ -358,6 +360,17 @@ def test_ways_inside(store: Store, tmp_path: Path, server: Any, make: Callable[[
     assert {documents[f"{server.url}/{name}"] for name in inner} == {"private_address"}
     assert {documents[f"{busy.url}/{n}"] for n in range(3)} <= {"http_429", "host_busy", "robots_unreachable"}
     assert seconds < 10
+
+
+def test_many_pictures_that_share_what_stands_around_them() -> None:
+    shown, words = b"".join(b"<img src=a%d>" % n for n in range(500)), b"<p class=x>y</p>" * 20_000
+    for around in (b"<div class=thumb>%s%s</div>", b"<figure>%s%s</figure>", b"<section>%s%s</section>"):
+        page = Html.parse(around % (shown, words), "text/html", "http://h/")
+        started = time.monotonic()
+        assert [picture.caption for picture in page_pictures(page)] == [""] * 500
+        assert time.monotonic() - started < 10, "each is looked at once"
+    long = Html.parse(b"<figure>%s<figcaption>%s</figcaption></figure>" % (shown, b"word " * 100_000), "", "http://h/")
+    assert sum(len(picture.caption) for picture in page_pictures(long)) == 0, "what is so long is no caption"
 
 
 def test_markup_within_bounds_is_left_alone() -> None:
