@@ -155,8 +155,13 @@ class Search(Source):
                     expected = f"an {self.config.id!r} that occurs once and a {self.config.query!r}"
                     malformed.add(path, f"line {number}", expected, row)
                     continue
+                try:
+                    url = self._url(query)
+                except BadUrl as error:
+                    malformed.add(path, f"line {number}", f"words that an address can hold in {config.query!r}", error)
+                    continue
                 seen.fill([(name, "seen")])
-                yield row, self._url(query)
+                yield row, url
 
     def _url(self, query: str) -> str:
         config = self.config

@@ -16,6 +16,7 @@ _PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"(utm_\w+|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshid|yclid|_ga)", re.I)
 _SECOND_LEVEL = frozenset("ac co com edu gov net or org ne go gob nom".split())
 _BREAKS = re.compile(r"[\t\r\n]+")
+_LONGEST = 16_000
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"([^:/?#]*)://(?:[^/?#]*@)?([^/?#@]*)")
 
@@ -30,7 +31,7 @@ def canonical_url(url: str) -> str:
 
     Lower-case scheme and host (IDNA), no default port, dot segments resolved, no fragment, tracking parameters
     dropped, percent-encoding normalised; the order of the query is kept, for it may matter. Idempotent.
-    Raises :class:`BadUrl`.
+    Raises :class:`BadUrl`, also for one that is longer than any server takes.
     """
     try:
         parts = urlsplit(_BREAKS.sub("", url).strip())
@@ -49,7 +50,10 @@ def canonical_url(url: str) -> str:
     if "/." in path or "//" in path[:2]:
         path = _resolve_dots(path)
     query = _query(parts.query)
-    return urlunsplit((scheme, netloc, path, query, ""))
+    found = urlunsplit((scheme, netloc, path, query, ""))
+    if len(found) > _LONGEST:  # a page's <base> would stand before each of its thousands of references
+        raise BadUrl(f"{found[:60]}...: {len(found)} characters, at most {_LONGEST} are allowed")
+    return found
 
 
 def _host(host: str, url: str) -> str:

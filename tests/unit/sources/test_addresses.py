@@ -63,6 +63,7 @@ def test_canonical_forms(written: str, canonical: str) -> None:
         "//a/b",
         "javascript:1",
         "http://" + "a" * 70 + ".com/",
+        "http://a/" + "b" * 16_000,
     ],
 )
 def test_addresses_that_are_none(url: str) -> None:

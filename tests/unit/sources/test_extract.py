@@ -119,7 +119,8 @@ def test_base_and_canonical_addresses() -> None:
     assert images("<img src=a.jpg>", "<base href='http://static.example/pics/'><base href=/no/>") == [
         ("http://static.example/pics/a.jpg", "")
     ]
-    assert images("<img src=a.jpg>", "<base href='javascript:0'>") == [("http://news.example/2024/a.jpg", "")]
+    for base in ("javascript:0", "/" + "a" * 100_000 + "/"):  # the latter would stand before each reference
+        assert images("<img src=a.jpg>", f"<base href='{base}'>") == [("http://news.example/2024/a.jpg", "")]
 
 
 def test_captions_by_trust() -> None:

@@ -151,7 +151,7 @@ PAGES: dict[str, tuple[Reply, str]] = {
     "redirect to a port of nobody": (to(b"http://127.0.0.1:1/"), "robots_unreachable"),
     "redirect in no encoding": (to(b"/\xff\xfe\x80"), "http_404"),
     "redirect with a newline": (to(b"/a\r\n\tb"), "http_404"),
-    "redirect of 60,000 letters": (to(b"/" + b"a" * 60_000), "http_404"),
+    "redirect of 60,000 letters": (to(b"/" + b"a" * 60_000), "bad_redirect"),
 }  # fmt: skip
 BODIES: dict[str, tuple[Reply, str]] = {
     "100,000 levels": (html(b"<div>" * 50_000 + TEXT), "* no_text too_large"),

@@ -437,7 +437,7 @@ def test_a_keyed_search_keeps_its_key_to_itself(
 
 def test_searches_that_fail_keep_what_was_good(run: Run, tmp_path: Path, server: Any, reply: Any, jpeg: bytes) -> None:
     server.routes |= {f"/thumb/{n}.jpg": reply(200, jpeg + bytes([n])) for n in range(3)}
-    (tmp_path / "d.csv").write_text("id,query\nd1,bridge\n")
+    (tmp_path / "d.csv").write_text("id,query\nd1,bridge\nd2," + "bridge " * 3000)
     good = reply(200, json.dumps(commons_answer(server.url, 3)).encode())
     plain = dict(server.routes)
     settings = {"queries": "d.csv", "endpoint": f"{server.url}/w/api.php", "min_success": 0, **FETCH}
@@ -448,7 +448,9 @@ def test_searches_that_fail_keep_what_was_good(run: Run, tmp_path: Path, server:
         (reply(200, b"<"), 3),
     ):
         server.routes = Routes(plain, "/w/api.php", body)
-        assert len(run("search", **settings)[2]["d1"]["images"]) == outcome
+        source, _, found = run("search", **settings)
+        assert len(found["d1"]["images"]) == outcome
+        assert "line 3: expected words that an address can hold" in source.malformed[0]
     server.routes = Routes(plain, "/w/api.php", reply(404))
     with pytest.raises(NothingCommitted, match="http_404"):
         run("search", **{**settings, "min_success": 0.5})
