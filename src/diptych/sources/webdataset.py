@@ -10,7 +10,8 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -32,6 +33,18 @@ __all__ = ["WebDataset", "WebDatasetConfig"]
 
 _TEXTS = (".txt", ".text", ".caption", ".json")
 _Sample = list[tuple[str, bytes]]
+_LARGEST = 1 << 36
+"""Bytes of a member: one that says it has more breaks off."""
+_NAMING = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_LONGEST_NAME = 1 << 20
+_MEMBERS = 8
+"""How much of ``max_member`` all members of a key may have together."""
 
 
 class WebDatasetConfig(ContainerConfig):
@@ -76,9 +89,11 @@ class WebDataset(Containers):
     def _samples(self, name: str, malformed: Malformed) -> Iterator[tuple[str, _Sample]]:
         """(key, members) as they follow each other; the last sample of a shard that breaks off is not given."""
         path = self.files() / name
-        key, sample = "", list[tuple[str, bytes]]()
-        with tarfile.open(path, "r|*", errorlevel=2, encoding="utf-8", errors="replace") as tar:
+        key, sample, room = "", list[tuple[str, bytes]](), 0
+        with _open(path) as tar:
             for member in tar:
+                if member.size > _LARGEST:  # what is passed over has to be read as well
+                    raise tarfile.ReadError(f"{member.name[:80]!r} says that it has {member.size} bytes")
                 if member.isdir():
                     continue
                 folder, _, file = member.name.rpartition("/")
@@ -88,13 +103,15 @@ class WebDataset(Containers):
                     expected = "a regular file with a name 'key.ending'"
                     malformed.add(path, repr(member.name[:80]), expected, f"type {member.type!r}")
                     continue
-                if member.size > self.config.max_member:
-                    malformed.add(path, member.name, f"at most {self.config.max_member} bytes", member.size)
-                    continue
+                most = self.config.max_member
                 if own != key:
                     if sample:
                         yield key, sample
-                    key, sample = own, []
+                    key, sample, room = own, [], _MEMBERS * most
+                if member.size > min(most, room):
+                    malformed.add(path, member.name, f"at most {most} bytes, a key {_MEMBERS} times that", member.size)
+                    continue
+                room -= member.size
                 handle = tar.extractfile(member)
                 data = handle.read() if handle is not None else b""
                 if len(data) != member.size:
@@ -153,6 +170,30 @@ class WebDataset(Containers):
         for ending, _ in here:
             fetcher.keep(member_url(name, f"{key}{ending}"), parts[ending])
         return Found(key, member_url(name, key), document, tuple(pictures), split)
+
+
+class _Member(tarfile.TarInfo):
+    """A header; one that is broken or missing breaks the shard off, where tarfile would take it for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Of a block that is whole."""
+        try:
+            made = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"a header is damaged or missing ({error})") from None
+        if made.type in _NAMING and made.size > _LONGEST_NAME:
+            raise tarfile.ReadError(f"a name of {made.size} bytes")
+        return made
+
+
+def _open(path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path, "r|*", tarinfo=_Member, errorlevel=2, encoding="utf-8", errors="replace")
+    except TypeError:  # what tarfile has to say of a gzip header that breaks off
+        raise tarfile.ReadError("the file breaks off in its first bytes") from None
 
 
 def _images(values: dict[str, Any]) -> list[dict[str, Any]]:

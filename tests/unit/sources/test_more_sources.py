@@ -295,6 +295,30 @@ def test_tars_that_are_traps(run: Run, tmp_path: Path) -> None:
     assert found["t.tar"]["outcome"] == "failed:torn" and "whole tar" in source.malformed[-1]
 
 
+def test_a_tar_with_one_bad_header_loses_nothing(run: Run, tmp_path: Path) -> None:
+    names = [f"{n:03d}" for n in range(4)]
+    shard(tmp_path / "t.tar", {f"{name}.txt": name.encode() for name in names})
+    assert sorted(run("webdataset", path="t.tar")[2]) == [f"t.tar/{name}" for name in names]
+    data = (tmp_path / "t.tar").read_bytes()
+    size = b"\x80" + b"\xff" * 11
+    huge = data[2048:2172] + size + data[2184:2560]
+    total = sum(huge[:148]) + 256 + sum(huge[156:])
+    huge = huge[:148] + b"%06o\0 " % total + huge[156:]
+    for damaged in (data[:2100] + b"?" + data[2101:], data[:2048], data[:2048] + huge + data[2560:]):
+        (tmp_path / "t.tar").write_bytes(damaged)
+        _, report, found = run("webdataset", path="t.tar")
+        assert {found[f"t.tar/{name}"]["document"].text for name in names} == set(names)
+        assert found["t.tar"]["outcome"] == "failed:torn" and "a whole tar file" in report.malformed[0]
+    (tmp_path / "g.tar.gz").write_bytes(b"\x1f\x8b\x08")
+    assert "breaks off in its first bytes" in run("webdataset", path="g.tar.gz")[1].malformed[0]
+
+
+def test_a_key_of_a_tar_with_very_much_in_it(run: Run, tmp_path: Path) -> None:
+    shard(tmp_path / "t.tar", {f"0.{n}.jpg": JPEG + b"%02d" % n for n in range(10)})
+    source, _, found = run("webdataset", path="t.tar", max_member=len(JPEG) + 2)
+    assert len(found["t.tar/0"]["images"]) == 8 and len(source.malformed) == 2
+
+
 # --- posts -------------------------------------------------------------------------------------------------
 
 
