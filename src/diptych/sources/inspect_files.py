@@ -56,7 +56,7 @@ def _parquet(path: Path, first: Path, name: str) -> SuggestedSource | None:
         images = image_columns(schema)
         paths = [path] if path.is_file() else [p for p in path.rglob("*.parquet") if p.is_file()]
         rows = sum(pq.read_metadata(p).num_rows for p in paths[:1000]) if images else 0
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
         return None
     if not images:
         return None

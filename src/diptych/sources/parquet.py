@@ -60,7 +60,7 @@ class Parquet(Containers):
     config: ParquetConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     endings = (".parquet",)
-    torn_by = (OSError, pa.ArrowException)
+    torn_by = (OSError, pa.ArrowException, UnicodeDecodeError)
 
     def check(self) -> None:
         """There are files, and the first has an image column and the columns that the settings name."""
@@ -69,7 +69,7 @@ class Parquet(Containers):
             raise RecipeError(f"source {self.name!r}, path: no .parquet file in {self.files()}")
         try:
             schema = pq.read_schema(self.files() / first)
-        except (OSError, pa.ArrowException) as error:
+        except self.torn_by as error:
             raise SourceError(f"source {self.name!r}: {self.files() / first} is no Parquet file: {error}") from error
         named = (*self.config.images, self.config.caption, self.config.id, self.config.title, self.config.text)
         missing = sorted({n for n in (*named, self.config.summary, self.config.split) if n} - set(schema.names))

@@ -65,7 +65,7 @@ def read_rows(path: Path, malformed: Malformed, otherwise: str = "") -> Iterator
         else:
             with _open(path) as file, _text(file) as text:
                 yield from read_csv(path, text, _DELIMITERS[kind], malformed)
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:  # a torn archive, a disk that fails
+    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:  # torn; a disk that fails
         raise SourceError(f"source {malformed.source!r}, {path}: cannot be read to its end: {error}") from error
 
 
@@ -75,7 +75,7 @@ def column_names(path: Path, malformed: Malformed, otherwise: str = "") -> froze
     if kind == "parquet":
         try:
             return frozenset(pq.read_schema(path).names)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise SourceError(f"source {malformed.source!r}, {path}: expected a Parquet file: {error}") from error
     if kind == "jsonl":
         return frozenset(next(read_rows(path, malformed, kind), (0, {}))[1])

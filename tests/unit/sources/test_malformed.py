@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diptych.exceptions import RecipeError, SourceError
+from diptych.exceptions import RecipeError, SourceError, UsageError
 from diptych.records import Document
 from diptych.sources.crawl import crawl
 from diptych.sources.csv_rows import read_csv
@@ -391,6 +391,18 @@ def test_parquet_values_that_python_cannot_hold(read: Read, tmp_path: Path) -> N
     malformed = Malformed("s", 5)
     assert [number for number, _ in read_rows(tmp_path / "in/p.parquet", malformed)] == [2]
     assert malformed.lines[0].startswith("p.parquet: row 1: expected values that can be read")
+
+
+def test_a_parquet_file_whose_column_names_are_damaged(read: Read, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [JPEG], "caption": ["x"]}), tmp_path / "in/p.parquet", store_schema=False)
+    data = (tmp_path / "in/p.parquet").read_bytes()
+    (tmp_path / "in/p.parquet").write_bytes(data.replace(b"caption", b"c\xffption"))
+    with pytest.raises(SourceError, match="no Parquet file"):
+        read("parquet", path="p.parquet")
+    with pytest.raises(SourceError, match="cannot be read to its end"):
+        list(read_rows(tmp_path / "in/p.parquet", Malformed("s", 5)))
+    with pytest.raises(UsageError, match="damaged"):
+        suggest(str(tmp_path / "in/p.parquet"))
 
 
 def test_exports_that_somebody_changed(read: Read, tmp_path: Path) -> None:
