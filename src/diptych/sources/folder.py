@@ -196,12 +196,25 @@ def find_layout(root: Path, wanted: Layout = "auto") -> tuple[str, str] | None:
 
 
 def walk_folders(root: Path, below: str = "") -> Iterator[tuple[str, list[str]]]:
-    """(relative folder, sorted file names) of all folders but hidden ones, in sorted order."""
+    """(relative folder, sorted file names) of all folders but hidden ones, in sorted order.
+
+    A link that leads back to a folder around it is not followed.
+    """
     for folder, folders, names in os.walk(root / below, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or _leads_back(root, folder, name)))
         relative = os.path.relpath(folder, root)
         kept = sorted(name for name in names if not name.startswith("."))
         yield "" if relative == "." else relative.replace(os.sep, "/"), kept
+
+
+def _leads_back(root: Path, folder: str, name: str) -> bool:
+    """Whether a folder is a link to one that it is in, also by way of other links."""
+    path = Path(folder, name)
+    if not path.is_symlink():
+        return False
+    target = path.resolve()
+    around = (above for above in path.parents if above.is_relative_to(root))
+    return any(above.resolve().is_relative_to(target) for above in around)
 
 
 def walk_files(root: Path, below: str = "") -> Iterator[str]:

@@ -115,6 +115,17 @@ def test_pictures_with_sidecars(store: Store, tmp_path: Path, build: Any) -> Non
     assert all(r["images"][0]["outcome"] == "ok" for r in snapshot.iter_rows())
 
 
+def test_links_that_lead_back_are_not_followed(tmp_path: Path, build: Any) -> None:
+    for name in ("in/sub", "other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / f"{name}/a.jpg").write_bytes(JPEG)
+    for place, target in (("in/me", "."), ("in/sub/up", ".."), ("in/sub/out", "../.."), ("in/far", "../other")):
+        (tmp_path / place).symlink_to(target)
+    (tmp_path / "other/back").symlink_to("../in")
+    found = {row["source_id"] for row in build(tmp_path / "in")[1].iter_rows()}
+    assert found == {"sub/a.jpg", "far/a.jpg"}, "but a link to another folder is"
+
+
 def test_a_name_that_is_no_utf8(tmp_path: Path, build: Any) -> None:
     (tmp_path / "in").mkdir()
     with open(os.fsencode(tmp_path) + b"/in/\xff.jpg", "wb") as file:
