@@ -11,6 +11,8 @@ from protego import Protego
 __all__ = ["RobotsRules", "directives", "forbidden", "robots_url"]
 
 _MAX_BYTES = 512_000
+_VERSION = re.compile(r"((?:^|(?<=\r))[ \t]*user-?agent[ \t]*:[ \t]*[a-z_-]+)/[^\r\n]*", re.I | re.M)
+"""``User-agent: Diptych/1.0``, as it stands in a server's log; rules are for the name alone."""
 _NAME = re.compile(r"\*|[a-z][\w-]*")
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
@@ -29,7 +31,10 @@ class RobotsRules:
         An address that is not asked for at all (private, say) has no rules: its pages are not asked for either.
         """
         if data is not None:
-            text = data[:_MAX_BYTES].decode("utf-8-sig", "replace").replace("\0", "")
+            if len(data) >= _MAX_BYTES:  # a rule that is cut means another one
+                data = data[:_MAX_BYTES].rpartition(b"\n")[0]
+            text = data.decode("utf-8-sig", "replace").replace("\0", "")
+            text = _VERSION.sub(r"\1", text)
             try:
                 return cls(Protego.parse(text))
             except Exception:  # a parser's bug must not hang the pages that wait for the rules

@@ -140,6 +140,13 @@ def test_robots_rules() -> None:
     assert not RobotsRules.from_answer("failed_transient", 0, None).allows("http://h/a", "Diptych")
     assert not RobotsRules.from_answer("failed_permanent", 200, None).allows("http://h/a", "Diptych"), "an unread body"
     assert RobotsRules.from_answer("ok", 200, b"<html>\xff\0 404 not found</html>").allows("http://h/a", "Diptych")
+    for end in (b"\n", b"\r", b"\r\n"):
+        lines = (b"User-agent: *", b"Allow: /", b"User-agent: Diptych/9.9 (+me)", b"Disallow: /a")
+        named = RobotsRules.from_answer("ok", 200, end.join(lines))
+        assert [named.allows(f"http://h{path}", "Diptych") for path in ("/a", "/b")] == [False, True], "any version"
+    long = b"User-agent: *\nAllow: /" + b"x" * (512_000 - 34) + b"\nDisallow: /private"
+    assert long[512_000 - 1 : 512_000 + 1] == b"/p"
+    assert RobotsRules.from_answer("ok", 200, long).allows("http://h/a", "Diptych"), "a rule that was cut is none"
 
 
 def test_which_directives_forbid() -> None:
