@@ -201,7 +201,7 @@ class Fetcher:
         good = known is not None and known.outcome in ("ok", "not_modified")
         if known is not None and known.crawl == self._journal.crawl:
             settled = True
-        elif self._only is not None and url not in self._only and known is not None:
+        elif self._only is not None and url not in self._only and known is not None and kind != "robots":
             settled = True
         elif self.mode == "offline" and not url.startswith("file:"):
             if known is None:

@@ -168,6 +168,19 @@ def test_what_was_not_asked_for_counts_for_nothing(store: Store, site: Server, s
     assert cut_snapshot(store, [source()]).records < 8, "the third crawl that asked does"
 
 
+def test_a_page_asked_for_alone_obeys_robots_as_it_is_now(
+    store: Store, server: Any, reply: Any, source: Source
+) -> None:
+    url = f"{server.url}/a"
+    page = b"<article>" + b"A crane lifted the old bridge out of the river. " * 9
+    server.routes |= {"/robots.txt": reply(503), "/a": reply(200, page, Content_Type="text/html")}
+    given = source(start=[url], depth=0, min_success=0, fetch={**FAST, "retries": 0})
+    assert crawl(store, [given]).counts["page"] == {"failed_transient": 1}
+    for rules, outcome in ((b"", "ok"), (b"User-agent: *\nDisallow: /", "refused"), (b"", "ok")):
+        server.routes["/robots.txt"] = reply(200, rules)
+        assert crawl(store, [given], refresh=True, only={url}).counts["page"] == {outcome: 1}
+
+
 def test_retry_failed_asks_for_nothing_else(store: Store, site: Server, source: Source) -> None:
     site.faults = Faults(missing_share=0.4)
     crawl(store, [source(min_success=0)])
