@@ -22,7 +22,7 @@ NOWHERE = "about:invalid"
 """What stands where a forgotten address stood."""
 
 _ADDRESSES = re.compile(
-    rb"""(?:\b(?:href|src|srcset|content|action|poster|cite|url|loc|data-[a-z-]+)\s*=\s*)(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"""
+    rb"""(?:\b(?:href|src|srcset|content|action|poster|cite|url|loc|data-[a-z-]{1,60})\s*=\s*)(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"""
     rb"""|(https?:\\?/\\?/[^\s"'<>\]]+)""",
     re.I,
 )

@@ -39,6 +39,8 @@ def test_other_pages_are_the_same_object() -> None:
     assert unlink(packed, BASE, lambda url: False) is packed
     broken = packed[:-9]
     assert unlink(broken, BASE, lambda url: False) is broken
+    names = b"<p " + b"data-" * 100_000 + b">"
+    assert unlink(names, BASE, lambda url: False) is names, "in linear time"
     mixed = b'<a href="c.html">1</a><a href="d.html">2</a>'
     assert (
         unlink(mixed, BASE, lambda url: url.endswith("d.html"))
