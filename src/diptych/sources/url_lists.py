@@ -94,8 +94,9 @@ class UrlList(Source):
             if not self.config.document:
                 for _, row, picture in self._rows(path, malformed):
                     name = text_of(row, self.config.id) or picture.url
-                    times = spool.times(name)
-                    yield self._found(name if times == 1 else f"{name}#{times}", row, [picture])
+                    while (times := spool.times(name)) > 1:  # another row may have that name, too
+                        name = f"{name}#{times}"
+                    yield self._found(name, row, [picture])
                 return
             spool.fill(self._grouped(path, malformed))
             for name in spool.keys():
