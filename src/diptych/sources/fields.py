@@ -37,9 +37,12 @@ def shown(value: object) -> str:
 
 
 def load_json(text: str | bytes) -> Any:
-    """One JSON value; :class:`ValueError` when it is none, or nested too deeply to be worked with."""
+    """One JSON value; :class:`ValueError` when it is none, or nested too deeply to be worked with.
+
+    ``NaN`` and ``Infinity``, which Python writes for what is absent and no other reader takes, are null.
+    """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=lambda _: None)
     except RecursionError:
         raise ValueError("values nested too deeply") from None
     opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")

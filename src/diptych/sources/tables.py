@@ -114,9 +114,9 @@ def check_texts(row: Row, columns: Iterable[str]) -> None:
 
 
 def text_of(row: Row, column: str) -> str:
-    """One value as text: empty for an absent one; a list has one line for each item."""
+    """One value as text: empty for an absent one (or NaN); a list has one line for each item."""
     value = row.get(column) if column else None
-    if value is None:
+    if value is None or value != value:
         return ""
     if isinstance(value, list | tuple):
         return "\n".join(" ".join(str(item).split()) for item in value if item is not None)
@@ -124,8 +124,8 @@ def text_of(row: Row, column: str) -> str:
 
 
 def extra_json(values: Row) -> str:
-    """JSON of the values that are not empty, sorted by name; empty when there are none."""
-    kept = {name: value for name, value in values.items() if value is not None and value != ""}
+    """JSON of the values that are not empty (nor NaN), sorted by name; empty when there are none."""
+    kept = {name: value for name, value in values.items() if value is not None and value != "" and value == value}
     return json.dumps(kept, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str) if kept else ""
 
 

@@ -105,6 +105,22 @@ def test_rows_are_grouped_by_a_column(run: Run, tmp_path: Path, server: Any, rep
     assert found["p1"]["images"][1]["caption"] == "c 1\nmore"
 
 
+@pytest.mark.parametrize("name", ["l.jsonl", "l.parquet"])
+def test_what_python_and_pandas_write_for_nothing_is_nothing(run: Run, tmp_path: Path, server: Any, name: str) -> None:
+    row = {"url": f"{server.url}/a", "caption": float("nan"), "score": float("nan"), "level": 3.0}
+    (tmp_path / "l.jsonl").write_text(json.dumps(row))
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "l.parquet")
+    (found,) = run("urls", path=name, min_success=0, **FETCH)[2].values()
+    assert (found["document"].text, found["images"][0]["extra"]) == ("", '{"level":3.0}'), "no 'nan', and JSON"
+
+
+def test_rows_of_one_id_and_one_that_is_named_like_the_second(run: Run, tmp_path: Path, server: Any) -> None:
+    rows = "".join(f"{server.url}/{n},c{n},{name}\n" for n, name in enumerate(("a", "a", "a#2", "a")))
+    (tmp_path / "l.csv").write_text(f"url,caption,id\n{rows}")
+    found = run("urls", path="l.csv", id="id", min_success=0, **FETCH)[2]
+    assert sorted(row["document"].text for row in found.values()) == ["c0", "c1", "c2", "c3"]
+
+
 def test_malformed_rows_are_named_by_line(run: Run, tmp_path: Path, server: Any, reply: Any, jpeg: bytes) -> None:
     server.routes["/0.jpg"] = reply(200, jpeg)
     good = f"{server.url}/0.jpg"
