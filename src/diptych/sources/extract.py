@@ -11,11 +11,12 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from diptych.records import Document, Picture
-from diptych.sources.html import Html, attribute, squeeze
+from diptych.sources.html import INLINE, Html, attribute, squeeze, words
 from diptych.sources.language import detect_language
 from diptych.sources.pictures import page_pictures
 
@@ -27,10 +28,6 @@ _CONTAINERS = ('[itemprop~="articleBody"]', "article", "main", '[role="main"]')
 _SKIPPED = frozenset(
     "script style noscript template nav aside footer form figure figcaption button select textarea iframe svg object "
     "audio video canvas dialog h1 time menu img".split()
-)
-_INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span "
-    "strike strong sub sup tt u var wbr".split()
 )
 _BOILERPLATE = re.compile(
     r"(^|[\s_-])(related|share|sharing|social|promo|newsletter|subscribe|comments?|cookie|breadcrumbs?|advert\w*|sponsored|"
@@ -107,7 +104,7 @@ def container_of(page: Html) -> LexborNode | None:
 def article_walk(container: LexborNode) -> Iterator[tuple[LexborNode, bool, bool]]:
     """(node, begins, ends a block) of the texts and elements that belong to the article's text, in order."""
     for node, begins, _ in _walk(container):
-        block = not node.is_text_node and (node.tag == "br" or node.tag not in _INLINE)
+        block = not node.is_text_node and (node.tag == "br" or node.tag not in INLINE)
         yield node, begins, block and (begins or node.tag != "br")
 
 
@@ -145,7 +142,7 @@ def _lines(container: LexborNode) -> tuple[list[str], float]:
             text = node.text_content or ""
             parts.append(text)
             linked += len(squeeze(text)) if in_link else 0
-        elif node.tag == "br" or node.tag not in _INLINE:
+        elif node.tag == "br" or node.tag not in INLINE:
             if begins or node.tag != "br":
                 flush()
     flush()
@@ -200,7 +197,7 @@ def _needs_javascript(page: Html) -> bool:
 
 def _title(page: Html) -> str:
     for selector in ("article h1", "main h1", "h1"):
-        headings = [text for node in page.tree.css(selector) if (text := squeeze(node.text()))]
+        headings = list(islice((text for node in page.tree.css(selector) if (text := words(node))), 2))
         if len(headings) == 1:
             return headings[0]
     stated = page.meta("og:title", "twitter:title")
@@ -223,7 +220,7 @@ def _without_site(title: str, site: str) -> str:
 
 def _lead(page: Html) -> str:
     node = page.tree.css_first(_LEADS)
-    text = squeeze(node.text()) if node is not None else ""
+    text = words(node) if node is not None else ""
     return text if 20 <= len(text) <= 1000 else ""
 
 

@@ -15,8 +15,13 @@ from diptych.sources.language import language_tag
 from diptych.sources.robots import directives
 from diptych.sources.urls import BadUrl, join_url
 
-__all__ = ["Html", "squeeze"]
+__all__ = ["INLINE", "Html", "attribute", "squeeze", "words"]
 
+INLINE = frozenset(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span "
+    "strike strong sub sup tt u var wbr".split()
+)
+"""Elements at whose begin and end a word may go on."""
 _SPACE = re.compile(r"\s+")
 
 
@@ -97,3 +102,20 @@ class Html:
 def attribute(node: LexborNode | None, name: str) -> str:
     """An attribute's value, empty when absent or without value."""
     return (node.attributes.get(name) or "") if node is not None else ""
+
+
+def words(node: LexborNode) -> str:
+    """The text of an element on one line: blocks and line breaks part words, inline elements do not."""
+    parts: list[str] = []
+    stack = [(node, True)]
+    while stack:
+        item, begins = stack.pop()
+        if item.is_text_node:
+            parts.append(item.text_content or "")
+        elif item.is_element_node:
+            if item.tag not in INLINE:
+                parts.append(" ")
+            if begins:
+                stack.append((item, False))
+                stack.extend((child, True) for child in reversed(list(item.iter(include_text=True))))
+    return squeeze("".join(parts))

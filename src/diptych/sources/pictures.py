@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from selectolax.lexbor import LexborNode
 
 from diptych.records import Picture
-from diptych.sources.html import Html, attribute, squeeze
+from diptych.sources.html import Html, attribute, squeeze, words
 
 __all__ = ["page_pictures", "picture_mentions"]
 
@@ -29,6 +29,8 @@ _CAPTION_CLASS = re.compile(r"(^|[\s_-])((thumb)?caption|legend|bildunterschrift
 _BOX_CLASS = frozenset("mediaobject figure informalfigure thumb thumbinner wp-caption".split())
 _TITLE_CLASS = frozenset("title figure-title".split())
 _DESCRIPTOR = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})[wxh]")
+_UNREADABLE = ("image/svg+xml", "image/jxl", "image/heic", "image/heif")
+"""Of a ``<source>``: the same picture stands below it in another format."""
 _MOST = 2000
 """Pictures of one page that are looked at."""
 _NEAR = 300
@@ -63,7 +65,8 @@ def _reference(node: LexborNode) -> str:
     """The address to take, as it is written."""
     sets = [attribute(node, name) for name in _LAZY_SETS]
     parent = node.parent
-    sources = [n for n in parent.css("source")] if parent is not None and parent.tag == "picture" else []
+    inside = parent.css("source") if parent is not None and parent.tag == "picture" else []
+    sources = [n for n in inside if attribute(n, "type").strip().lower() not in _UNREADABLE]
     for source in sources:
         sets += [attribute(source, name) for name in _LAZY_SETS]
     for value in sets:
@@ -159,8 +162,7 @@ class _Captions:
 
 def _text(node: LexborNode, most: int) -> str:
     """The text of a node, empty when it is longer than ``most``: then it is no caption."""
-    text = node.text()
-    text = squeeze(text) if len(text) <= _LONGEST else ""
+    text = words(node) if len(node.text()) <= _LONGEST else ""
     return text if len(text) <= most else ""
 
 

@@ -107,8 +107,12 @@ def _query(query: str) -> str:
 
 
 def join_url(base: str, reference: str) -> str:
-    """The canonical address a reference in a page means; :class:`BadUrl` for other schemes and nonsense."""
-    reference = reference.strip()
+    """The canonical address a reference in a page means; :class:`BadUrl` for other schemes and nonsense.
+
+    As in browsers a backslash before the query is a slash.
+    """
+    path, mark, query = reference.strip().partition("?")
+    reference = path.replace("\\", "/") + mark + query
     try:
         return canonical_url(urljoin(base, reference))
     except ValueError as error:

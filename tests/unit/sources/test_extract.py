@@ -109,6 +109,9 @@ def test_where_an_image_is() -> None:
         "<noscript><img src=/x.jpg></noscript>",
         "<img data-src=/x.jpg><noscript><img src=/x.jpg></noscript>",
         "<amp-img src=/x.jpg></amp-img>",
+        "<picture><source type=image/svg+xml srcset=/s.svg><img src=/x.jpg></picture>",
+        "<picture><source type='image/JXL ' srcset=/s.jxl><source srcset=/x.jpg><img src=/s.jpg></picture>",
+        "<img src='\\x.jpg'>",
     ):
         assert images(markup) == [("http://news.example/x.jpg", "")], markup
     assert images(f"<img src='{blank}'><img><img src=''><img src='javascript:1'><img src='http://[bad/'>") == []
@@ -129,6 +132,9 @@ def test_captions_by_trust() -> None:
         == "A fig caption"
     )
     assert images("<figure><img src=a alt='An alt'><figcaption> </figcaption></figure>")[0][1] == "An alt"
+    parts = "<figcaption><p>H<sub>2</sub>O.</p><p>By<br>night.</p><div class=credit>Ann</div></figcaption>"
+    assert images(f"<figure><img src=a>{parts}</figure>")[0][1] == "H2O. By night. Ann"
+    assert read(f"<article><h1>Bridge<br>opens</h1>{TEXT}</article>").document.title == "Bridge opens"
     assert images("<div><img src=a></div><p class='wp-caption-text'>Near</p>")[0][1] == "Near"
     assert images("<div><img src=a><small>Small print</small></div>")[0][1] == "Small print"
     assert images("<div><img src=a> words between <p class=caption>Far</p></div>")[0][1] == ""
