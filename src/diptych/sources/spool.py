@@ -53,7 +53,7 @@ class Spool:
 
     def get(self, key: str) -> list[str]:
         """The values of a key in the order they were written."""
-        rows = self._db.execute("SELECT value FROM items WHERE key = ? ORDER BY number", (key,))
+        rows = self._db.execute("SELECT value FROM items WHERE key = ? ORDER BY number", (clean_surrogates(key),))
         return [value for (value,) in rows]
 
     def values(self, key: str) -> Iterator[str]:

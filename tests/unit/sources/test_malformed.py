@@ -367,6 +367,16 @@ def test_posts_of_other_types(read: Read, tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in source.malformed] == ["line 3", "line 4"]
 
 
+def test_ids_that_are_half_a_character(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "in/t.jsonl").write_text('{"id_str": "\\ud83d", "text": "One"}\n{"id_str": "2", "text": "Two"}\n')
+    _, found = read("tweets", path="t.jsonl", pictures="none", contact="me@example.org")
+    assert sorted(captions(found).values(), key=str) == ["One", "Two"]
+    images = [{"id": "\ud83d", "file_name": "a.jpg"}]
+    coco = {"images": images, "annotations": [{"image_id": "\ud83d", "caption": "A"}]}
+    (tmp_path / "in/c.json").write_text(json.dumps(coco))
+    assert list(captions(read("coco", captions="c.json", images=".")[1]).values()) == ["A"]
+
+
 def test_parquet_columns_of_other_types(read: Read, tmp_path: Path) -> None:
     image = {"bytes": JPEG, "path": "x.jpg"}
     given = [{"image": image, "sentences": [{"raw": "x"}], "text": "T"}, {"image": image, "sentences": [], "text": "U"}]
