@@ -64,7 +64,7 @@ def read_rows(path: Path, malformed: Malformed, otherwise: str = "") -> Iterator
                 yield from _jsonl(path, file, malformed)
         else:
             with _open(path) as file, _text(file) as text:
-                yield from read_csv(path, text, _DELIMITERS[kind], malformed)
+                yield from read_csv(path, _lines(text), _DELIMITERS[kind], malformed)
     except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:  # torn; a disk that fails
         raise SourceError(f"source {malformed.source!r}, {path}: cannot be read to its end: {error}") from error
 
@@ -81,7 +81,7 @@ def column_names(path: Path, malformed: Malformed, otherwise: str = "") -> froze
         return frozenset(next(read_rows(path, malformed, kind), (0, {}))[1])
     try:
         with _open(path) as file, _text(file) as text:
-            return frozenset(read_header(path, text, _DELIMITERS[kind], malformed))
+            return frozenset(read_header(path, _lines(text), _DELIMITERS[kind], malformed))
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"source {malformed.source!r}, {path}: cannot be read: {error}") from error
 
@@ -135,6 +135,11 @@ def _open(path: Path) -> IO[bytes]:
 
 def _text(file: IO[bytes]) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _lines(text: IO[str]) -> Iterator[str]:
+    """Lines; of one that is longer than memory should hold, the pieces."""
+    return iter(lambda: text.readline(_LONGEST), "")
 
 
 def _parquet(path: Path, malformed: Malformed) -> Iterator[tuple[int, Row]]:

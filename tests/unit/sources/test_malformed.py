@@ -121,6 +121,14 @@ def test_a_bad_row_of_one_line_is_left_out() -> None:
 # --- lines of captions -------------------------------------------------------------------------------------
 
 
+def test_a_line_without_end_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.sources.tables._LONGEST", 200_000)
+    (tmp_path / "l.csv").write_text(f"file,caption\na.jpg,x\nb.jpg,{'y' * 700_000}\nc.jpg,z\n")
+    malformed = Malformed("s", 5)
+    assert [row["caption"] for _, row in read_rows(tmp_path / "l.csv", malformed)] == ["x", "z"]
+    assert len(malformed.lines) == 4, "700,000 letters are in four"
+
+
 def test_captions_in_lists_and_of_other_types(read: Read, tmp_path: Path) -> None:
     lines = [
         {"file": "a.jpg", "caption": ["A  man", None, "B", ""], "level": 3},
