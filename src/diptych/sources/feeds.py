@@ -7,6 +7,7 @@ import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from html.entities import html5
+from urllib.parse import urljoin
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  (a compiled module without stubs)
 
@@ -120,4 +121,10 @@ def _rss_link(item: etree._Element) -> str:
 def _atom_link(entry: etree._Element) -> str:
     links = [child for child in entry if _name(child) == "link" and child.get("href")]
     best = next((link for link in links if link.get("rel", "alternate") == "alternate"), None)
-    return str(best.get("href")) if best is not None else ""
+    if best is None:
+        return ""
+    href = str(best.get("href"))
+    try:
+        return urljoin(best.base or "", href)
+    except ValueError:
+        return href

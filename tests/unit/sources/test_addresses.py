@@ -204,6 +204,10 @@ INDEX = b"<sitemapindex><sitemap><loc>http://h/s1.xml</loc></sitemap></sitemapin
 def test_sitemaps_and_feeds() -> None:
     assert read_feed(RSS) == Listed(("http://h/1", "http://h/2"))
     assert read_feed(ATOM) == read_feed(SITEMAP) == read_feed(gzip.compress(SITEMAP)) == Listed(("http://h/1",))
+    based = b'<feed xml:base="http://h/blog/"><entry xml:base="2024/"><link href="a.html"/></entry>'
+    for start, page in ((b"", "http://h/blog/2024/a.html"), (b"/", "http://h/a.html"), (b"//x/", "http://x/a.html")):
+        assert read_feed(based.replace(b"2024/", start or b"2024/") + b"</feed>") == Listed((page,))
+    assert read_feed(ATOM.replace(b"http://h/1", b"http://[")) == Listed(("http://[",)), "for whoever joins it"
     assert read_feed(INDEX) == Listed(sitemaps=("http://h/s1.xml",))
     assert read_feed(b"\xef\xbb\xbfhttp://h/1\r\nhttp://h/2\n") == Listed(("http://h/1", "http://h/2"))
     for data in (b"", b"<html><body>no", b"hello", b"\x1f\x8bxx", b"<"):
