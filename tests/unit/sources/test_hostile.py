@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selectolax.lexbor import LexborHTMLParser
 
 from diptych.sources.bounded import DEPTH, bounded
 from diptych.sources.crawl import crawl
@@ -384,6 +385,28 @@ def test_markup_within_bounds_is_left_alone() -> None:
         "<a href='" + "x" * 20_000 + "'>",
     ):
         assert bounded(text) == text
+    drawing = (
+        "<svg viewBox='0 0 9 9'><title>a map</title>" + "<g><path d='M0 0'/><use href=\"#a\" /></g>" * 2000 + "</svg>"
+    )
+    assert bounded(drawing + "<div>x</div>") == drawing + "<div>x</div>", "a map is not deep"
+    for start, tag in (
+        ("", "<rt>"),
+        ("", "<optgroup>"),
+        ("<svg>", "<td>"),
+        ("<math>", "<tr>"),
+        ("<svg><title>", "<div>"),
+        ("<svg><xmp>", "<b>"),
+        ("<svg><foreignObject>", "<path/>"),
+        ("<svg><div>", "<path/>"),
+        ("<svg></svg>", "<path/>"),
+        ("<svg>", "<path d=x/>"),
+        ("<svg>", "<path d= />"),
+    ):
+        tree = LexborHTMLParser(bounded(start + tag * 3000 + "x"))
+        assert len(tree.css(tag.strip("</>").split()[0])) <= DEPTH, (start, tag)
+    for begins in ("<ruby>", "<select>"):
+        holds = begins + ("<rt>x" if begins == "<ruby>" else "<optgroup><option>x") * 3000
+        assert bounded(holds) == holds, "each ends where the next one begins"
     cut = bounded(deep)
     assert cut.count("<div>") == cut.count("</div>") == DEPTH and "x<p>" in cut and cut.endswith("y")
     assert "'<b>" not in cut, "what a script holds is no text"
