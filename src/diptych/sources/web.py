@@ -181,6 +181,8 @@ class WebCrawl:
     def _add(self, url: str, depth: int, *, listing: bool, asked_for: bool = False) -> None:
         if url in self._seen or not (asked_for or self._in_scope(url)):
             return
+        if self._asked + len(self._frontier) >= self.config.max_pages:
+            return  # it will not be asked for, and a page may have a million links
         self._seen.add(url)
         self._frontier.append(CrawlItem(url, depth, listing))
 

@@ -168,6 +168,23 @@ def test_what_was_not_asked_for_counts_for_nothing(store: Store, site: Server, s
     assert cut_snapshot(store, [source()]).records < 8, "the third crawl that asked does"
 
 
+def test_links_that_will_not_be_followed_are_not_kept(
+    store: Store, server: Any, reply: Any, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    found = web.WebCrawl._judge  # pyright: ignore[reportPrivateUsage]
+
+    def judge(self: Any, *args: Any) -> Any:
+        yield from found(self, *args)
+        kept.append(len(self._frontier))
+
+    monkeypatch.setattr(web.WebCrawl, "_judge", judge)
+    many = b"".join(b"<a href=/%d>x</a>" % n for n in range(5000))
+    server.routes["/"] = reply(200, many, Content_Type="text/html")
+    report = crawl(store, [source(start=[f"{server.url}/"], max_pages=20, min_success=0)])
+    assert sum(report.counts["page"].values()) == 20 and max(kept) < 20
+
+
 def test_a_page_asked_for_alone_obeys_robots_as_it_is_now(
     store: Store, server: Any, reply: Any, source: Source
 ) -> None:
