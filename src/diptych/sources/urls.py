@@ -6,6 +6,7 @@ import functools
 import os
 import posixpath
 import re
+import unicodedata
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from diptych.exceptions import SourceError
@@ -15,6 +16,8 @@ __all__ = ["BadUrl", "canonical_url", "file_url", "host_of", "join_url", "origin
 _PORTS = {"http": 80, "https": 443}
 _TRACKING = re.compile(r"(utm_\w+|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshid|yclid|_ga)", re.I)
 _SECOND_LEVEL = frozenset("ac co com edu gov net or org ne go gob nom".split())
+_STOPS = re.compile("[.\u3002\uff0e\uff61]")
+_DEVIANT = re.compile("[ßς\u200c\u200d]")
 _BREAKS = re.compile(r"[\t\r\n]+")
 _LONGEST = 16_000
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -61,7 +64,7 @@ def _host(host: str, url: str) -> str:
         return f"[{host}]"
     host = host.rstrip(".")
     try:
-        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+        ascii_host = host if host.isascii() else ".".join(_label(label) for label in _STOPS.split(host))
     except UnicodeError as error:
         raise BadUrl(f"{url!r}: the host is no valid name ({error})") from None
     ascii_host = ascii_host.rstrip(".")  # other scripts have full stops of their own
@@ -70,6 +73,13 @@ def _host(host: str, url: str) -> str:
     ):
         raise BadUrl(f"{url!r}: the host {host!r} is no valid name")
     return ascii_host.lower()
+
+
+def _label(label: str) -> str:
+    """A label in ASCII; as in browsers ß is no ss (Python's codec is older than that)."""
+    if not _DEVIANT.search(label):
+        return label.encode("idna").decode("ascii")
+    return "xn--" + unicodedata.normalize("NFKC", label.lower()).encode("punycode").decode("ascii")
 
 
 def _quote(text: str, safe: str) -> str:

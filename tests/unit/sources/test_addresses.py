@@ -26,6 +26,7 @@ from diptych.sources.urls import BadUrl, canonical_url, file_url, join_url, path
         ("https://example.com:443/a#part", "https://example.com/a"),
         ("http://example.com:8080/a", "http://example.com:8080/a"),
         ("http://user:pw@example.com/a", "http://example.com/a"),
+        ("http://FAẞ.bücher.example/a", "http://xn--fa-hia.xn--bcher-kva.example/a"),
         ("http://example.com/a/./b/../c", "http://example.com/a/c"),
         ("http://example.com/../../x/", "http://example.com/x/"),
         ("http://example.com/%7euser/%e4%bd", "http://example.com/~user/%E4%BD"),
