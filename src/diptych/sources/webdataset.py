@@ -180,7 +180,7 @@ class _Member(tarfile.TarInfo):
         """Of a block that is whole."""
         try:
             made = super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # type stubs lack it
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"a header is damaged or missing ({error})") from None

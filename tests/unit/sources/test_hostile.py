@@ -1,7 +1,7 @@
 """A hostile server: whatever it does, every address ends with a reason, in time, and the crawl finishes.
 
 ``PAGES``, ``BODIES``, ``IMAGES``, ``SITEMAPS``, ``ROBOTS`` and the two redirects inside are the list of misbehaviours;
-each stands with the reasons that its address may end with.
+each stands with the reasons that its address may end with. The file is long because that list is.
 """
 
 from __future__ import annotations
