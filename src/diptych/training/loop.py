@@ -80,6 +80,8 @@ class _Loop:
         self._lead = fabric.global_rank == 0
         seed_everything(self._seed)
         self._module = self._task.build().to(fabric.device)
+        self._fixed = {name for name, parameter in self._module.named_parameters() if not parameter.requires_grad}
+        """what ``build`` has frozen"""
         if not self._lead:
             seed_everything(self._seed + 1_000_003 * fabric.global_rank)  # other dropout than the first process
         self._feeds: dict[str, Feed] = {}
@@ -160,7 +162,7 @@ class _Loop:
     def _set_up(self, phase: Phase, resumed: Checkpoint | None) -> tuple[Any, Any]:
         """The step as a module of Fabric's, and the optimiser, both as ``resumed`` left them."""
         for name, parameter in self._module.named_parameters():
-            parameter.requires_grad_(not name.startswith(phase.frozen))
+            parameter.requires_grad_(name not in self._fixed and not name.startswith(phase.frozen))
         optimiser = make_optimiser(phase, [p for p in self._module.parameters() if p.requires_grad])
         if resumed is not None and resumed.optimiser:
             optimiser.load_state_dict(dict(resumed.optimiser))

@@ -86,7 +86,7 @@ class Phase:
     schedule: Schedule = field(default_factory=Schedule)
     monitor: Monitor = field(default_factory=Monitor)
     frozen: tuple[str, ...] = ()
-    """Beginnings of the names of parameters that this phase does not train."""
+    """Beginnings of the names of parameters that this phase does not train; what ``build`` has frozen no phase does."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the phase hands on; a phase that keeps the last never stops early and needs no dev rows."""
     before: bool = False

@@ -245,6 +245,23 @@ def test_a_run_is_not_compared_with_itself(finished: RunFolder) -> None:
         group_runs([finished, same])
 
 
+def test_what_build_has_frozen_no_phase_trains(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    import toy_task
+
+    class Fixed(ToyTask):
+        name = "fixed"
+
+        def build(self) -> Any:
+            module: Any = super().build()
+            module.length.requires_grad_(False)
+            return module
+
+    monkeypatch.setattr(toy_task, "Fixed", Fixed, raising=False)
+    for order, fixed in ((Order("toy_task:Fixed", "debug"), True), (Order("toy_task:ToyTask", "debug"), False)):
+        weights = train(version, order, PLAIN, quiet).read_tensors("weights.safetensors")
+        assert (float(weights["length"]) == 0) == fixed
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(version: Version) -> None:
     with pytest.raises(DiptychError, match="not finite"):
         train(version, Order("toy_task:ToyTask", settings={"lr": 1e30, "clip": 0.0}), PLAIN, quiet)
