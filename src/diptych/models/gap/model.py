@@ -107,10 +107,13 @@ class GapDecoder(nn.Module):
         self.dropout = nn.Dropout(sizes.dropout)
 
     def forward(self, article_BA: Tensor, places_P3: Tensor, words_VW: Tensor) -> Decoded:
-        """Draw the picture; score every word at ``places_P3`` by its cosine with the token vector there."""
+        """Draw the picture; score every word at ``places_P3`` by its cosine with the token vector there.
+
+        Padding is no word: it gets -inf.
+        """
         tokens_PW = self.tokens(article_BA, places_P3)
-        cosines_PV = F.normalize(tokens_PW, dim=1) @ F.normalize(words_VW, dim=1).T
-        return Decoded(self.draw(article_BA), self.cosine_scale * cosines_PV)
+        cosines = F.normalize(tokens_PW, dim=1) @ F.normalize(words_VW[PAD + 1 :], dim=1).T
+        return Decoded(self.draw(article_BA), F.pad(self.cosine_scale * cosines, (PAD + 1, 0), value=-torch.inf))
 
     def draw(self, article_BA: Tensor) -> Tensor:
         """(B, 3, side, side)"""

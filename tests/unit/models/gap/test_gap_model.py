@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from diptych.models.gap.batch import EOS, EOT, GapBatch, text_batch
+from diptych.models.gap.batch import EOS, EOT, PAD, GapBatch, text_batch
 from diptych.models.gap.model import Gap, GapSizes
 
 SIZES = GapSizes(image=12, vocabulary=24, word=16, embedding=20, text_hidden=28, article=32, sentences=4, tokens=6,
@@ -100,7 +100,17 @@ def test_the_encoder_is_the_loop_one_would_write() -> None:
 def test_cosine_logits_have_the_floor_the_scale_allows() -> None:
     model = Gap(SIZES, 1.0)
     logits = model.reconstruct(make_batch(random_texts(3))).logits_PV
-    assert logits.abs().max() <= 1 + 1e-5
+    assert logits[:, PAD + 1 :].abs().max() <= 1 + 1e-5
+
+
+def test_padding_is_no_word_that_could_be_said() -> None:
+    """A vector of zeros has no direction: its gradient would be 1e12 times the others', and clipping leave none."""
+    model, batch = Gap(SIZES, 1.0), make_batch(random_texts(3))
+    logits = model.reconstruct(batch).logits_PV
+    assert not logits.softmax(1)[:, PAD].any()
+    F.cross_entropy(logits, batch.targets_P).backward()
+    gradient = model.encoder.words.weight.grad
+    assert gradient is not None and not gradient[PAD].any() and gradient[PAD + 1 :].any(1).all()
 
 
 @pytest.mark.parametrize(("side", "thumbnail"), [(300, 38), (96, 12), (20, 3)])
