@@ -63,7 +63,7 @@ def describe_training(root: str, dataset: str, paths: Sequence[str]) -> None:
     if before is None and not unread:
         parts.append(f"There is no earlier run of {model} on {dataset} to compare with.")
     elif before is not None:
-        text = comparison_text(group_runs([before, *runs]))
+        text = comparison_text([*group_runs([before]), *group_runs(runs)])
         parts.append(f"## Beside the last run, `{before.run}`\n\n```\n{text}\n```")
     parts += [f"Not compared: {_plain(said)}" for said in unread]
     parts.append("\n".join(["Runs:", "", *(f"- `{path}`" for path in paths)]))

@@ -85,6 +85,7 @@ def test_a_damaged_earlier_run_fails_no_training(tmp_path: Path, caplog: pytest.
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["training-results", "training-curves"]))
         texts = [str(a.data) for a in client.read_artifacts(artifact_filter=wanted)]
     (text,) = [t for t in texts if f"- `{last}`" in t]
+    assert text.partition("## Beside the last run")[2].count("toy full") == 2  # of the same seed: each has its line
     assert f"Beside the last run, `{Path(first).name}`" in text and sum("# Curves of" in t for t in texts) >= 4
     for run, said in ((second, "results.json"), (third, "is not JSON")):
         assert any(f"not compared: run {run} cannot be read: " in m and said in m for m in caplog.messages)

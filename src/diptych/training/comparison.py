@@ -42,11 +42,11 @@ class Group:
 
 
 def group_runs(runs: Sequence[RunFolder]) -> tuple[Group, ...]:
-    """Runs by model, row, version and settings, in the order given.
+    """Runs by model, row, version and settings, in the order given; series with a seed in common stay apart.
 
     :class:`UsageError` for an unfinished one, and for one that is named twice: it would count as two seeds.
     """
-    found: dict[tuple[str, ...], list[tuple[RunFolder, Any, Any]]] = {}
+    series: dict[tuple[str, ...], list[tuple[RunFolder, Any, Any]]] = {}
     seen: set[tuple[str, str]] = set()
     for run in runs:
         if (run.store.name, run.path) in seen:
@@ -60,9 +60,16 @@ def group_runs(runs: Sequence[RunFolder]) -> tuple[Group, ...]:
         results = run.read_json("results.json")
         on = f"{about['dataset']}@{about['version']}, {results['split']}"
         settings = str(sorted(run.read_json("config.json").items()))
-        found.setdefault((run.model, results["row"], on, about["preset"], settings), []).append((run, about, results))
+        key = (run.model, results["row"], on, about["preset"], settings)
+        series.setdefault((*key, str(about.get("series"))), []).append((run, about, results))
+    found: dict[tuple[Any, ...], list[tuple[RunFolder, Any, Any]]] = {}
+    for (*key, _), members in series.items():
+        place, seeds = 0, {about["seed"] for _, about, _ in members}
+        while any(about["seed"] in seeds for _, about, _ in found.get((*key, place), ())):
+            place += 1
+        found.setdefault((*key, place), []).extend(members)
     groups = []
-    for (model, row, on, preset, _), members in found.items():
+    for (model, row, on, preset, *_), members in found.items():
         results = members[0][2]
         metrics = [r["metrics"][r["split"]] for _, _, r in members]
         paper: dict[str, Any] = results["paper"] or {"rows": {}}

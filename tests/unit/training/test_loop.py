@@ -257,9 +257,8 @@ def test_what_build_has_frozen_no_phase_trains(version: Version, monkeypatch: py
             return module
 
     monkeypatch.setattr(toy_task, "Fixed", Fixed, raising=False)
-    for order, fixed in ((Order("toy_task:Fixed", "debug"), True), (Order("toy_task:ToyTask", "debug"), False)):
-        weights = train(version, order, PLAIN, quiet).read_tensors("weights.safetensors")
-        assert (float(weights["length"]) == 0) == fixed
+    folder = train(version, Order("toy_task:Fixed", "debug"), PLAIN, quiet)
+    assert folder.read_tensors("weights.safetensors")["length"] == 0
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(version: Version) -> None:
