@@ -117,6 +117,8 @@ class _Loop:
             self._module.load_state_dict(resumed.weights)
             self._reporter.say(f"going on after step {resumed.progress.step:,}")
         self._reporter.start(self._progress.step)
+        for phase in self._phases[self._progress.phase :]:
+            self._check_rows(phase)
         while self._progress.phase < len(self._phases):
             reason = self._phase(self._phases[self._progress.phase], resumed)
             resumed = None
@@ -128,6 +130,23 @@ class _Loop:
             self._folder.write_tensors("weights.safetensors", plain_weights(self._module.state_dict()))
         self._fabric.barrier()
         return ""
+
+    def _check_rows(self, phase: Phase) -> None:
+        """Refuse a phase that has too few rows to train on, or none to choose its epoch by."""
+        for name, stream in phase.streams.items():
+            feed = self._open(name, stream, "train", train=True)
+            if not len(feed):
+                lost = ", ".join(f"{n} for want of {producer}" for producer, n in feed.dropped.items())
+                raise UsageError(
+                    f"stream {name} of phase {phase.name} has {len(feed.records)} rows of train, fewer than a batch "
+                    f"needs; rows left out: {lost or 'none'}"
+                )
+        name, stream = next(iter(phase.streams.items()))
+        if self._lead and phase.keep == "best" and not len(self._open(name, stream, "dev")):
+            raise UsageError(
+                f"stream {name}: the version has no row of dev, so no epoch can be chosen; "
+                "see the recipe's splits, or choose a version that has one"
+            )
 
     def _phase(self, phase: Phase, resumed: Checkpoint | None) -> str:
         """One phase from where the progress stands."""
@@ -168,14 +187,6 @@ class _Loop:
             optimiser.load_state_dict(dict(resumed.optimiser))
         self._optimiser = optimiser
         step = self._fabric.setup_module(_step_module(self._task, self._module), move_to_device=False)
-        for name, stream in phase.streams.items():
-            feed = self._open(name, stream, "train", train=True)
-            if not len(feed):
-                lost = ", ".join(f"{n} for want of {producer}" for producer, n in feed.dropped.items())
-                raise UsageError(
-                    f"stream {name} of phase {phase.name} has {len(feed.records)} rows of train, fewer than a batch "
-                    f"needs; rows left out: {lost or 'none'}"
-                )
         if resumed is not None:
             if resumed.scaler:
                 self._fabric.strategy.precision.load_state_dict(dict(resumed.scaler))
@@ -304,12 +315,7 @@ class _Loop:
         feeds = {name: self._open(name, stream, "dev") for name, stream in phase.streams.items()}
         first = next(iter(feeds.values()))
         if not len(first):
-            if phase.keep == "last":
-                return {}
-            raise UsageError(
-                f"stream {first.name}: the version has no row of dev, so no epoch can be chosen; "
-                "see the recipe's splits, or choose a version that has one"
-            )
+            return {}
         moment = Moment(phase.name, self._progress.epoch, self._memory)
         values = mean_terms(self._fabric, self._task, self._module, feeds, moment)
         if not phase.monitor.name.startswith("loss"):

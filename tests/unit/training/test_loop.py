@@ -249,8 +249,6 @@ def test_what_build_has_frozen_no_phase_trains(version: Version, monkeypatch: py
     import toy_task
 
     class Fixed(ToyTask):
-        name = "fixed"
-
         def build(self) -> Any:
             module: Any = super().build()
             module.length.requires_grad_(False)

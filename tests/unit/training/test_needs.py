@@ -1,21 +1,30 @@
-"""What a version lacks, for all five models: said before any work, with recipe lines that are right."""
+"""What a version lacks, for all five models: said before any work, with recipe lines that are right.
+
+And rows that a later phase would want: said before the first step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import toy_task
 import yaml
 
-from diptych.exceptions import NotFound
+from diptych.exceptions import NotFound, UsageError
 from diptych.fits import FITS
 from diptych.models.registry import MODELS, find_task
 from diptych.stages import STAGES
 from diptych.stages.schema import load_fit, load_stage
 from diptych.storage.reader_fields import TABLES
 from diptych.training.needs import check_needs, fields_read
-from diptych.training.train import Order, settings_of, start_run
+from diptych.training.options import RunOptions
+from diptych.training.phase import Phase, Stream
+from diptych.training.train import Order, settings_of, start_run, train
+from diptych.version import Version
 
 
 def version_with(names: set[str]) -> Any:
@@ -79,3 +88,33 @@ def test_the_line_of_a_stage_that_lacks_a_column() -> None:
 def test_it_is_said_before_any_run_is_begun(model: str) -> None:
     with pytest.raises(NotFound, match=f"model {model} cannot be fitted on d@3: it has no"):
         start_run(version_with(set()), Order(model, "debug"))  # anything but its manifest would be an error
+
+
+class Late(toy_task.ToyTask):
+    name = "late"
+    title_of_all = ""
+
+    @classmethod
+    def reads(cls, config: Any) -> Mapping[str, Stream]:
+        few = replace(toy_task.PHRASES, where=(f"documents.title == '{cls.title_of_all}'",))
+        return {**super().reads(config), "few": few}
+
+    def phases(self) -> tuple[Phase, ...]:
+        warm, main = super().phases()
+        return warm, replace(main, streams={"few": self.reads(self.config)["few"]})
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_later_phase_without_rows_ends_the_run_before_its_first_step(
+    version: Version, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
+    monkeypatch.setattr(toy_task, "Late", Late, raising=False)
+    if trained:
+        with version.loader("train", fields=toy_task.PHRASES.fields, rows="document", collate=list) as loader:
+            titles = [s["documents.title"] for some in loader for s in some if s["documents.keyphrases"]]
+        monkeypatch.setattr(Late, "title_of_all", titles[0])
+    said: list[str] = []
+    message = "stream few: the version has no row of dev" if trained else "few of phase main has 0 rows of train"
+    with pytest.raises(UsageError, match=message):
+        train(version, Order("toy_task:Late", "debug"), RunOptions(tensorboard=False), said.append)
+    assert not any("epoch" in line for line in said)
