@@ -176,8 +176,8 @@ def make_batch(samples: Sequence[Mapping[str, Any]], config: HcsclConfig, words:
     """One batch; with the summaries, which a scored batch does not feed."""
     made = [article_of(sample, config, attributes) for sample in samples]
     b = len(made)
-    s = max((len(a.sentences) for a in made), default=0)
-    w = max((len(x) for a in made for x in a.sentences), default=0)
+    s = max(1, *(len(a.sentences) for a in made))  # also where no article has a sentence
+    w = max((len(x) for a in made for x in a.sentences), default=1)
     q, z = max(len(a.boxes) for a in made), max(len(a.scene_image) for a in made)
     t = max(len(a.summary) for a in made) + 1
     vectors, counts = np.zeros((b, s, w, config.contextual), np.float32), np.zeros((b, s), np.int64)

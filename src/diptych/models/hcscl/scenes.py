@@ -60,6 +60,6 @@ class ImageGraph(nn.Module):
 
 def _max_by(nodes_BQd: Tensor, member_BZQ: Tensor) -> Tensor:
     """(B, Z, d): the largest value over each row's members."""
-    b, z, q = member_BZQ.shape
-    repeated = nodes_BQd[:, None].expand(-1, z, -1, -1).reshape(b * z, q, -1)
-    return masked_max(repeated, member_BZQ.reshape(b * z, q)).view(b, z, -1)
+    (b, z, q), d = member_BZQ.shape, nodes_BQd.shape[2]
+    repeated = nodes_BQd[:, None].expand(-1, z, -1, -1).reshape(b * z, q, d)
+    return masked_max(repeated, member_BZQ.reshape(b * z, q)).view(b, z, d)

@@ -166,6 +166,17 @@ def test_an_oracle_scores_one(summary: str) -> None:
         assert {name: metrics[name] for name in names} == pytest.approx(dict.fromkeys(names, 1.0))
 
 
+@pytest.mark.parametrize("readout_max", ["component", "image", "all"])
+def test_a_batch_may_be_without_any_sentence_or_object(readout_max: str) -> None:
+    task = make_task(readout_max=readout_max)
+    bare = {**sample(0, images=("a",), choice=None), "sentences.items": [item("title", "News")]}
+    module, batch = task.build(), task.collate([bare], "documents")
+    terms = task.loss(module, {"documents": batch}, Moment("train"))  # type: ignore[arg-type]
+    assert all(torch.isfinite(term) for term in terms.values())
+    (line,) = task.predict(module.eval(), batch)  # type: ignore[arg-type]
+    assert line["image"] == "a"
+
+
 def test_a_least_length_above_the_greatest_is_refused() -> None:
     with pytest.raises(UsageError, match="min_words 10 is above summary_words 8"):
         make_task(beam=2, min_words=10, summary_words=8)
