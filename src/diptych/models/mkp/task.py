@@ -257,7 +257,7 @@ class MkpTask(Task):
         return {"region_deviation": (A_NR - A_NR.mean(1, keepdim=True)).square().mean(1).sqrt()}
 
     def predict(self, module: Mkp, batch: MkpBatch) -> Sequence[Row]:
-        """Ranked keyphrases, and the classifier's list."""
+        """Ranked keyphrases, and the classifier's list where there is one."""
         from diptych.models.mkp.generate import generate
 
         config, known = self.config, list(self.lexicon.words)
@@ -275,7 +275,7 @@ class MkpTask(Task):
             ranked = [[" ".join([*known, *extra][t] for t in h.tokens) for h in row] for row, extra in words]
             scores = [[h.score for h in row] for row in found]
         return [
-            _line(key, list(gold), source, said, cla=cla, scores=score)
+            _line(key, list(gold), source, said, **({"cla": cla} if config.classifier else {}), scores=score)
             for key, gold, source, said, cla, score in zip(
                 batch.keys, batch.gold, batch.present_in, ranked, classified, scores, strict=True
             )
