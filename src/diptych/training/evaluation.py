@@ -21,7 +21,11 @@ from diptych.training.predicting import predict_lines
 from diptych.training.task import Line, Task
 from diptych.version import Version
 
-__all__ = ["Evaluation", "check_fitted", "evaluate_run", "fitted", "predict_rows"]
+__all__ = ["OTHERWISE", "Evaluation", "check_fitted", "evaluate_run", "fitted", "made_otherwise", "predict_rows"]
+
+OTHERWISE = "made with other settings or weights than what the run was trained on; the model may not know such features"
+_LABELS = ("votes", "pair_votes", "best_image")
+"""Stages whose keys change with every answer of a person."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,15 @@ class Evaluation:
     metrics: dict[str, float]
     trained_on: int
     """rows among them that the run was trained on (a record may leave train in a later version)"""
+    otherwise: tuple[str, ...]
+    """stages of other settings or weights than those whose rows the run was trained on"""
     path: str
 
     def __str__(self) -> str:
+        made = f"; {', '.join(self.otherwise)}: {OTHERWISE}" if self.otherwise else ""
         shown = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
         seen = f"; {self.trained_on:,} of them were trained on: --records-of compares fairly" if self.trained_on else ""
-        return f"{self.run} on {self.on}: {self.rows:,} rows{seen}\n{shown}"
+        return f"{self.run} on {self.on}: {self.rows:,} rows{seen}{made}\n{shown}"
 
 
 def predict_rows(
@@ -120,10 +127,20 @@ def evaluate_run(
         raise UsageError(f"{on}: there is no row to evaluate on")
     metrics = {n: float(v) for n, v in task.evaluate(lines).items()}
     seen = len(_trained(assignment, task, stream) & {str(line["id"]) for line in lines})
-    path = f"evaluations/{name}"
+    path, otherwise = f"evaluations/{name}", made_otherwise(folder, version)
     folder.write_lines(f"{path}.jsonl", lines)
-    folder.write_json(f"{path}.json", {"on": on, "rows": len(lines), "metrics": metrics, "trained_on": seen})
-    return Evaluation(f"{folder.model}/{folder.run}", on, len(lines), metrics, seen, f"{folder.path}/{path}.json")
+    about = {"on": on, "rows": len(lines), "metrics": metrics, "trained_on": seen, "otherwise": otherwise}
+    folder.write_json(f"{path}.json", about)
+    return Evaluation(
+        f"{folder.model}/{folder.run}", on, len(lines), metrics, seen, otherwise, f"{folder.path}/{path}.json"
+    )
+
+
+def made_otherwise(folder: RunFolder, version: Version) -> tuple[str, ...]:
+    """Stages that the run reads whose key in the version is not that of the version it was trained on."""
+    keys = {stage.name: stage.key for stage in version.manifest.stages}
+    known = folder.about()["stages"]
+    return tuple(name for name, key in known.items() if name not in _LABELS and keys.get(name, key) != key)
 
 
 def row_keys(version: Version, stream: Stream, split: str) -> set[str]:

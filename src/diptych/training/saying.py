@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diptych.exceptions import UsageError
 from diptych.training.assignment import Assignment
-from diptych.training.evaluation import check_fitted, predict_rows
+from diptych.training.evaluation import OTHERWISE, check_fitted, made_otherwise, predict_rows
 from diptych.training.needs import check_needs
 from diptych.training.task import Line
 from diptych.version import Version
@@ -54,6 +54,8 @@ def say_of(
         else:
             stream, version = replace(task.asked(), each=""), place
             check_needs(version, type(task), task.config)
+            if otherwise := made_otherwise(assignment.folder(), version):
+                say(f"{', '.join(otherwise)} of {version.manifest.dataset}@{version.number}: {OTHERWISE}")
         wanted = set(keys) if keys else None
         lines = predict_rows(assignment, version, split=split, keys=wanted, task=task, stream=stream)
         if wanted and len(lines) < len(wanted):

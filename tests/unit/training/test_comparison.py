@@ -1,4 +1,4 @@
-"""Compared runs: whose mean is taken, and a picture that stays readable with any number of metrics."""
+"""Compared runs: whose mean is taken, a picture that stays readable; and features that a run may not know."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import pytest
 from PIL import Image
 
 from diptych.storage.store import open_store
+from diptych.training.assignment import assignment_of
 from diptych.training.comparison import Group, draw, group_runs
+from diptych.training.evaluation import evaluate_run
 from diptych.training.folder import RunFolder
+from diptych.training.options import RunOptions
 from diptych.training.results import Spread
+from diptych.training.saying import say_of
+from diptych.training.train import Order, train
+from diptych.version import Version
 
 
 @pytest.mark.parametrize(("metrics", "rows"), [(1, 1), (4, 1), (5, 2), (9, 3)])
@@ -44,3 +50,16 @@ def test_a_seed_counts_once_in_a_mean(tmp_path: Path) -> None:
     ):
         found = group_runs([run(name[0], int(name[1])) for name in begun])
         assert tuple(group.runs for group in found) == expected
+
+
+def test_a_version_whose_features_were_made_otherwise_is_said(version: Version) -> None:
+    folder = train(version, Order("toy_task:ToyTask", "debug"), RunOptions(tensorboard=False), lambda text: None)
+    said: list[str] = []
+    assert evaluate_run(folder).otherwise == ()
+    say_of(assignment_of(folder), version, say=said.append)
+    assert not said
+    folder.write_json("run.json", {**folder.about(), "stages": {"features": "of other weights", "votes": "fewer"}})
+    found = evaluate_run(folder)
+    assert found.otherwise == ("features",) and "; features: made with other settings or weights" in str(found)
+    say_of(assignment_of(folder), version, say=said.append)
+    assert len(said) == 1 and said[0].startswith("features of world@1: made with other settings or weights")
