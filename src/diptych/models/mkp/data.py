@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.exceptions import UsageError
 from diptych.models.mkp.batch import SPECIAL, MkpBatch, Source, make_batch, source_of
 from diptych.models.mkp.config import MkpConfig
 from diptych.stages.splitting import tokens
@@ -69,7 +70,10 @@ def keyphrases_of(sample: Mapping[str, Any]) -> list[list[str]]:
 def adds(sample: Mapping[str, Any]) -> int:
     """1 when the picture adds to the text, 0 when not, -1 when nobody said."""
     value = entry_of(sample[EXTRA], ADDS)
-    return -1 if value is None else int(bool(int(value)))
+    try:
+        return -1 if value is None else int(bool(int(value)))
+    except (TypeError, ValueError):
+        raise UsageError(f"record {sample['key']}: extra has {ADDS} {value!r}, expected 0 or 1") from None
 
 
 def count_words(samples: Iterable[Mapping[str, Any]], config: MkpConfig) -> tuple[Counter[str], Counter[str]]:

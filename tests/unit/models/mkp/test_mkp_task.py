@@ -11,6 +11,7 @@ import torch
 from batching import assert_means_are_of_items, means
 from resuming import assert_goes_on_to_the_bit
 
+from diptych.exceptions import UsageError
 from diptych.models.mkp.config import MkpConfig
 from diptych.models.mkp.data import adds, count_words, lexicon_of, parts_of
 from diptych.models.mkp.task import MkpTask, most_frequent, random_phrases
@@ -77,6 +78,9 @@ def test_a_keyphrase_is_present_in_the_whole_post() -> None:
 def test_who_said_that_a_picture_adds() -> None:
     assert [adds(sample(n)) for n in range(4)] == [0, 1, 0, -1]
     assert adds({"documents.extra": "not json"}) == -1 and adds({"documents.extra": "[1]"}) == -1
+    for value in ('"yes"', "[1]", "NaN"):
+        with pytest.raises(UsageError, match="record r7: extra has image_adds .*, expected 0 or 1"):
+            adds({"key": "r7", "documents.extra": f'{{"image_adds": {value}}}'})
 
 
 def test_words_and_classes_are_counted_over_the_whole_input() -> None:
