@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from diptych.engine.devices import check_devices
@@ -100,4 +101,6 @@ def make_fabric(options: RunOptions) -> Any:
     strategy = "auto"
     if options.devices > 1:
         strategy = DDPStrategy(cluster_environment=OneMachine(), start_method="spawn", find_unused_parameters=True)
+        # the others wait while the first looks at dev, however long; when one dies, its parent ends them
+        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True, timeout=timedelta(days=7))
     return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=options.precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from diptych.training.checkpoint import (
 from diptych.training.comparison import leading
 from diptych.training.config import TaskConfig, departures, make_config, ours, reading
 from diptych.training.folder import RunFolder, find_run
-from diptych.training.options import RunOptions
+from diptych.training.options import RunOptions, make_fabric
 from diptych.training.phase import Monitor, Schedule
 from diptych.training.results import plain_table, results_text, spread
 from diptych.training.schedule import best_epoch, factor, stopped
@@ -171,6 +172,12 @@ def test_readers_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, cores: int, devic
     assert RunOptions("cuda", devices).readers == expected
     assert RunOptions("cuda", devices, workers=0).readers == 0 and RunOptions("cpu", workers=3).readers == 3
     assert RunOptions("cpu").readers == 0
+
+
+def test_processes_wait_while_the_first_looks_at_dev(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as that takes: torch's half hour would end a run that could then never get past this epoch."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    assert make_fabric(RunOptions(devices=2)).strategy._timeout >= timedelta(days=1)
 
 
 def test_a_state_shares_its_memory_with_workers() -> None:
