@@ -1,8 +1,9 @@
 """Pictures without their metadata: EXIF, XMP, IPTC, comments and text chunks go, pixels stay bit for bit.
 
-JPEG, PNG, WebP and GIF are cut at their segments; nothing is encoded again. Of EXIF the orientation alone is written
-back where it turns the picture. Colour profiles stay. A picture of any other format (TIFF, BMP, AVIF), or one whose
-segments cannot be followed, is decoded as everywhere in Diptych and written as PNG, which changes no pixel either.
+JPEG, PNG, WebP and GIF are cut at their segments, of which those stay that say how pixels are shown: no small copy of
+the picture, nothing that a program keeps there for itself. Nothing is encoded again. Of EXIF the orientation alone is
+written back where it turns the picture. Colour profiles stay. A picture of any other format (TIFF, BMP, AVIF), or one
+whose segments cannot be followed, is decoded as everywhere and written as PNG, which changes no pixel either.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ __all__ = ["strip_metadata"]
 
 _ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"dSIG", b"caBX"}
-_KEPT_APPS = {0xE0, 0xEE}
-"""JFIF, and Adobe's (it says how colours are coded)."""
+_PNG_KEPT = {
+    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"bKGD", b"hIST", b"pHYs",
+    b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"sBIT", b"cICP", b"mDCV", b"cLLI",
+}  # fmt: skip
+_WEBP_KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
 _EXIF_FLAG, _XMP_FLAG = 0x08, 0x04
 
 
@@ -36,7 +39,7 @@ def strip_metadata(data: bytes) -> bytes:
             return _webp(data)
         if data[:6] in (b"GIF87a", b"GIF89a"):
             return _gif(data)
-    except (ValueError, IndexError, struct.error):
+    except (ValueError, IndexError, struct.error, RecursionError):
         pass
     sink = io.BytesIO()
     decode(data).save(sink, "PNG")
@@ -75,10 +78,12 @@ def _jpeg(data: bytes) -> bytes:
         segment = data[place : place + 2 + length]
         if len(segment) != 2 + length:
             raise ValueError("torn segment")
-        profile = marker == 0xE2 and segment[4:15] == b"ICC_PROFILE"
-        application = 0xE0 <= marker <= 0xEF
-        if marker != 0xFE and (not application or marker in _KEPT_APPS or profile):
-            out.append(segment if marker != 0xE0 or segment[4:9] == b"JFIF\0" else b"")
+        if marker == 0xE0 and segment[4:9] == b"JFIF\0" and length >= 16:
+            out.append(b"\xff\xe0\0\x10" + segment[4:16] + b"\0\0")  # without the small picture behind it
+        elif marker == 0xEE and segment[4:9] == b"Adobe" and length >= 14:
+            out.append(b"\xff\xee\0\x0e" + segment[4:16])  # it says how colours are coded
+        elif (marker == 0xE2 and segment[4:15] == b"ICC_PROFILE") or not (marker == 0xFE or 0xE0 <= marker <= 0xEF):
+            out.append(segment)
         place += 2 + length
 
 
@@ -115,7 +120,7 @@ def _png(data: bytes) -> bytes:
         chunk = data[place : place + 12 + length]
         if len(chunk) != 12 + length:
             raise ValueError("torn chunk")
-        if kind not in _PNG_DROPPED:
+        if kind in _PNG_KEPT:
             if kind == b"IDAT" and turned in range(2, 9):
                 body = b"eXIf" + _tiff(turned)
                 out.append(struct.pack(">I", len(body) - 4) + body + struct.pack(">I", _crc(body)))
@@ -136,20 +141,27 @@ def _webp(data: bytes) -> bytes:
     turned = _orientation(data)
     if turned in range(2, 9):
         raise ValueError("a turned WebP is written as PNG")
-    out, place = [], 12
-    end = 8 + struct.unpack_from("<I", data, 4)[0]
-    while place + 8 <= min(end, len(data)):
+    body = b"WEBP" + _chunks(data, 12, min(len(data), 8 + struct.unpack_from("<I", data, 4)[0]))
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _chunks(data: bytes, place: int, end: int) -> bytes:
+    """The chunks of a WebP file, or of a frame in it, that are kept."""
+    out = []
+    while place + 8 <= end:
         kind, length = struct.unpack_from("<4sI", data, place)
         chunk = data[place : place + 8 + length + length % 2]
         if len(chunk) < 8 + length:
             raise ValueError("torn chunk")
         if kind == b"VP8X":
             chunk = chunk[:8] + bytes([chunk[8] & ~(_EXIF_FLAG | _XMP_FLAG)]) + chunk[9:]
-        if kind not in (b"EXIF", b"XMP "):
+        elif kind == b"ANMF":
+            frame = chunk[8:24] + _chunks(chunk, 24, 8 + length)
+            chunk = kind + struct.pack("<I", len(frame)) + frame
+        if kind in _WEBP_KEPT:
             out.append(chunk)
         place += 8 + length + length % 2
-    body = b"WEBP" + b"".join(out)
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    return b"".join(out)
 
 
 def _gif(data: bytes) -> bytes:
@@ -173,5 +185,9 @@ def _gif(data: bytes) -> bytes:
         place += 1
         block = data[start:place]
         loops = label == 0xFF and block[3:14] in (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-        if kind == 0x2C or label == 0xF9 or loops:
+        if kind == 0x2C:
             out.append(block)
+        elif label == 0xF9 and block[2] == 4:
+            out.append(block[:7] + b"\0")  # further blocks of data would be somebody's own
+        elif loops and block[14] == 3:
+            out.append(block[:18] + b"\0")

@@ -8,6 +8,7 @@ import random
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,32 @@ def test_pixels_stay_bit_for_bit(kind: str, more: dict[str, object], orientation
     assert strip_metadata(found) == found
     if "icc_profile" in more and kind == "JPEG":
         assert b"ICC-DATA" in found, "a colour profile says how pixels are meant"
+
+
+def test_what_programs_keep_in_pictures_goes() -> None:
+    def chunk(name: bytes) -> bytes:
+        body = name + b"SECRET"
+        return (6).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+    jpeg, png = encoded("JPEG", 1), encoded("PNG", 1)
+    small = b"\xff\xe0\0\x19JFIF\0\1\1\0\0\1\0\1\3\1SECRET-09"
+    adobe = b"\xff\xee\0\x14Adobe\0\x64\0\0\0\0\1SECRET"
+    pictures = [jpeg[:2] + segment + jpeg[2:] for segment in (small, adobe, b"\xff\xee\0\x08SECRET")]
+    pictures.append(png[:33] + chunk(b"prVW") + chunk(b"zxIf") + chunk(b"teXt") + png[33:])
+    more = {"save_all": True, "append_images": [Image.new("RGB", (16, 9))]}
+    for webp in (encoded("WEBP", 1, lossless=True), encoded("WEBP", 1, lossless=True, **more)):
+        body = webp[8:] + b"C2PA\6\0\0\0SECRET"
+        pictures.append(b"RIFF" + len(body).to_bytes(4, "little") + body)
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(sink, "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")], loop=0)
+    for mark, size in ((b"NETSCAPE2.0", 15), (b"\x21\xf9\4", 7)):
+        place = sink.getvalue().index(mark) + size
+        pictures.append(sink.getvalue()[:place] + b"\6SECRET" + sink.getvalue()[place:])
+    for data in pictures:
+        assert b"SECRET" in data
+        found = strip_metadata(data)
+        assert b"SECRET" not in found and found[:3] == data[:3] and strip_metadata(found) == found
+        assert np.array_equal(np.asarray(decode(data)), np.asarray(decode(found)))
 
 
 def test_gif_and_damaged_pictures() -> None:
