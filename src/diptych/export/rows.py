@@ -86,12 +86,12 @@ class ExportRecord:
 
 
 def stage_columns(version: Version, stages: Sequence[str]) -> tuple[StageColumn, ...]:
-    """Every column and tensor of these stages, in the order given.
+    """Every column and tensor of these stages, in the order given; of one named twice once.
 
     Raises :class:`UsageError` for a stage that the version has not, or whose rows are sentences.
     """
     found: list[StageColumn] = []
-    for name in stages:
+    for name in dict.fromkeys(stages):
         entry = next((s for s in version.manifest.stages if s.name == name), None)
         if entry is None:
             raise UsageError(

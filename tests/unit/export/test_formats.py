@@ -308,6 +308,17 @@ def test_h5_says_which_pictures_have_no_regions(made: SmallVersion, tmp_path: Pa
         assert file["backbone/pooled"].dtype == np.float16
 
 
+def test_a_stage_that_is_named_twice_goes_along_once(made: SmallVersion, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    stages = ("backbone", "clean_text", "backbone")
+    write_export(made.version, tmp_path / "h5", Options("h5", stages=stages))
+    with h5py.File(tmp_path / "h5" / "train.h5") as file:
+        assert len(file["backbone/pooled"]) == len(file["backbone/pooled_ok"]) == len(file["image_ids"])
+    write_export(made.version, tmp_path / "out", Options(stages=stages, split="test"))
+    (path,) = (tmp_path / "out" / "records").iterdir()
+    assert pq.read_schema(path).names.count("backbone_pooled") == 1
+
+
 def test_equal_content_gives_equal_bytes(made: SmallVersion, tmp_path: Path) -> None:
     for options in (Options(), Options("webdataset"), Options("coco"), Options("npz", stages=("backbone",))):
         places = [tmp_path / f"{options.format}{n}" for n in range(2)]
