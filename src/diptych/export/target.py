@@ -6,6 +6,7 @@ last; a killed export leaves ``.<name>.part-...`` beside it, which the next expo
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -32,7 +33,7 @@ class Target:
 
     def __init__(self, path: Path) -> None:
         """:class:`UsageError` when something is there already that is no empty folder."""
-        self.path = Path(os.path.abspath(path))
+        self.path = Path(os.path.realpath(path))  # a folder cannot take the place of a link
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise UsageError(f"--to {path}: it exists and is not an empty folder; name a new one, or remove it")
         self.folder = self.path.parent / f".{self.path.name}.part-{secrets.token_hex(6)}"
@@ -41,7 +42,7 @@ class Target:
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            for old in self.path.parent.glob(f".{self.path.name}.part-*"):
+            for old in self.path.parent.glob(f".{glob.escape(self.path.name)}.part-*"):
                 shutil.rmtree(old, ignore_errors=True)
             self.folder.mkdir()
         except OSError as error:

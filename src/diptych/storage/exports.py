@@ -7,6 +7,7 @@ which exports hold a record, also when their version is no more.
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Collection, Iterable
@@ -91,7 +92,7 @@ def place_of(entry: ExportRecord) -> str:
     path, said = Path(entry.place), f"{entry.place} ({entry.format})"
     if os.path.exists(path):  # unlike Path.exists, no error where nobody may look
         return said
-    parts = sorted(path.parent.glob(f".{path.name}.part-*")) if os.path.isdir(path.parent) else []
+    parts = sorted(path.parent.glob(f".{glob.escape(path.name)}.part-*")) if os.path.isdir(path.parent) else []
     if parts:
         return f"{said}: it was not finished, and {parts[0]} is left of it"
     return f"{said}: not there now; moved, deleted, never finished, or on another machine"

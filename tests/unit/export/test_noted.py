@@ -18,7 +18,7 @@ from diptych.export import write as writing
 from diptych.export.target import Target
 from diptych.export.write import HuggingFace
 from diptych.naming import record_id
-from diptych.storage.exports import read_exports
+from diptych.storage.exports import place_of, read_exports
 from diptych.storage.forgetting import Asked, find
 from diptych.storage.root import LocalRoot
 from diptych.storage.store import open_store
@@ -113,6 +113,26 @@ def test_a_kill_at_any_time_leaves_no_export_that_forget_does_not_name(
             assert said == [f"{place} (huggingface)"] * 2
     shutil.rmtree(place)
     assert all("not there now" in text for text in named_by_forget(version))
+
+
+def test_what_another_export_left_is_not_touched(version: Version, tmp_path: Path) -> None:
+    other, own = tmp_path / ".out1.part-012345", tmp_path / ".out[1].part-012345"
+    for part in (other, own):
+        part.mkdir()
+    place = write_export(version, tmp_path / "out[1]").place
+    assert other.exists() and not own.exists()
+    shutil.rmtree(place)
+    own.mkdir()
+    assert place_of(read_exports(version.store)[0]).endswith(f"and {own} is left of it")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_a_folder_leads_there(version: Version, tmp_path: Path, there: bool) -> None:
+    (tmp_path / "link").symlink_to("disk")
+    if there:
+        (tmp_path / "disk").mkdir()
+    assert write_export(version, tmp_path / "link").place == tmp_path / "disk"
+    assert (tmp_path / "link" / "export.json").is_file()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
