@@ -17,7 +17,7 @@ import numpy as np
 
 from diptych.exceptions import UsageError
 from diptych.export.licences import licence_of, licences_of_sources
-from diptych.records import Document
+from diptych.records import Document, clean_surrogates
 from diptych.report.shards import ShardRows, Use, iter_shards
 from diptych.storage.fetch_log import FetchLog, LogIndex
 from diptych.storage.manifest import StageEntry
@@ -199,9 +199,11 @@ def _fetched(index: LogIndex, source: str, url: str) -> str:
 
 
 def json_object(text: str | None) -> dict[str, Any]:
-    """What a source's JSON holds; empty when it is none."""
+    """What a source's JSON holds; empty when it is none. Escaped halves of a character, which no file holds, go."""
     try:
         value = json.loads(text) if text else {}
+        if text and "\\ud" in text.lower():
+            value = json.loads(clean_surrogates(json.dumps(value, ensure_ascii=False)))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

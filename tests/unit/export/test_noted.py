@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_version import SmallVersion
+from small_version import Record, SmallVersion, Used, picture
 
 from diptych.exceptions import NoSpace, StoreError, UsageError
 from diptych.export import ExportOptions, write_export
 from diptych.export import write as writing
 from diptych.export.target import Target
-from diptych.export.write import HuggingFace
+from diptych.export.write import Format, HuggingFace
 from diptych.naming import record_id
+from diptych.records import Document
 from diptych.storage.exports import place_of, read_exports
 from diptych.storage.forgetting import Asked, find
 from diptych.storage.root import LocalRoot
@@ -133,6 +134,17 @@ def test_a_link_to_a_folder_leads_there(version: Version, tmp_path: Path, there:
         (tmp_path / "disk").mkdir()
     assert write_export(version, tmp_path / "link").place == tmp_path / "disk"
     assert (tmp_path / "link" / "export.json").is_file()
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "webdataset", "coco"])
+def test_half_a_character_in_metadata_stops_nothing(tmp_path: Path, kind: Format) -> None:
+    extra = json.dumps({"author": "J\ud83d", "licence": "CC \ud83d", "boxes": [[1, 2, 3, 4]], "classes": ["\ud83d"]})
+    record = Record("a", Document("T", "Text.", language="en", extra=extra), [Used(picture(1), "One.", extra=extra)])
+    version = SmallVersion(tmp_path / "root", [record]).version
+    for redact in (False, True):
+        report = write_export(version, tmp_path / f"out-{redact}", ExportOptions(kind, redact=redact))
+        about = json.loads((report.place / "export.json").read_text(encoding="utf-8"))
+        assert about["licences"] == {"CC ?": 1}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
