@@ -13,7 +13,7 @@ from typing import Any
 
 from diptych.naming import digest_bytes
 
-__all__ = ["Document", "Found", "Picture", "clean_surrogates"]
+__all__ = ["Document", "Found", "Picture", "clean_surrogates", "json_object"]
 
 _ENCODE = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
@@ -27,6 +27,17 @@ def clean_surrogates(text: str) -> str:
 
 def _bad(text: str) -> bool:
     return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def json_object(text: str | None) -> dict[str, Any]:
+    """What a source's JSON holds; empty when it is none. Escaped halves of a character, which no file holds, go."""
+    try:
+        value = json.loads(text) if text else {}
+        if text and "\\ud" in text.lower():
+            value = json.loads(clean_surrogates(json.dumps(value, ensure_ascii=False)))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diptych.export.rows import ExportImage, ExportRecord, StageColumn, json_object
+from diptych.export.rows import ExportImage, ExportRecord, StageColumn
 from diptych.export.strip import strip_metadata
 from diptych.naming import digest_bytes
-from diptych.records import Document
+from diptych.records import Document, json_object
 
 __all__ = ["KEPT_TEXT_COLUMNS", "Redaction", "redact_text"]
 

@@ -7,7 +7,6 @@ bounded by the largest shard's tables; a picture's bytes are read when asked for
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ import numpy as np
 
 from diptych.exceptions import UsageError
 from diptych.export.licences import licence_of, licences_of_sources
-from diptych.records import Document, clean_surrogates
+from diptych.records import Document, json_object
 from diptych.report.shards import ShardRows, Use, iter_shards
 from diptych.storage.fetch_log import FetchLog, LogIndex
 from diptych.storage.manifest import StageEntry
@@ -196,17 +195,6 @@ def _fetched(index: LogIndex, source: str, url: str) -> str:
     if state is None or not state.good_at:
         return ""
     return datetime.fromtimestamp(int(state.good_at), UTC).date().isoformat()
-
-
-def json_object(text: str | None) -> dict[str, Any]:
-    """What a source's JSON holds; empty when it is none. Escaped halves of a character, which no file holds, go."""
-    try:
-        value = json.loads(text) if text else {}
-        if text and "\\ud" in text.lower():
-            value = json.loads(clean_surrogates(json.dumps(value, ensure_ascii=False)))
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 class _Values:

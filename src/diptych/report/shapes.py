@@ -15,7 +15,6 @@ decoded picture.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from diptych.records import json_object
 
 __all__ = ["Edge", "Layer", "Shape", "annotated_layer", "edges_of", "stage_layers"]
 
@@ -88,19 +89,17 @@ class Layer:
 def annotated_layer(*extras: str) -> Layer | None:
     """The boxes that a source's JSON gives, from the first text that has some."""
     for extra in extras:
-        try:
-            value = json.loads(extra) if extra else None
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(value, dict):
-            continue
+        value = json_object(extra)
         items = value.get("boxes") or value.get("objects")
         if isinstance(items, list):
             names = next((value[n] for n in ("labels", "classes", "names") if value.get(n)), ())
             shapes = []
             for n, item in enumerate(items[:MAX_SHAPES]):
                 given = names[n] if isinstance(names, list) and n < len(names) else ""
-                shape = _shape(item) if isinstance(item, dict) else _box(item, str(given))
+                try:
+                    shape = _shape(item) if isinstance(item, dict) else _box(item, str(given))
+                except (OverflowError, RecursionError):  # a number of hundreds of digits, boxes in boxes in boxes
+                    shape = None
                 if shape is not None:
                     shapes.append(shape)
             if shapes:

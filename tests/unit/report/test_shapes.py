@@ -49,11 +49,17 @@ def test_annotations_of_coco_and_others() -> None:
     assert layer is not None and layer.shapes == (Shape(BOX, "red dog"),)
 
 
+def test_half_a_character_in_a_name_is_one_that_files_can_hold() -> None:
+    layer = annotated_layer('{"boxes": [[1, 2, 5, 9]], "classes": ["d\\ud83d"]}')
+    assert layer is not None and layer.shapes[0].label.encode() == b"d?"
+
+
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", "3", '{"boxes": 3}',
      '{"boxes": [3, null, "abcd", [1, 2], {"box": "abcd"}, {"bbox": 7}, {"polygon": 5}]}',
      '{"boxes": [[1, 2, 3, "x"]]}', '{"boxes": [[NaN, 2, 3, 4]]}', '{"boxes": [{"points": [{"x": 1}]}]}',
+     '{"boxes": [[1, 2, 3, 1' + "0" * 400 + "]]}", '{"boxes": [' + '{"box":' * 600 + "1" + "}" * 600 + "]}",
      '{"boxes": {"a": 1}}', "[" * 5000, '{"boxes": [{"polygon": [1e999, 2, 3, 4, 5, 6]}]}', '{"boxes": [[true, 2]]}'],
 )  # fmt: skip
 def test_nonsense_draws_nothing(text: str) -> None:
