@@ -2,8 +2,9 @@
 
 ``DIPTYCH_NOTIFY_URL`` gets a JSON object with ``text`` (what chat services show), ``flow``, ``run``, ``state``,
 ``message`` and ``url``; ``DIPTYCH_NOTIFY_COMMAND`` gets the same object on its standard input. What goes wrong in
-telling is logged and changes nothing. Of a run whose worker died nobody is told from here: add a notification to the
-automation of the server that marks it Crashed.
+telling is logged, without the address or the command's words, which may be secret, and changes nothing. An address that
+sends on to another has told nobody: what arrives there is no POST. Of a run whose worker died nobody is told from here:
+add a notification to the automation of the server that marks it Crashed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import logging
 import os
 import shlex
 import subprocess
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State
@@ -41,29 +42,38 @@ def notify(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
         "message": message[:10_000],
         "url": f"{ui}/runs/flow-run/{flow_run.id}" if ui else "",
     }
-    body = json.dumps(about, ensure_ascii=False).encode()
+    body = json.dumps(about).encode()
     if url:
         _post(url, body)
     if command:
         _call(command, body)
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+        """None: the answer that names another address is an error."""
+
+
 def _post(url: str, body: bytes) -> None:
-    if not url.startswith(("https://", "http://")):
-        _LOG.error("DIPTYCH_NOTIFY_URL %s: expected an address that begins with https:// or http://", url)
+    if not url.lower().startswith(("https://", "http://")):
+        _LOG.error("DIPTYCH_NOTIFY_URL: expected an address that begins with https:// or http://; nobody was told")
         return
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
+        with urllib.request.build_opener(_Stay).open(request, timeout=TIMEOUT_S) as answer:
             answer.read(1000)
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        _LOG.error("DIPTYCH_NOTIFY_URL: nobody was told: %s", error)
+    except (OSError, ValueError, HTTPException) as error:
+        said = error if isinstance(error, OSError) else type(error).__name__  # others repeat what they were given
+        _LOG.error("DIPTYCH_NOTIFY_URL: nobody was told: %s", said)
 
 
 def _call(command: str, body: bytes) -> None:
     try:
         done = subprocess.run(shlex.split(command), input=body, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        _LOG.error("DIPTYCH_NOTIFY_COMMAND did not end in %d seconds", TIMEOUT_S)
+        return
+    except (OSError, ValueError) as error:
         _LOG.error("DIPTYCH_NOTIFY_COMMAND: nobody was told: %s", error)
         return
     if done.returncode:
