@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, Literal, get_args
 
 import yaml
@@ -26,6 +27,10 @@ __all__ = [
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names of datasets."""
+
+_SHORT = Repr()
+"""What was found may be a thousand lines, or aliases of aliases that no memory holds when they are written out."""
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 300, 300
 
 Paper = Literal["hcscl", "mkp", "information_gap", "ccd", "flickr8k", "flickr30k", "coco"]
 """Papers and caption sets whose table of the data ``diptych stats`` prints."""
@@ -128,7 +133,7 @@ def explain(
     for item in error.errors():
         path = ".".join([where, *(str(x) for x in item["loc"])]).strip(".")
         found = item.get("input")
-        shown = "" if isinstance(found, Mapping) else f" (found {found!r})"
+        shown = "" if isinstance(found, Mapping) else f" (found {_SHORT.repr(found)})"
         if item["type"] == "extra_forbidden":
             allowed = _fields_at(model, item["loc"])
             lines.append(f"{path}: unknown key; allowed are {', '.join(allowed) if allowed else 'others'}")
@@ -162,6 +167,13 @@ class _OneOfEach(yaml.SafeLoader):
                 raise _Twice(problem=problem, problem_mark=key.start_mark)
             lines[name] = key.start_mark.line + 1
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError) as error:  # the 30th of February, a number of 5,000 digits
+            problem = f"{str(node.value)[:80]!r}: {error}; text stands in quotes"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
 def parse_recipe(text: str, origin: str = "recipe") -> Recipe:

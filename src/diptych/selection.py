@@ -57,7 +57,7 @@ def parse_selection(text: object, where: str) -> Selection:
         raise RecipeError(f"{where}: expected `stage.column <= value` (one of {' '.join(_COMPARE)}), found {text!r}")
     try:
         value = yaml.safe_load(match[3])
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # the 30th of February is a date to YAML
         value = None
     if not isinstance(value, str | int | float | bool):
         raise RecipeError(f"{where}: the value must be a number, a text or true/false, found {match[3]!r}")

@@ -168,7 +168,7 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set expects setting=value, found {text!r}")
         try:
             found[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise UsageError(f"--set {text}: the value is no YAML") from error
     return found
 

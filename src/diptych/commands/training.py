@@ -100,7 +100,7 @@ def _order(model: str, config: str, assignments: list[str], ablation: str, basel
             raise UsageError(f"--config {config}: neither a file nor one of {', '.join(kind.presets)}")
         try:
             read = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise UsageError(f"--config {config}: not YAML: {error}") from None
         if not isinstance(read, dict):
             raise UsageError(f"--config {config}: expected settings by name, found {type(read).__name__}")
@@ -111,7 +111,7 @@ def _order(model: str, config: str, assignments: list[str], ablation: str, basel
             raise UsageError(f"--set {text}: expected NAME=VALUE")
         try:
             settings[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise UsageError(f"--set {text}: the value is not YAML") from None
     return Order(model, preset, settings, ablation, baseline)
 
