@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 from diptych.engine.context import graph_of
@@ -12,7 +13,7 @@ from diptych.engine.drive import TASKS_AT_ONCE
 from diptych.planning.estimate import Estimate, estimate
 from diptych.planning.rates import packaged_shape, rates_of
 
-__all__ = ["amount", "scale_page", "share", "size_rows"]
+__all__ = ["amount", "machines", "scale_page", "share", "size_rows"]
 
 RECIPE = """
 name: scale
@@ -38,11 +39,11 @@ def amount(value: float, unit: str) -> str:
     """A number with its unit, bytes in powers of a thousand."""
     if "bytes" in unit:
         for name in ("B", "kB", "MB", "GB", "TB"):
-            if value < 1000:
+            if value < 999.5:
                 return f"{value:.3g} {name}{unit.replace('bytes', '')}"
             value /= 1000
         return f"{value:,.1f} PB{unit.replace('bytes', '')}"
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2g} {unit}"
+    return f"{value:,.0f} {unit}" if value >= 99.5 else f"{value:.2g} {unit}"
 
 
 def share(value: float) -> str:
@@ -74,7 +75,7 @@ def size_rows(found: Estimate) -> list[tuple[str, str]]:
 
 def machines(found: Estimate) -> int:
     """Machines that compute in the time given."""
-    return max(1, -(-int(found.core_hours) // int(found.machine.cores * found.machine.days * 24)))
+    return max(1, math.ceil(found.core_hours / (found.machine.cores * found.machine.days * 24)))
 
 
 def _sized(images: int) -> Estimate:

@@ -68,7 +68,7 @@ def number(value: float | int | None) -> str:
         return f"{int(value):,}"
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def average(value: float | None) -> str:

@@ -22,10 +22,11 @@ from diptych.engine.rebuild import refreshing
 from diptych.exceptions import UsageError
 from diptych.planning import plan as planning
 from diptych.planning.estimate import Machine, estimate, shards_for
-from diptych.planning.page import RECIPE, scale_page
+from diptych.planning.page import RECIPE, amount, machines, scale_page
 from diptych.planning.plan import plan
 from diptych.planning.rates import packaged_shape, rates_of
 from diptych.recipe import RecipeFile, load_recipe, parse_recipe
+from diptych.report.values import number
 from diptych.storage.store import open_store
 
 HERE = Path(__file__).parent
@@ -67,6 +68,18 @@ def test_the_first_bottleneck_is_what_exceeds_a_machine_most() -> None:
     assert estimate(graph, rates, shape, 1_000_000, machine=Machine(cores=1, days=1)).first.name == "computing"
     found = estimate(graph, rates, shape, 1_000_000)
     assert [x.share for x in found.limits] == sorted((x.share for x in found.limits), reverse=True)
+
+
+def test_machines_of_little_time_are_counted() -> None:
+    graph = graph_of(RECIPE)
+    found = estimate(graph, rates_of(graph, ()), packaged_shape(), 1_000_000, machine=Machine(cores=1, days=0.01))
+    assert (machines(found) - 1) * 0.24 < found.core_hours <= machines(found) * 0.24
+
+
+def test_amounts_are_rounded_before_they_are_written() -> None:
+    assert amount(999_600, "bytes") == "1 MB" and amount(999.7e6, "bytes of memory") == "1 GB of memory"
+    assert amount(99.7, "hours") == "100 hours" and amount(99.4, "hours") == "99 hours"
+    assert number(999.7) == "1,000" and number(-999.7) == "-1,000" and number(999.4) == "999"
 
 
 def test_a_shard_has_about_a_thousand_images() -> None:
