@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.engine.context import BuildOptions, graph_of
@@ -80,6 +80,8 @@ def plan(
     held = max((s.rows for s in coming.stages if _is_document(graph, s.name)), default=0) if coming else 0
     if documents is None and not held:
         raise UsageError(f"{file.recipe.name}: nothing was crawled yet; say how many: --documents 1000")
+    if parent and not any(s.rows == "sentence" for s in parent.stages):
+        shape = replace(shape, sentences=_sentences(graph, coming, held))
     size = estimate(graph, rates, shape, documents or held, shards=shards, machine=machine)
     return Plan(
         dataset=file.recipe.name,
@@ -88,6 +90,13 @@ def plan(
         mixed=_mixed(graph, parent, coming) if parent and coming else (),
         size=size,
     )
+
+
+def _sentences(graph: Graph, coming: DryRun | None, held: int) -> float:
+    """Sentences of a document where no stage of the version has any: as the next build will see them, else packaged."""
+    stages = coming.stages if coming and held else ()
+    counts = (s.rows / held for s in stages if not s.open and (w := graph[s.name].stage) and w.key == "sentence")
+    return next(counts, packaged_shape().sentences)
 
 
 def _is_document(graph: Graph, name: str) -> bool:

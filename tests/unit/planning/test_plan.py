@@ -111,6 +111,10 @@ def test_command_before_and_after_a_build(tmp_path: Path) -> None:
     assert {n["missing"] for n in after["next"]} == {0}
     origins = {s["name"]: s["origin"] for s in after["size"]["stages"]}
     assert origins["clean_text"] == origins["sentences"] == "version 1"
+    recipe.write_text(FOLDER + "  parse: {}\n")  # the first stage whose rows are sentences
+    later = asked("--documents", "1000000")
+    seen = {s["stage"]: s["rows"] for s in later["next"]}["parse"]
+    assert seen > 30 and {s["name"]: s["rows"] for s in later["size"]["stages"]}["parse"] == seen * 1_000_000 // 30
     text = run(app, ["plan", str(recipe), "--root", str(tmp_path / "data"), "--documents", "1000000"])
     assert "first to give out" in text.output and "1,000,000" in text.output
 
