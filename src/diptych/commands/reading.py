@@ -85,7 +85,10 @@ def show_command(
 
 def _render(found: Lineage) -> None:
     def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, overflow="fold")
+        # a page's title may hold what a terminal obeys, or what turns the line around
+        plain = (c.isprintable() or c in "\u00a0\u3000" for c in text)
+        shown = "".join(c if p else c.encode("unicode_escape").decode() for c, p in zip(text, plain, strict=True))
+        console.print(shown, style=style, markup=False, highlight=False, overflow="fold")
 
     say(f"{found.dataset}@{found.version} record {found.record}, shard {found.shard}", "bold")
     say(f"  source {found.snapshot['source']}: {found.snapshot['url']} ({found.snapshot['outcome']})")

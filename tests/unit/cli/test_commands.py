@@ -88,6 +88,20 @@ def test_reading_commands(diptych: Run) -> None:
     assert value(diptych, "doctor")["store"]["conditional put"] == "ok"
 
 
+def test_show_prints_nothing_that_a_terminal_obeys(diptych: Run, tmp_path: Path) -> None:
+    (tmp_path / "site" / "documents").mkdir(parents=True)
+    hostile = {"title": "A\x1b]0;owned\x07 title \u202eabc", "text": "One. Two."}
+    (tmp_path / "site" / "documents" / "a.json").write_text(json.dumps(hostile))
+    source = f"{{kind: folder, name: odd, path: {tmp_path}/site}}"
+    recipe = f"name: odd\nsources: [{source}]\nstages: {{clean_text: {{min_characters: 1}}}}\n"
+    (tmp_path / "odd.yaml").write_text(recipe)
+    code, _, err = diptych("build", str(tmp_path / "odd.yaml"))
+    assert code == 0, err
+    code, out, err = diptych("show", "odd", "a.json")
+    assert code == 0 and r"A\x1b]0;owned\x07 title \u202eabc" in out, err
+    assert all(c.isprintable() or c == "\n" for c in out)
+
+
 def test_a_rejected_picture_shows_rule_value_and_threshold(diptych: Run, place: Path) -> None:
     found = None
     for number in range(12):
