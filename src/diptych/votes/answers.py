@@ -199,6 +199,7 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 def _from_csv(data: bytes, file: Path) -> Iterator[_Row]:
     """Rows with the line they start on; other columns than the four and ``choices`` are left alone."""
     text = data.decode("utf-8-sig", "surrogateescape")
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # the rest of a longer cell would be read as rows
     reader = csv.reader(io.StringIO(text, newline=""))
     header: list[str] | None = None
     while True:
@@ -222,6 +223,8 @@ def _from_csv(data: bytes, file: Path) -> Iterator[_Row]:
         elif any(c.strip() for c in cells):
             bad = len(cells) != len(header) or any("\udc80" <= ch <= "\udcff" for c in cells for ch in c)
             what = f"{len(cells)} cells, expected {len(header)}" if len(cells) != len(header) else "not UTF-8"
+            if reader.line_num > line:
+                what += f", in one row up to line {reader.line_num}; is a quote not closed?"
             yield line, _Bad("malformed", what) if bad else dict(zip(header, cells, strict=True))
     if header is None:
         raise UsageError(f"{file} is empty; expected a first line that names annotator, item, kind, value")
@@ -256,7 +259,7 @@ def _annotations(task: Mapping[str, Any]) -> Iterator[dict[str, Any] | _Bad]:
             yield _Bad("unanswered", f"an annotator skipped {base.get('item')}")
         else:
             who = entry.get("completed_by")
-            who = who.get("email", who.get("id")) if isinstance(who, dict) else who
+            who = who.get("email") or who.get("id") if isinstance(who, dict) else who
             yield {**{n: base.get(n) for n in ("item", "kind", "choices")}, "annotator": who, "value": _answer(entry)}
 
 

@@ -68,11 +68,28 @@ zoë,{PAIR},cmi,nan,
     assert found.reasons()["malformed"] == 3
 
 
+def test_a_long_text_beside_an_answer_casts_no_votes(tmp_path: Path) -> None:
+    forged = f"mallory,{PAIR},relation,implicit,x\n"
+    sink = io.StringIO()
+    rows = (
+        ["annotator", "item", "kind", "value", "text"],
+        ["ann", PAIR, "relation", "explicit", "y" * 200_000 + f"\n{forged}" * 9],
+    )
+    csv.writer(sink).writerows(rows)
+    assert read(tmp_path, sink.getvalue()) == Imported((Vote("relation", PAIR, "ann", "explicit"),), ())
+
+
+def test_rows_that_an_open_quote_takes_in_are_named(tmp_path: Path) -> None:
+    rows = f"ben,{PAIR},relation,explicit\n" * 3
+    (bad,) = read(tmp_path, f'annotator,item,kind,value\n"ann,{PAIR},relation,explicit\n{rows}').refused
+    assert (bad.line, bad.reason) == (2, "malformed") and "up to line 5; is a quote not closed?" in bad.text
+
+
 def test_label_studio_with_every_kind_of_damage(tmp_path: Path) -> None:
     tasks = [
         task(["explicit"]),
         task(["implicit"], {"id": 2, "email": "ben@example.org"}),
-        task(["implicit"]),
+        task(["implicit"], {"id": 1, "email": ""}),
         task(["explicit", "implicit"], 3),
         task("explicit", 4),
         task(["explicit"], True),
