@@ -12,18 +12,16 @@ the split, but for ids that were used.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeGuard
 
-from PIL import Image
-
 from diptych.export.picture_names import ending_of
 from diptych.export.rows import ExportImage, ExportRecord
 from diptych.export.values import split_name
+from diptych.imaging import probe
 
 __all__ = ["Coco"]
 
@@ -130,8 +128,10 @@ class _Split:
         path = self._pictures / file
         if not path.exists():
             path.write_bytes(data)
-        with Image.open(io.BytesIO(data)) as opened:
-            width, height = opened.size
+        facts = probe(data)
+        width, height = facts.width, facts.height
+        if facts.orientation >= 5:  # the file lies on its side
+            width, height = height, width
         entry: dict[str, Any] = {
             "id": number, "file_name": file, "width": width, "height": height, "record": record.id,
             "image_key": image.key, "url": image.url, "page": record.url, "title": record.document.title,

@@ -24,6 +24,7 @@ from diptych.export.rows import ExportRecord, StageColumn, iter_records, splits_
 from diptych.export.target import Target
 from diptych.export.values import FORMAT, split_name
 from diptych.export.webdataset import WebDataset
+from diptych.imaging import ImageRefused
 from diptych.storage.exports import ExportRecord as Recorded
 from diptych.storage.exports import check_writable, drop_export, record_export
 from diptych.storage.log import now
@@ -101,8 +102,16 @@ def write_export(
         members: set[str] = set()
         wanted = None if options.format == "coco" else options.split  # categories are numbered over all splits
         for number, record in enumerate(iter_records(version, split=wanted, columns=columns), 1):
-            shown = redaction.record(record) if redaction is not None else record
-            if writer.add(shown):
+            try:
+                shown = redaction.record(record) if redaction is not None else record
+                written = writer.add(shown)
+            except ImageRefused as error:
+                raise UsageError(
+                    f"record {record.original}: one of its pictures cannot be decoded ({error}), which {options.format}"
+                    f"{' --redact' * options.redact} has to; add the stage clean to the recipe, which leaves such "
+                    "pictures out, or name it in overrides.csv, and build"
+                ) from error
+            if written:
                 members |= {record.original, *(i.original for i in record.images)}
                 contents.count(shown)
             if told is not None and number % 100 == 0:

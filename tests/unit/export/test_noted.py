@@ -147,6 +147,15 @@ def test_half_a_character_in_metadata_stops_nothing(tmp_path: Path, kind: Format
         assert about["licences"] == {"CC ?": 1}
 
 
+def test_a_picture_that_cannot_be_decoded_is_no_fault_of_the_target(tmp_path: Path) -> None:
+    record = Record("a", Document("T", "Text.", language="en"), [Used(b"no picture", "One.")])
+    version = SmallVersion(tmp_path / "root", [record], ("clean_text",)).version
+    for options in (ExportOptions("coco"), ExportOptions("webdataset", redact=True)):
+        with pytest.raises(UsageError, match=f"record {record_id('test', 'a')}: one of its pictures .* clean"):
+            write_export(version, tmp_path / "out", options)
+    assert write_export(version, tmp_path / "out").images == 1
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_errors_name_the_target_and_the_remedy(
     version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
