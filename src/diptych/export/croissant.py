@@ -1,7 +1,7 @@
 """Croissant metadata (https://docs.mlcommons.org/croissant, format 1.0): ``croissant.json`` in the export's folder.
 
-Every file stands there with its SHA-256. An export for Hugging Face also has a record set over its Parquet files, which
-``mlcroissant`` iterates from the folder itself, without a network.
+Every file stands there with its SHA-256, of thousands the folders they lie in. An export for Hugging Face also has a
+record set over its Parquet files, which ``mlcroissant`` iterates from the folder itself, without a network.
 """
 
 from __future__ import annotations
@@ -100,15 +100,22 @@ def _distribution(files: Sequence[Mapping[str, Any]], contents: Contents) -> lis
                 "sha256": file["sha256"],
             }
         )
+    sets: dict[str, tuple[str, str]] = {}
     if contents.format == "huggingface" and contents.files:
+        sets[f"{contents.rows}-parquet"] = (f"{contents.rows}/*.parquet", f"All Parquet files of {contents.rows}.")
+    elif len(files) > _LISTED:
+        folders = {(path.parent.as_posix(), path.suffix) for file in files if (path := Path(file["path"])).parent.name}
+        patterns = sorted(f"{folder}/*{suffix}" for folder, suffix in folders)
+        sets |= {pattern: (pattern, "Files of one folder; export.json lists them.") for pattern in patterns}
+    for name, (pattern, text) in sets.items():
         found.append(
             {
                 "@type": "cr:FileSet",
-                "@id": f"{contents.rows}-parquet",
-                "name": f"{contents.rows}-parquet",
-                "description": f"All Parquet files of {contents.rows}.",
-                "encodingFormat": "application/x-parquet",
-                "includes": f"{contents.rows}/*.parquet",
+                "@id": name,
+                "name": name,
+                "description": text,
+                "encodingFormat": _ENCODINGS.get(Path(pattern).suffix, "application/octet-stream"),
+                "includes": pattern,
             }
         )
     return found

@@ -122,3 +122,16 @@ def test_ids_count_from_one_without_a_source_of_coco(tmp_path: Path) -> None:
     found = exported(tmp_path, [record("a", '{"id": 70}'), record("b", ""), record("c", "", "dev")])
     ids = [i["id"] for split in ("train", "validation") for i in found[f"captions_{split}"]["images"]]
     assert sorted(ids) == [1, 2, 3]
+
+
+def test_croissant_describes_thousands_of_files_by_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    croissant = pytest.importorskip("mlcroissant")
+    monkeypatch.setattr("diptych.export.croissant._LISTED", 3)
+    exported(tmp_path, [record(name, boxes("cat")) for name in "abc"])
+    file = tmp_path / "out" / "croissant.json"
+    found = {d["@id"]: d["@type"] for d in json.loads(file.read_text())["distribution"]}
+    sets = ("annotations/*.json", "images/train/*.jpg")
+    assert found == {"README.md": "cr:FileObject", **dict.fromkeys(sets, "cr:FileSet")}
+    assert not croissant.Dataset(jsonld=str(file)).metadata.issues.errors
