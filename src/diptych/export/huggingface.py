@@ -9,10 +9,11 @@ streaming reader holds a few pictures.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -41,11 +42,11 @@ class HuggingFace:
     def add(self, record: ExportRecord) -> bool:
         """One record: a row, or one a picture; a split is there from its first row on."""
         name, written = split_name(record.split), False
-        for row in self._rows_of(record):
+        for row, tensors in self._rows_of(record):
             if name not in self._files:
                 self.folder.mkdir(exist_ok=True)
                 self._files[name] = _Split(self.folder, name, self.schema)
-            self._files[name].add(row)
+            self._files[name].add(row, tensors)
             written = True
         return written
 
@@ -56,7 +57,8 @@ class HuggingFace:
             found[name] = [f"{self.rows}/{file}" for file in split.close()]
         return found
 
-    def _rows_of(self, record: ExportRecord) -> Iterator[dict[str, Any]]:
+    def _rows_of(self, record: ExportRecord) -> Iterator[tuple[dict[str, Any], int]]:
+        """Rows, each with the bytes of its tensors."""
         own = record_values(record)
         stages = {name: plain(value) for name, value in record.stages.items()}
         if self.rows == "records":
@@ -65,12 +67,17 @@ class HuggingFace:
                 row[f"image_{name}"] = [image_values(i)[name] for i in record.images]
             for name in self._listed:
                 row[name] = [plain(image.stages.get(name)) for image in record.images]
-            yield row
+            yield row, _tensor_bytes(record.stages, *(image.stages for image in record.images))
             return
         for image in record.images:
             values = {f"image_{name}": value for name, value in image_values(image).items()}
             more = {name: plain(value) for name, value in image.stages.items()}
-            yield own | values | stages | more | {"image": _image(image), "caption": " ".join(image.captions)}
+            row = own | values | stages | more | {"image": _image(image), "caption": " ".join(image.captions)}
+            yield row, _tensor_bytes(record.stages, image.stages)
+
+
+def _tensor_bytes(*stages: Mapping[str, Any]) -> int:
+    return sum(max(4, v.itemsize) * v.size for own in stages for v in own.values() if isinstance(v, np.ndarray))
 
 
 def _image(image: ExportImage) -> dict[str, Any]:
@@ -88,10 +95,10 @@ class _Split:
         self._files: list[Path] = []
         self._writer: pq.ParquetWriter | None = None
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: dict[str, Any], tensors: int) -> None:
         self._waiting.append(row)
         pictures = row["images"] if "images" in row else [row["image"]]
-        self._bytes += sum(len(p["bytes"]) for p in pictures) + len(row["text"])
+        self._bytes += sum(len(p["bytes"]) for p in pictures) + len(row["text"]) + tensors
         if len(self._waiting) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
 

@@ -9,12 +9,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_version import Record, SmallVersion, Used, picture
 
 from diptych.exceptions import NoSpace, StoreError, UsageError
 from diptych.export import ExportOptions, write_export
 from diptych.export import write as writing
+from diptych.export.rows import ExportImage, ExportRecord, StageColumn
 from diptych.export.target import Target
 from diptych.export.write import Format, HuggingFace
 from diptych.naming import record_id
@@ -145,6 +149,21 @@ def test_half_a_character_in_metadata_stops_nothing(tmp_path: Path, kind: Format
         report = write_export(version, tmp_path / f"out-{redact}", ExportOptions(kind, redact=redact))
         about = json.loads((report.place / "export.json").read_text(encoding="utf-8"))
         assert about["licences"] == {"CC ?": 1}
+
+
+def test_tensors_count_in_the_size_of_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.export.huggingface._GROUP_BYTES", 100_000)
+    column = StageColumn("grid", "grid", "image", (10, 100), "float16")
+    kind = pa.list_(pa.list_(pa.float32()))
+    image = ExportImage("k", "k", bytes, "", (), "", {}, "", "", {column.label: np.ones((10, 100), np.float16)})
+    record = ExportRecord("r", "r", "s", "s", "", "", "", "en", Document(), "", "", (image,))
+    for rows in ("records", "pairs"):
+        writer = HuggingFace(tmp_path, rows, [column], {column.label: kind})
+        for _ in range(60):
+            writer.add(record)
+        (path,) = writer.close()["train"]
+        found = pq.ParquetFile(tmp_path / path).metadata
+        assert [found.row_group(n).num_rows for n in range(found.num_row_groups)] == [25, 25, 10]
 
 
 def test_a_picture_that_cannot_be_decoded_is_no_fault_of_the_target(tmp_path: Path) -> None:
