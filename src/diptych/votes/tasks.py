@@ -19,8 +19,9 @@ from xml.sax.saxutils import quoteattr
 
 from diptych.exceptions import UsageError
 from diptych.naming import digest_bytes, split_pair_key
+from diptych.storage.outputs import unwritable, write_text
 from diptych.version import Version
-from diptych.votes.answers import FORMULA, KnownItems
+from diptych.votes.answers import FORMULA, KnownItems, import_votes
 from diptych.votes.kinds import KINDS, VoteKind, kind_named
 from diptych.votes.phrases import NONE, REGIONS, Phrase, numbered, phrases_of
 
@@ -72,7 +73,8 @@ def export_tasks(
     """Write the tasks of one question to ``path``, in the order of the version's rows.
 
     ``label-studio`` also writes the labelling page beside it (``.xml``); ``csv`` has the empty columns annotator
-    and value. ``split`` and ``limit`` narrow the tasks.
+    and value. ``split`` and ``limit`` narrow the tasks. :class:`UsageError` where nothing can be written, and for a
+    table into which somebody has written answers. Each file appears whole or not at all.
     """
     question = kind_named(kind)
     if format not in ("label-studio", "csv"):
@@ -80,21 +82,34 @@ def export_tasks(
     tasks, left_out = _tasks(version, question, split)
     tasks = tasks[:limit]
     file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    if format == "csv" and (answers := _answers_in(file)):
+        raise UsageError(f"--to {file}: {answers} answers stand in it; `diptych votes import` them, or name a new file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable("--to", file, error) from error
     names, files = {}, []
     for image, boxes in dict.fromkeys(p for task in tasks for p in task.pictures):
         target = _write_image(version.blob(image), image, boxes, file.parent / "images")
         names[image, boxes] = image_prefix + target.name
         files.append(target)
     if format == "csv":
-        file.write_text(_csv(tasks, question), encoding="utf-8-sig", newline="")
+        write_text(file, "\ufeff" + _csv(tasks, question))
     else:
         data = [_label_studio(number, task, question, names) for number, task in enumerate(tasks, 1)]
-        file.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
         page = file.with_suffix(".xml")
-        page.write_text(label_page(kind), encoding="utf-8")
+        write_text(page, label_page(kind))
         files.append(page)
     return Exported(len(tasks), left_out, (file, *files))
+
+
+def _answers_in(file: Path) -> int:
+    """How many answers people wrote into a table that was exported before."""
+    try:
+        return len(import_votes(file).votes) if file.is_file() else 0
+    except UsageError:  # another file
+        return 0
 
 
 def known_items(version: Version) -> KnownItems:

@@ -63,6 +63,8 @@ def test_a_table_filled_in_comes_back(version: Any, tmp_path: Path) -> None:
         writer = csv.DictWriter(sink, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    with pytest.raises(UsageError, match=rf"{len(rows)} answers stand in it"):
+        export_tasks(version, "best_image", file, "csv")
     found = import_votes(file, known_items(version))
     assert found.refused == () and [v.value for v in found.votes] == [
         r["choices"].split()[0] for r in sorted(rows, key=lambda r: r["item"])
@@ -101,3 +103,10 @@ def test_unknown_questions_and_formats_are_refused(version: Any, tmp_path: Path)
         export_tasks(version, "beauty", tmp_path / "x.json")
     with pytest.raises(UsageError, match="there are label-studio, csv"):
         export_tasks(version, "cmi", tmp_path / "x.json", "xlsx")  # type: ignore[arg-type]
+
+
+def test_a_place_that_cannot_be_written_is_named(version: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "x.json"):
+        with pytest.raises(UsageError, match=f"--to {place}: .*another"):
+            export_tasks(version, "best_image", place)
