@@ -30,7 +30,7 @@ from diptych.storage.exports import check_writable, drop_export, record_export
 from diptych.storage.log import now
 from diptych.version import Version
 
-__all__ = ["FORMATS", "ExportOptions", "ExportReport", "Format", "write_export"]
+__all__ = ["FORMATS", "ExportOptions", "ExportReport", "Format", "has_text", "write_export"]
 
 Format = Literal["huggingface", "webdataset", "coco", "npz", "h5"]
 FORMATS: tuple[Format, ...] = ("huggingface", "webdataset", "coco", "npz", "h5")
@@ -89,7 +89,7 @@ def write_export(
     types = _types(version, columns)
     left_out: list[str] = []
     if options.redact:
-        texts = {c.label: _has_text(types[c.label]) for c in columns}
+        texts = {c.label: has_text(types[c.label]) for c in columns}
         columns, left_out = kept_columns(columns, texts)
     redaction = (
         Redaction(options.salt.encode() if options.salt else secrets.token_bytes(32)) if options.redact else None
@@ -208,12 +208,13 @@ def _types(version: Version, columns: Sequence[StageColumn]) -> dict[str, pa.Dat
     return found
 
 
-def _has_text(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _has_text(kind.value_type)
-    if pa.types.is_struct(kind):
-        return any(_has_text(field.type) for field in kind)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+def has_text(kind: pa.DataType) -> bool:
+    """Whether values of a type may hold text or bytes: all that are not numbers, times and truth values throughout."""
+    if kind.num_fields:
+        return any(has_text(kind.field(n).type) for n in range(kind.num_fields))
+    types = pa.types
+    plain = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return not (plain or types.is_boolean(kind) or types.is_temporal(kind) or types.is_null(kind))
 
 
 def _about(version: Version, options: ExportOptions, contents: Contents, left_out: Sequence[str]) -> dict[str, Any]:

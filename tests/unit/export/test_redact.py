@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from export_world import ADDRESS, HANDLE, MAIL
 from PIL import Image
@@ -22,6 +23,7 @@ from diptych.export import ExportOptions, write_export
 from diptych.export.redact import Redaction, redact_text
 from diptych.export.rows import iter_records
 from diptych.export.strip import strip_metadata
+from diptych.export.write import has_text
 from diptych.imaging import ImageRefused, decode
 from diptych.records import Document
 
@@ -114,6 +116,24 @@ def test_nothing_of_it_is_found(made: SmallVersion, tmp_path: Path, kind: str) -
     assert report.records == len(written) and report.images == sum(len(r.images) for r in records)
     assert "ocr_lines" in report.left_out and "regions_classes" in report.left_out
     assert json.loads((tmp_path / "out" / "export.json").read_text())["left_out"] == list(report.left_out)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.binary(),
+        pa.binary(4),
+        pa.large_binary(),
+        pa.dictionary(pa.int8(), pa.string()),
+    ],
+)
+def test_a_column_that_may_hold_text_is_found_in_any_type(text: pa.DataType) -> None:
+    wrapped = [text, pa.list_(text), pa.list_(text, 3), pa.large_list(text), pa.struct([("n", pa.int8()), ("t", text)])]
+    assert all(has_text(kind) for kind in [*wrapped, pa.list_(wrapped[-1]), pa.map_(pa.string(), pa.int8())])
+    numbers = pa.struct([("n", pa.list_(pa.float16(), 4)), ("b", pa.bool_()), ("t", pa.timestamp("s"))])
+    assert not has_text(numbers) and not has_text(pa.large_list(numbers))
 
 
 def test_ids_are_repeatable_with_a_salt_alone(made: SmallVersion, tmp_path: Path) -> None:
