@@ -2,8 +2,8 @@
 
 ``rows: records``: ``<id>.json``, ``<id>.txt`` (the captions of a record with one picture, else its text) and
 ``<id>.jpg`` (several: ``<id>.0.jpg``, ``<id>.1.png``). ``rows: pairs``: ``<id>-<n>`` with one picture each. A tensor
-of a stage is ``<id>.<n>.<stage>_<name>.npy``. Member times, owners and modes are constant: equal content gives equal
-bytes.
+of a stage is ``<id>.<n>.<stage>_<name>.npy``; columns stand in the JSON, bytes as hex. Member
+times, owners and modes are constant: equal content gives equal bytes.
 """
 
 from __future__ import annotations
@@ -88,8 +88,13 @@ def _members(record: ExportRecord, images: Sequence[ExportImage]) -> list[tuple[
         members += tensors
     values = {"format": FORMAT, **record_values(record), **stages, "images": described}
     text = "\n".join(images[0].captions) if len(images) == 1 and images[0].captions else record.document.text
-    about = json.dumps(values, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
+    about = json.dumps(values, ensure_ascii=False, sort_keys=True, default=_in_json).encode("utf-8", "replace")
     return [*pictures, ("json", about), ("txt", text.encode("utf-8", "replace")), *members]
+
+
+def _in_json(value: object) -> str:
+    """Bytes as hex, as ``diptych show --json`` prints them; days and times as text."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _split_tensors(values: Mapping[str, Any], place: str) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:

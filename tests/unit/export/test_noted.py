@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import shutil
+import tarfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from diptych.export import ExportOptions, write_export
 from diptych.export import write as writing
 from diptych.export.rows import ExportImage, ExportRecord, StageColumn
 from diptych.export.target import Target
+from diptych.export.webdataset import WebDataset
 from diptych.export.write import Format, HuggingFace
 from diptych.naming import record_id
 from diptych.records import Document
@@ -149,6 +152,20 @@ def test_half_a_character_in_metadata_stops_nothing(tmp_path: Path, kind: Format
         report = write_export(version, tmp_path / f"out-{redact}", ExportOptions(kind, redact=redact))
         about = json.loads((report.place / "export.json").read_text(encoding="utf-8"))
         assert about["licences"] == {"CC ?": 1}
+
+
+def test_bytes_of_a_stage_are_hex_in_the_json_of_tar_shards(tmp_path: Path) -> None:
+    values = {"clean_thumbnail": b"\0\xff", "own_day": date(2026, 1, 2)}
+    image = ExportImage("k", "k", bytes, "", (), "", {}, "", "", values)
+    writer = WebDataset(tmp_path, "records")
+    writer.add(ExportRecord("r", "r", "s", "s", "", "", "", "en", Document(), "", "", (image,)))
+    (name,) = writer.close()["train"]
+    with tarfile.open(tmp_path / name) as tar:
+        file = tar.extractfile("r.json")
+        assert file is not None and json.load(file)["images"][0].items() >= {
+            ("clean_thumbnail", "00ff"),
+            ("own_day", "2026-01-02"),
+        }
 
 
 def test_tensors_count_in_the_size_of_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
