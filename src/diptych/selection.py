@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from diptych.exceptions import RecipeError
@@ -37,6 +38,16 @@ class Selection:
     def text(self) -> str:
         """The canonical form."""
         return f"{self.column} {self.sign} {self.value!r}"
+
+    def suits(self, kind: pa.DataType) -> bool:
+        """Whether values of this type can be compared with the selection's own at all."""
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        if isinstance(self.value, str):
+            return not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+        if isinstance(self.value, bool):
+            return pa.types.is_boolean(kind)
+        return not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind))
 
     def keeps(self, value: Any) -> bool:
         """Whether a row with this value is selected; of a list (a document's pairs) any item; None never is."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from diptych.engine.context import graph_of
 from diptych.exceptions import RecipeError
 from diptych.models.hmlstm.config import HMLSTMConfig
 from diptych.recipe import Limits, parse_recipe
@@ -51,6 +52,29 @@ def test_a_value_that_yaml_cannot_make_is_named_with_its_line(value: str) -> Non
 def test_a_selection_names_such_a_value(value: str) -> None:
     with pytest.raises(RecipeError, match="a number, a text or true/false"):
         parse_selection(f"clean.width <= {value}", "only")
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("clean_text.language == no", "is string, found bool False"),
+        ("documents.language != no", "is string, found bool False"),
+        ("clean.width <= many", "is int32, found str 'many'"),
+        ("clean.width == true", "is int32, found bool True"),
+        ("documents.title > 3", "is string, found int 3"),
+        ('clean_text.language == "no"', ""),
+        ("clean.width <= 3.5", ""),
+        ("pairs.position < 2", ""),
+    ],
+)
+def test_a_selection_that_could_select_nothing_is_refused(only: str, said: str) -> None:
+    recipe = f"{RECIPE.replace('path: .', 'name: s, path: .')}  clean_text: {{}}\n  ocr: {{only: '{only}'}}\n"
+    recipe = recipe.replace("stages: {clean: {}}", "stages:\n  clean: {}")
+    if not said:
+        assert graph_of(recipe)
+        return
+    with pytest.raises(RecipeError, match=f"stages.ocr.only: .* {said}"):
+        graph_of(recipe)
 
 
 def test_what_was_found_is_shown_in_short() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from diptych import weights as weights_registry
@@ -259,6 +260,11 @@ def _check(graph: Graph, node: Node, nodes: Mapping[str, Node]) -> None:
             columns = set(work.work.outputs.names) if work.fit else _columns(work.stage)
         if column not in columns:
             raise RecipeError(f"{where} reads {item}; {producer} has {', '.join(sorted(columns))}")
+        if node.only and item == node.only.column and not node.only.suits(kind := _kind(nodes, producer, column)):
+            value = f"{type(node.only.value).__name__} {node.only.value!r}"
+            raise RecipeError(
+                f"{where}.only: {item} is {kind}, found {value}; text that YAML may misread (no) in quotes"
+            )
         key = graph.key_of(producer)
         readable = SELECTABLE if node.only and item == node.only.column else READABLE
         if key is not None and key not in readable[node.rows]:
@@ -270,6 +276,15 @@ def _check(graph: Graph, node: Node, nodes: Mapping[str, Node]) -> None:
 def _columns(stage: Stage | None) -> set[str]:
     assert stage is not None
     return {*stage.output_schema().names, *stage.tensor_schema()}
+
+
+def _kind(nodes: Mapping[str, Node], producer: str, column: str) -> pa.DataType:
+    """The type of a column; a tensor's, which nothing is compared with, is null."""
+    if producer in TABLES:
+        return pa.int32() if column == "position" else pa.string()
+    stage, work = nodes[producer].stage, nodes[producer].work
+    schema = stage.output_schema() if stage else work.outputs
+    return schema.field(column).type if column in schema.names else pa.null()
 
 
 def _ordered(graph: Graph) -> tuple[Node, ...]:
