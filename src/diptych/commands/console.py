@@ -12,6 +12,7 @@ import numpy as np
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -80,7 +81,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         shown.add_row(
-            *(f"{c:,}" if isinstance(c, int) else f"{c:.3g}" if isinstance(c, float) else str(c) for c in row)
+            *(f"{c:,}" if isinstance(c, int) else f"{c:.3g}" if isinstance(c, float) else escape(str(c)) for c in row)
         )
     console.print(shown)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from diptych.commands.console import table
 from diptych.sample import Site, write
 
 RECIPE = """
@@ -86,6 +87,12 @@ def test_reading_commands(diptych: Run) -> None:
     assert value(diptych, "gc", "news", "--dry-run")["deleted"] == []
     assert value(diptych, "stats", "news")
     assert value(diptych, "doctor")["store"]["conditional put"] == "ok"
+
+
+def test_a_table_prints_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    table("", ["place"], [["out/news[red]"], ["out/[/x]"]])
+    out = capsys.readouterr().out
+    assert "out/news[red]" in out and "out/[/x]" in out
 
 
 def test_show_prints_nothing_that_a_terminal_obeys(diptych: Run, tmp_path: Path) -> None:
