@@ -319,7 +319,7 @@ FIT_CASES: dict[str, FitCase] = {
     "splits": FitCase(
         tuple(_R[:6]),
         {
-            "near_duplicates.key": [["a"], ["c", "b"], ["b"], ["logo"], ["logo"], []],
+            "near_duplicates.key": [["0/a"], ["1/c", "1/b"], ["2/b"], ["3/logo"], ["4/logo"], []],
             "near_duplicates.group": [["a"], ["a", "b"], ["b"], ["logo"], ["logo"], []],
             "near_duplicates.recurring": [[False], [False, False], [False], [True], [True], []],
             "documents.split": ["", "", "", "", "", "val"],

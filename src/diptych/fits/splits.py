@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 from diptych.exceptions import StageError
 from diptych.fit import Fit
 from diptych.fits.components import Components
+from diptych.naming import split_pair_key
 from diptych.sources.official import ALLOWED_SPLITS, known_split
 from diptych.stage import StageConfig
 
@@ -54,7 +55,7 @@ class SplitsConfig(StageConfig):
 class Splits(Fit):
     """The ledger: record id, near-duplicate group, split; continues the parent version's."""
 
-    name, version = "splits", 2
+    name, version = "splits", 3
     rows = "document"
     key = "document"
     fetched = True
@@ -82,7 +83,14 @@ class Splits(Fit):
         """Per record its pictures that do not recur and their groups, and its official split."""
         lists = (columns[f"near_duplicates.{name}"] for name in ("key", "group", "recurring"))
         joined = [
-            sorted({name[:_SHORT] for k, g, r in zip(*row, strict=True) if g is not None and not r for name in (k, g)})
+            sorted(
+                {
+                    image[:_SHORT]
+                    for pair, group, recurs in zip(*row, strict=True)
+                    if group is not None and not recurs
+                    for image in (split_pair_key(pair)[1], group)
+                }
+            )
             for row in zip(*([some or () for some in each] for each in lists), strict=True)
         ]
         official = [official_split(s, key) for key, s in zip(keys, columns["documents.split"], strict=True)]

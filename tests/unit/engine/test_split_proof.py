@@ -21,15 +21,16 @@ RECIPE = """
 name: d
 sources: [{kind: folder, name: site, path: site}]
 shards: 2
+limits: {max_shrink: 1.0}
 stages: {clean: {}}
 fits: {splits: {train: 0.6, dev: 0.2, test: 0.2}}
 """
 
 
-def picture(seed: int) -> bytes:
+def picture(seed: int, quality: int = 90) -> bytes:
     small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     out = io.BytesIO()
-    Image.fromarray(small).resize((80, 72), Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+    Image.fromarray(small).resize((80, 72), Image.Resampling.BICUBIC).save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
@@ -81,3 +82,24 @@ def test_no_group_crosses_splits_whatever_comes_and_goes(place: Path) -> None:
     )
     write(place / "site", "late", f"{train}.jpg")
     assert built(place)[1]["late"] == "test"
+
+
+def test_a_copy_of_a_picture_comes_back_to_its_split_when_both_had_left(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "documents").mkdir(parents=True)
+    (site / "stays.jpg").write_bytes(picture(99))
+    write(site, "stays", "stays.jpg")
+    for n in range(12):
+        for quality in (60, 90):
+            (site / f"{n}-{quality}.jpg").write_bytes(picture(n, quality))
+            write(site, f"{n}-{quality}", f"{n}-{quality}.jpg")
+    before = built(tmp_path)[1]
+    assert all(before[f"{n}-60"] == before[f"{n}-90"] for n in range(12)) and len(set(before.values())) > 1
+    for n in range(12):
+        for quality in (60, 90):
+            (site / "documents" / f"{n}-{quality}.json").unlink()
+    assert set(built(tmp_path)[1]) == {"stays"}
+    for n in range(12):
+        write(site, f"back {n}", f"{n}-60.jpg")
+    now = built(tmp_path)[1]
+    assert [now[f"back {n}"] for n in range(12)] == [before[f"{n}-60"] for n in range(12)]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from diptych.exceptions import StageError
 from diptych.fits.splits import SPLITS, Splits, SplitsConfig, crossing, official_split, oversized
-from diptych.naming import record_id, shard_of
+from diptych.naming import pair_key, record_id, shard_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def fit(docs: list[Doc], previous: pa.Table | None = None, shards: int = 1, **co
     for shard in range(shards):
         mine = [d for d in docs if shard_of(d.key, shards) == shard]
         columns = {
-            "near_duplicates.key": [[*d.groups, *d.recurring] for d in mine],
+            "near_duplicates.key": [[pair_key(d.key, g) for g in (*d.groups, *d.recurring)] for d in mine],
             "near_duplicates.group": [[*d.groups, *d.recurring] for d in mine],
             "near_duplicates.recurring": [[False] * len(d.groups) + [True] * len(d.recurring) for d in mine],
             "documents.split": [d.official for d in mine],
