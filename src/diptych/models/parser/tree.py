@@ -38,7 +38,7 @@ class Tree:
         """Return Penn brackets on one line, e.g. `(NP (DT a) (NN dog))`."""
         if self.word is not None:
             return f"({self.label} {self.word})"
-        return f"({self.label} {' '.join(child.bracket() for child in self.children)})"
+        return f"({self.label} {' '.join(map(Tree.bracket, self.children))})"
 
     def spans(self) -> list[tuple[Tree, int, int]]:
         """Return every constituent with its half-open token span, parents first."""

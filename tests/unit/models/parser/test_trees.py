@@ -43,6 +43,12 @@ def test_broken_brackets_are_named(text: str) -> None:
         read_brackets(text)
 
 
+def test_the_deepest_tree_that_is_read_is_written_and_flattened() -> None:
+    text = "(NP (NP (NN a) (NN b)) " * 396 + "(NN c)" + ")" * 396
+    tree = read_brackets(text)
+    assert tree.bracket() == text and len(flatten(tree, tree.leaves())) == 4 * 396 + 1
+
+
 def test_a_treebank_loses_traces_and_function_tags(tmp_path: Path) -> None:
     (tmp_path / "a.mrg").write_text(
         "( (S (NP-SBJ-1 (NNS Dogs)\n  )\n (VP (VBP bark) (NP (-NONE- *T*-1))) (. .)) )\n(TOP (NP (NN Rain)))\n"
