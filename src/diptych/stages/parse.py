@@ -114,9 +114,13 @@ class Parse(Stage):
 
 def _trees(parser: Parser, sentences: Sequence[Sequence[str]]) -> list[Tree | None]:
     """All at once; when that fails one by one, so that one sentence does not take the others with it."""
+    import torch
+
     try:
         found = parser.parse(sentences)
-    except (RuntimeError, ValueError, IndexError, KeyError, AssertionError):
+    except (RuntimeError, ValueError, IndexError, KeyError, AssertionError) as error:
+        if isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError) or "can't allocate memory" in str(error):
+            raise  # which says nothing of the sentences
         if len(sentences) == 1:
             return [None]
         return [_trees(parser, [words])[0] for words in sentences]

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from diptych import weights
 from diptych.models.common.trees import Tree as ModelTree
@@ -117,6 +118,23 @@ def test_a_sentence_the_parser_cannot_read_is_flat_and_takes_no_other_with_it(
     assert out.values["parsed"] == [True, False, True] and out.values["bracket"][1] is None
     assert out.values["parent"][1] == [-1, 0, 0, 0] and not any(out.values["noun_phrase"][1])
     assert phrases(out, 0) == phrases(out, 2) != set()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), torch.AcceleratorError("CUDA error"),
+     RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
+    ids=["memory of a device", "device", "memory"],
+)  # fmt: skip
+def test_a_device_that_fails_makes_no_sentence_flat(
+    stage: Parse, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(sentences: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(stage._parsers["en"], "parse", failing)
+    with pytest.raises(type(error)):
+        run(stage, CAPTION)
 
 
 def test_the_shipped_parser_is_the_registered_one() -> None:
