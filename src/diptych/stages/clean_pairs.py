@@ -59,7 +59,7 @@ class CleanPairsConfig(StageConfig):
 class CleanPairs(Stage):
     """Decides on each document's use of each image; needs no pixels."""
 
-    name, version = "clean_pairs", 2
+    name, version = "clean_pairs", 3
     key = "pair"
     inputs = (
         "documents.url",

@@ -26,7 +26,7 @@ _PARTY = {
 _SECOND = {"ac", "co", "com", "edu", "gov", "net", "or", "org"}
 """Names that stand below a country's as ``co`` in ``co.uk``: what is registered is the name before."""
 _HIDING = re.compile(r"#[@?$%]*#")
-_HOST_RULE = re.compile(r"\|\|([a-z0-9.-]+)\^?$")
+_HOST_RULE = re.compile(r"\|\|([a-z0-9.-]+)\^$", re.IGNORECASE)
 _TOKEN = re.compile(r"[a-z0-9]{3,}")
 _SEPARATOR = r"(?:[^\w.%-]|$)"
 
@@ -54,12 +54,12 @@ class _Side:
     hosts: dict[str, list[_Rule]] = field(default_factory=dict)
     by_token: dict[str, list[tuple[re.Pattern[str], _Rule]]] = field(default_factory=dict)
 
-    def add(self, pattern: str, rule: _Rule) -> None:
+    def add(self, pattern: str, rule: _Rule, flags: int) -> None:
         host = _HOST_RULE.match(pattern)
         if host:
-            self.hosts.setdefault(host[1], []).append(rule)
+            self.hosts.setdefault(host[1].lower(), []).append(rule)
             return
-        expression, token = _compiled(pattern)
+        expression, token = _compiled(pattern, flags)
         self.by_token.setdefault(token, []).append((expression, rule))
 
     def match(self, url: str, host: str, elsewhere: bool) -> str | None:
@@ -68,7 +68,7 @@ class _Side:
             for rule in self.hosts.get(".".join(labels[start:]), ()):
                 if rule.holds(elsewhere):
                     return rule.line
-        for token in ["", *dict.fromkeys(_TOKEN.findall(url))]:
+        for token in ["", *dict.fromkeys(_TOKEN.findall(url.lower()))]:
             for expression, rule in self.by_token.get(token, ()):
                 if rule.holds(elsewhere) and expression.search(url):
                     return rule.line
@@ -90,17 +90,17 @@ class FilterList:
         side, pattern = (self._allow, line[2:]) if line.startswith("@@") else (self._block, line)
         is_regex = len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/")
         body, dollar, options = pattern.rpartition("$")
-        elsewhere = None
+        elsewhere, flags = None, re.IGNORECASE
         if dollar and not is_regex:
             given = set(options.lower().split(","))
             if not given <= _OPTIONS | set(_PARTY) or ("popup" in given and not given & {"image", "all"}):
                 return
             elsewhere = next((_PARTY[option] for option in given if option in _PARTY), None)
+            flags = re.NOFLAG if "match-case" in given else flags
             pattern = body
-        pattern = pattern.lower()
         if pattern.strip("|*^"):
             try:
-                side.add(pattern, _Rule(line, elsewhere))
+                side.add(pattern, _Rule(line, elsewhere), flags)
             except re.error:
                 return
 
@@ -109,10 +109,10 @@ class FilterList:
 
         Of a page that is not known every address is of another site.
         """
-        lowered, host = url.lower(), _host(url)
+        host = _host(url)
         elsewhere = not host or _site(host) != _site(_host(page))
-        line = self._block.match(lowered, host, elsewhere)
-        return None if line is None or self._allow.match(lowered, host, elsewhere) else line
+        line = self._block.match(url, host, elsewhere)
+        return None if line is None or self._allow.match(url, host, elsewhere) else line
 
 
 def _host(url: str) -> str:
@@ -130,15 +130,15 @@ def _site(host: str) -> str:
     return host if host.replace(".", "").isdigit() or ":" in host else ".".join(labels[-2:])
 
 
-def _compiled(pattern: str) -> tuple[re.Pattern[str], str]:
+def _compiled(pattern: str, flags: int) -> tuple[re.Pattern[str], str]:
     """The pattern as a regular expression, and a token that every address it matches contains (or "")."""
     if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
-        return re.compile(pattern[1:-1]), ""
-    head = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*\.)?" if pattern.startswith("||") else "^" if pattern[0] == "|" else ""
+        return re.compile(pattern[1:-1], flags), ""
+    head = r"^[\w+.-]+://(?:[^/?#]*\.)?" if pattern.startswith("||") else "^" if pattern[0] == "|" else ""
     tail = "$" if pattern.endswith("|") else ""
     body = pattern.lstrip("|").removesuffix("|")
     parts = [".*" if c == "*" else _SEPARATOR if c == "^" else re.escape(c) for c in body.strip("*")]
-    return re.compile(head + "".join(parts) + tail), _token(body, bool(head), bool(tail))
+    return re.compile(head + "".join(parts) + tail, flags), _token(body.lower(), bool(head), bool(tail))
 
 
 def _token(body: str, anchored: bool, ended: bool) -> str:
