@@ -22,8 +22,12 @@ def items_of(sample: Mapping[str, Any], field: TextField) -> list[Item]:
     if field != "caption":
         return found
     caption = sample["pairs.caption"] or ""
-    found = [item for item in found if caption[item["start"] : item["end"]] == item["text"]]
-    return [item for item in found if item["paragraph"] == found[0]["paragraph"]]  # of equal captions, the first's
+    pairs: dict[int, list[Item]] = {}
+    for item in found:
+        if caption[item["start"] : item["end"]] == item["text"]:
+            pairs.setdefault(item["paragraph"], []).append(item)
+    # another pair's caption may begin alike: the one that is there as a whole; of equal captions, the first's
+    return max(pairs.values(), key=lambda items: sum(len(item["text"]) for item in items), default=[])
 
 
 def vectors_of(sample: Mapping[str, Any], item: Item) -> tuple[list[str], np.ndarray]:

@@ -14,6 +14,7 @@ from resuming import assert_goes_on_to_the_bit
 from diptych.exceptions import UsageError
 from diptych.metrics.classes import class_scores
 from diptych.metrics.files import ClassLine, read_pairs
+from diptych.models.common.text_rows import items_of
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS, GapConfig
 from diptych.models.gap.data import make_batch, sentences_of
 from diptych.models.gap.svm import DECAYS, best_svm
@@ -63,6 +64,18 @@ def test_text_is_the_articles_the_captions_or_both() -> None:
     assert found["text"] == ["a red bus stands", "a zebra runs"]
     assert found["caption"] == ["a dog"]
     assert found["both"] == [*found["text"], *found["caption"]]
+
+
+def test_a_caption_that_begins_like_another_has_all_its_sentences() -> None:
+    captions = ["A dog. It runs.", "A dog. A bus stands.", "A dog."]
+    items = [
+        item("caption", f"{text}.", caption.index(text), pair)
+        for pair, caption in enumerate(captions)
+        for text in caption.removesuffix(".").split(". ")
+    ]
+    for caption in captions:
+        mine = {"sentences.items": items, "pairs.caption": caption}
+        assert " ".join(i["text"] for i in items_of(mine, "caption")) == caption
 
 
 def test_batch_holds_pixels_in_the_encoders_scale_and_labels_by_index() -> None:
