@@ -179,6 +179,15 @@ class ShardView:
         return found
 
     @cached_property
+    def _said_by(self) -> dict[str, list[str]]:
+        """The records of each sentence."""
+        found: dict[str, list[str]] = {}
+        for record, keys in self._sentences.items():
+            for key in keys:
+                found.setdefault(key, []).append(record)
+        return found
+
+    @cached_property
     def _texts(self) -> dict[str, str]:
         return {}
 
@@ -202,6 +211,8 @@ class ShardView:
             return (record,)
         if source == "pair" and target == "image":
             return (split_pair_key(row)[1],)
+        if source == "sentence":
+            return tuple(self._said_by.get(row, ()))
         if target == "sentence":
             return self._sentences.get(record, ())
         if source == "image":

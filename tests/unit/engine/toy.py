@@ -139,6 +139,20 @@ class Common(Fit):
         return pa.table({"word": names, "count": [words.count(n) for n in names]}, schema=self.outputs)
 
 
+class Said(Fit):
+    """The sentences of the training documents."""
+
+    name, version, rows = "said", 1, "sentence"
+    inputs = ("sentence.text",)
+    outputs = pa.schema([("text", pa.string())])
+
+    def partial(self, keys: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+        return pa.table({"text": pa.array(columns["sentence.text"], pa.string())})
+
+    def merge(self, partials: Sequence[pa.Table], previous: pa.Table | None) -> pa.Table:
+        return pa.table({"text": sorted({t for p in partials for t in p["text"].to_pylist()})}, schema=self.outputs)
+
+
 class Known(Toy):
     """How many of a document's words the fit ``common`` knows."""
 

@@ -27,6 +27,7 @@ fits:
   vocabulary: {{min_count: 2}}
   vectors: {{file: {file}}}
   word2vec: {{size: 8, min_count: 2, epochs: 2}}
+  said: {{use: "toy:Said"}}
 """
 
 
@@ -50,9 +51,10 @@ def test_word_fits_see_the_training_documents_alone(tmp_path: Path) -> None:
         version = Version(store, store.log.manifest())
         train = [r["key"] for r in version.table("splits").to_pylist() if r["split"] == "train"]
         assert 0 < len(train) < 12
-        found = {name: version.table(name).to_pylist() for name in ("vocabulary", "vectors", "word2vec")}
+        found = {name: version.table(name).to_pylist() for name in ("vocabulary", "vectors", "word2vec", "said")}
         counts = {r["word"]: r["count"] for r in found["vectors"]}
         assert counts["the"] == 2 * len(train) and sum(w.startswith("word") for w in counts) == len(train)
+        assert sum(row["text"].startswith("Word") for row in found["said"]) == len(train)
         return found
 
     one, four = run("one", 1), run("four", 4)
