@@ -11,6 +11,7 @@ from typing import Any
 from diptych.records import Document, Picture
 from diptych.sources.charset import decode_text
 from diptych.sources.fields import Wrong, joined, load_json, shown, text_in, texts_in
+from diptych.sources.language import language_tag
 from diptych.sources.official import check_split
 from diptych.sources.urls import file_url
 
@@ -33,12 +34,13 @@ def read_document(data: bytes, language: str, caption_of: str = "") -> tuple[Doc
     if not isinstance(raw, dict):
         raise Wrong("file", "a JSON object", shown(raw))
     text, caption = text_in(raw, "text"), _captions(raw) if caption_of else _lines(raw, "caption")
+    stated = text_in(raw, "language")
     own = _KEYS | (_OF_A_PICTURE if caption_of else set() if text else {"caption"})
     document = Document(
         title=text_in(raw, "title"),
         text=text or caption,
         summary=text_in(raw, "summary"),
-        language=text_in(raw, "language") or language,
+        language=language_tag(stated) or stated or language,
         keyphrases=_keyphrases(raw),
         extra=compact_json({k: v for k, v in raw.items() if k not in own}),
     )
