@@ -132,5 +132,5 @@ def _write(file: Path, answer: dict[str, Any]) -> None:
     """Whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as sink:
-        json.dump(answer, sink, ensure_ascii=False)
+        json.dump(answer, sink)
     os.replace(sink.name, file)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from diptych.exceptions import StageError
 from diptych.imaging import decode_array
+from diptych.stages.splitting import encodable
 
 __all__ = ["ENDPOINT", "Entity", "Refusal", "ask", "entities_of", "sendable"]
 
@@ -107,7 +108,7 @@ def _once(session: requests.Session, endpoint: str, token: str, picture: bytes, 
         raise Refusal("bad_answer", f"{len(body)} bytes that are no JSON object", transient=True)
     code = answer.get("error_code")
     if code:
-        _refuse(code, str(answer.get("error_msg", ""))[:200].replace(token, "..."))
+        _refuse(code, encodable(str(answer.get("error_msg", "")))[:200].replace(token, "..."))
     entities_of(answer)
     return answer
 
@@ -124,7 +125,10 @@ def entities_of(answer: dict[str, Any]) -> list[Entity]:
     """The entities of an answer, the surest first, then by name; :class:`Refusal` when it has another shape."""
     result = answer.get("result")
     try:
-        found = [Entity(str(r["keyword"]), float(r["score"]), str(r.get("root") or "")) for r in result or ()]
+        found = [
+            Entity(encodable(str(r["keyword"])), float(r["score"]), encodable(str(r.get("root") or "")))
+            for r in result or ()
+        ]
     except (TypeError, KeyError, ValueError, AttributeError):
         raise Refusal("bad_answer", "the result has another shape", transient=True) from None
     if not isinstance(result, list) or not all(0 <= e.score <= 1 for e in found):

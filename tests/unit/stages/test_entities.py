@@ -96,6 +96,15 @@ def test_names_come_the_surest_first(service: Service) -> None:
     assert run(service, picture()).states[0].status is Status.OK
 
 
+def test_a_lone_surrogate_is_a_sign_that_can_be_stored(service: Service, tmp_path: Path) -> None:
+    service.answers = [{"result": [{"score": 0.5, "keyword": "树\ud800", "root": "\udfff"}]},
+                       {"error_code": 216201, "error_msg": "\ud800"}]  # fmt: skip
+    out = run(service, picture(), picture(colour=1), answers=str(tmp_path))
+    assert (out.values["names"][0], out.values["roots"][0]) == (["树\ufffd"], ["\ufffd"])
+    assert out.states[1].text == "\ufffd" and len(list(tmp_path.rglob("*.json"))) == 1
+    assert run(service, picture(), answers=str(tmp_path)).values["names"] == [["树\ufffd"]]
+
+
 def test_pictures_are_sent_as_the_service_takes_them(service: Service) -> None:
     plain = picture("JPEG")
     run(service, plain, picture("GIF"), picture(size=(3, 5000)), picture("WEBP"))
