@@ -29,6 +29,8 @@ _SMALL_START = re.compile(r"[\"'“‘(\[]*[a-z0-9%$€£]")
 _LETTER_START = re.compile(r"[\"'“‘(\[]*[a-z]")
 _QUOTED_END = re.compile(r"[.!?…][\"'”’]\s*$")
 _LOWER_START = re.compile(r"[a-z]")
+_REACH = 40
+"""Characters on each side of a boundary that decide about it: more than any abbreviation has."""
 _MARKS = "[\u0300-\u036f]"
 _INVISIBLE = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 _BLANKS = "".join(c for c in map(chr, range(0xFFFF)) if c.isspace() or re.match(f"[{_INVISIBLE}]", c))
@@ -100,8 +102,13 @@ class SentenceSplitter:
         starts = [int(str(item["start_index"])) for item in found[1:]]
         cuts: list[int] = []
         for start in starts:
-            before, after = text[cuts[-1] if cuts else 0 : start], text[start:].lstrip()
-            if not _continues(before, after):
+            end = after = start
+            while end and text[end - 1].isspace():
+                end -= 1
+            while after < len(text) and text[after].isspace():
+                after += 1
+            begin = max(cuts[-1] if cuts else 0, end - _REACH)
+            if not _continues(text[begin:end], text[after : after + _REACH]):
                 cuts.append(start)
         return cuts
 

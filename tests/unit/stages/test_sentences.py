@@ -188,6 +188,13 @@ def test_tokens_of_text_without_breaks_take_no_time(piece: str) -> None:
     assert time.process_time() - start < 2
 
 
+def test_abbreviations_without_a_sentence_between_take_no_time() -> None:
+    text = ("approx. 5 " * 2000).strip()
+    start = time.process_time()
+    assert split(text) == [text]
+    assert time.process_time() - start < 2
+
+
 def test_long_texts_take_no_time() -> None:
     for text in (
         "word " * 10_000,
