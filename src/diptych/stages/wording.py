@@ -17,6 +17,7 @@ Rules, and what an edit's ``text`` then is:
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -90,12 +91,13 @@ def _marks(text: str, config: WordingConfig) -> Iterator[tuple[re.Match[str], Ed
 
 
 def edited(text: str, start: int, end: int, changes: Sequence[Edit]) -> str:
-    """What stands between ``start`` and ``end`` after the changes that lie there."""
+    """What stands between ``start`` and ``end`` after the changes there; ``changes`` are in order."""
     parts, at = [], start
-    for edit in changes:
-        if edit.start < end and start < edit.end:  # one that a sentence boundary cuts: its text stands in the first
-            parts += [text[at : max(start, edit.start)], edit.text if start <= edit.start else ""]
-            at = min(end, edit.end)
+    first = bisect_right(changes, start, key=lambda edit: edit.end)
+    for edit in changes[first : bisect_left(changes, end, key=lambda edit: edit.start)]:
+        # one that a sentence boundary cuts: its text stands in the first
+        parts += [text[at : max(start, edit.start)], edit.text if start <= edit.start else ""]
+        at = min(end, edit.end)
     return "".join([*parts, text[at:end]])
 
 

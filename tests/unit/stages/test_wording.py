@@ -56,6 +56,13 @@ def test_edits_of_long_texts_take_no_time(piece: str) -> None:
     assert time.process_time() - start < 2
 
 
+def test_an_edit_in_each_of_many_sentences_takes_no_time() -> None:
+    start = time.process_time()
+    found = run({"hashtags": "strip"}, text="A harbour. #Sunset " * 10_000)
+    assert len(found["edits"]) == 10_000 and {tuple(i["tokens"]) for i in found["items"]} == {("A", "harbour", ".")}
+    assert time.process_time() - start < 2.5
+
+
 def test_spelling() -> None:
     for british, expected in zip(BRITISH, AMERICAN, strict=True):
         assert american(british) == expected and american(expected) is None
