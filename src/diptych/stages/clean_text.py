@@ -16,7 +16,6 @@ A dataset whose documents have captions only (COCO) sets ``min_characters: 0``, 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import ClassVar
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ from pydantic import Field
 
 from diptych.releases import require
 from diptych.stage import Batch, Output, RowState, Stage, StageConfig, Status
-from diptych.stages.language import HAN, LanguageGuess, LanguageGuesser
+from diptych.stages.language import HAN, LanguageGuess, LanguageGuesser, normalised
 from diptych.stages.minhash import signature
 
 __all__ = ["CleanText", "CleanTextConfig", "boilerplate_share"]
@@ -156,5 +155,5 @@ def boilerplate_share(text: str) -> float:
 
 def _normal(text: str | None) -> str:
     """NFC, runs of blanks as one space, lines trimmed."""
-    lines = unicodedata.normalize("NFC", text or "").splitlines()
+    lines = normalised("NFC", text or "").splitlines()
     return "\n".join(line for line in (" ".join(raw.split()) for raw in lines) if line)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from diptych.exceptions import MissingExtra
 
-__all__ = ["HAN", "LanguageGuess", "LanguageGuesser", "mostly_han"]
+__all__ = ["HAN", "LanguageGuess", "LanguageGuesser", "mostly_han", "normalised"]
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 """Character-class body of Chinese characters."""
 
 _HAN = re.compile(f"[{HAN}]")
 _KANA = re.compile("[\u3040-\u30ff]")
+_MARKS = re.compile(r"[^\w\s\x00-\x7f]{128}")
+"""So many combining marks (or other signs, which do not mind) stand behind no letter."""
 _ENOUGH_LETTERS = 24
 _ENOUGH_HAN = 6
 _LOOK_AT = 5000
@@ -36,6 +40,12 @@ def mostly_han(text: str) -> bool:
         return False
     letters = sum(c.isalpha() for c in text)
     return 3 * han >= letters and 10 * len(_KANA.findall(text)) <= han
+
+
+def normalised(form: Literal["NFC", "NFKC"], text: str) -> str:
+    """``unicodedata.normalize``, whose time grows with the square of a run of marks, in pieces where a run is long."""
+    cuts = [0, *(found.end() for found in _MARKS.finditer(text)), len(text)]
+    return "".join(unicodedata.normalize(form, text[a:b]) for a, b in pairwise(cuts))
 
 
 class LanguageGuesser:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from diptych.stages.language import normalised
+
 if TYPE_CHECKING:
     from diptych.models.common.text_encoder import TextEncoder
 
@@ -53,7 +55,7 @@ class Ngrams:
 
     def counts(self, text: str) -> Counter[str]:
         """The n-grams of a text and how often each occurs."""
-        folded = unicodedata.normalize("NFKC", text).casefold()
+        folded = normalised("NFKC", text).casefold()
         words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split()
         found: Counter[str] = Counter()
         for word in words:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
 from typing import Any
 
 import pytest
 
 from diptych.stage import Batch, RowState, Status
 from diptych.stages.clean_text import CleanText, CleanTextConfig, boilerplate_share
-from diptych.stages.language import LanguageGuesser, mostly_han
+from diptych.stages.language import LanguageGuesser, mostly_han, normalised
+from diptych.stages.relevance_scorers import Ngrams
 
 EN = "The mayor opened the new bridge on Monday. Thousands of people walked across the river in the rain."
 ZH = "市长星期一为新桥剪彩。成千上万的人冒雨走过了河。这座桥花了三年时间建成。"
@@ -63,6 +66,16 @@ def test_rules_can_be_switched_off() -> None:
 def test_a_declared_language_is_believed_where_the_text_is_short() -> None:
     state, values = run("Brücke", title="", language="de-AT", min_characters=1)
     assert (state.code, values["language"], values["confidence"]) == ("language", "de", 0.0)
+
+
+def test_marks_on_one_letter_take_no_time() -> None:
+    marks = "a" + "\u0300\u0316" * 50_000
+    start = time.process_time()
+    assert run(marks)[1]["characters"] == 100_000 and len(Ngrams((2,)).counts(marks)) > 1
+    assert time.process_time() - start < 5
+    for text in ("e\u0301\u0316 \u1112\u1161\u11ab \ufb01 \u30ab\u3099", "\u2026" * 1000 + "e\u0301"):
+        for form in ("NFC", "NFKC"):
+            assert normalised(form, text) == unicodedata.normalize(form, text)
 
 
 def test_repeated_lines_are_boilerplate() -> None:

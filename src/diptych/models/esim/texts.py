@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from diptych.models.common.text_encoder import TextEncoder, load_encoder
 from diptych.models.esim.model import EsimConfig, PairBatch
+from diptych.stages.language import normalised
 
 __all__ = ["TextReader", "alphabet_of", "folded"]
 
@@ -21,7 +21,7 @@ _KEPT = 20_000
 
 def folded(text: str) -> str:
     """Lower case, compatible forms (full-width letters as plain ones), no blanks."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return "".join(normalised("NFKC", text).casefold().split())
 
 
 def alphabet_of(texts: Iterable[str], least: int = 2) -> str:
