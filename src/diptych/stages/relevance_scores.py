@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,9 @@ class RelevanceScoresConfig(StageConfig):
         None, description="of ESIM: a file that `diptych relevance train` wrote, or its name in the weights cache"
     )
     checkpoint_sha256: str | None = Field(None, description="of that file; filled in when the recipe is read")
-    sizes: tuple[int, ...] = Field((2, 3), min_length=1, description="lengths of the character n-grams")
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (2, 3), min_length=1, description="lengths of the character n-grams"
+    )
     against: tuple[Literal["summary", "title", "text"], ...] = Field(
         ("summary", "title", "text"), min_length=1, description="the first of these that has a word is the reference"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from diptych import weights
 from diptych.exceptions import WeightsError
@@ -56,6 +57,12 @@ def test_scores_equal_an_independent_cosine() -> None:
                 x, y = (np.array([w.get(g, 0) for g in grams], float) for w in (u, v))
                 length = np.linalg.norm(x) * np.linalg.norm(y)
                 assert found[i, j] == pytest.approx(float(x @ y) / length if length else 0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_length_that_makes_all_texts_equal_is_refused(size: int) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        RelevanceScoresConfig(sizes=(size,))
 
 
 def test_ranks_follow_scores_then_position() -> None:
