@@ -57,9 +57,13 @@ class EntityZeroShotConfig(StageConfig):
         if not isinstance(raw, dict) or raw.get("names_file") is None:
             return raw
         try:
-            found = hashlib.sha256(Path(raw["names_file"]).read_bytes()).hexdigest()
+            data = Path(raw["names_file"]).read_bytes()
+            data.decode("utf-8-sig")
         except OSError as error:
             raise unreadable("names_file", raw["names_file"], error.strerror) from error
+        except UnicodeDecodeError as error:
+            raise unreadable("names_file", raw["names_file"], f"byte {error.start + 1} is not UTF-8") from error
+        found = hashlib.sha256(data).hexdigest()
         if raw.get("names_sha256") not in (None, found):
             raise ValueError(f"names_file: {raw['names_file']} changed since the recipe was read")
         return {**raw, "names_sha256": found}

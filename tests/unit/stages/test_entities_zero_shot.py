@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from diptych.exceptions import UsageError
 from diptych.stage import Batch, Output, Status
@@ -94,6 +95,9 @@ def test_names_come_from_the_recipe_and_from_a_file(folder: Path, tmp_path: Path
     file.write_text("cat")
     with pytest.raises(ValueError, match="changed since"):
         EntityZeroShotConfig.model_validate(config.model_dump())
+    file.write_bytes("caf\xe9".encode("latin-1"))
+    with pytest.raises(ValidationError, match="byte 4 is not UTF-8"):
+        EntityZeroShotConfig.model_validate({"names_file": str(file)})
     with pytest.raises(ValueError, match="expected text with {} once"):
         EntityZeroShotConfig.model_validate({"prompt": "a photo"})
 
