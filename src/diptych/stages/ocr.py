@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import yaml
 from pydantic import Field, model_validator
 
 from diptych import weights
@@ -58,6 +59,10 @@ class OcrConfig(StageConfig):
             files = sorted(p for p in folder.glob("*") if p.is_file())
             if not (folder / "inference.yml").is_file():
                 raise unreadable(key, folder, "no PaddleOCR model folder: it has no inference.yml")
+            try:
+                _model_name(folder)
+            except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+                raise unreadable(key, folder, "its inference.yml is no YAML of PaddleOCR") from error
             for file in files:
                 hasher.update(f"{file.name}\0{weights.sha256_of(file)}\n".encode())
         expected = raw.get("models_sha256")
@@ -205,7 +210,5 @@ def _lines(process: OcrProcess, data: bytes | None) -> list[Line] | ImageRefused
 
 
 def _model_name(folder: Path) -> str:
-    import yaml
-
     settings = yaml.safe_load((folder / "inference.yml").read_text(encoding="utf-8"))
     return str(settings.get("Global", {}).get("model_name", folder.name))

@@ -154,6 +154,10 @@ def test_a_folder_is_its_content(folder: Path, tmp_path: Path) -> None:
         BertConfig.model_validate({"folder": str(folder), "folder_sha256": "0" * 64})
     with pytest.raises(ValueError, match="no config.json"):
         BertConfig.model_validate({"folder": str(tmp_path)})
+    for text in ("{bad", "[]", "{}"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UsageError, match="expected a JSON object with hidden_size"):
+            Bert(BertConfig.model_validate({"folder": str(tmp_path)})).tensor_schema()
     (tmp_path / "config.json").write_text('{"model_type": "bert", "auto_map": {"AutoModel": "evil.Model"}}')
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
     with pytest.raises(UsageError, match="no model"):

@@ -219,6 +219,10 @@ def test_reading_order() -> None:
 def test_model_folders_are_content(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="inference.yml"):
         OcrConfig(detection_dir=str(tmp_path))
+    for text in ("Global: [", "[1]", "Global: 1", ""):
+        (tmp_path / "inference.yml").write_text(text)
+        with pytest.raises(ValidationError, match="no YAML of PaddleOCR"):
+            OcrConfig(detection_dir=str(tmp_path))
     (tmp_path / "inference.yml").write_text("Global: {model_name: x}\n")
     config = OcrConfig(detection_dir=str(tmp_path))
     assert config.models_sha256 and OcrConfig(**config.model_dump()) == config

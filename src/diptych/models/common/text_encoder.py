@@ -219,8 +219,12 @@ def encoder_weights(name: str) -> tuple[str, ...]:
 def hidden_size(name: str, folder: str | Path | None = None) -> int:
     """The length of the vectors, without loading the model."""
     if folder is not None:
-        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        return int(config.get("hidden_size") or config["dim"])
+        file = Path(folder) / "config.json"
+        try:
+            config = json.loads(file.read_text(encoding="utf-8"))
+            return int(config.get("hidden_size") or config["dim"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{file}: expected a JSON object with hidden_size or dim: {error!r}") from error
     if weights.is_random(name):
         return RANDOM_SIZE
     encoder_weights(name)
