@@ -100,7 +100,10 @@ def make_fabric(options: RunOptions) -> Any:
     devices: Any = [int(number)] if number else options.devices
     strategy = "auto"
     if options.devices > 1:
-        strategy = DDPStrategy(cluster_environment=OneMachine(), start_method="spawn", find_unused_parameters=True)
-        # the others wait while the first looks at dev, however long; when one dies, its parent ends them
-        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True, timeout=timedelta(days=7))
+        strategy = DDPStrategy(
+            cluster_environment=OneMachine(),
+            start_method="spawn",
+            find_unused_parameters=True,
+            timeout=timedelta(days=7),  # of waiting while the first looks at dev; when one dies, its parent ends them
+        )
     return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=options.precision)

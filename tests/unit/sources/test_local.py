@@ -125,6 +125,8 @@ def test_links_that_lead_back_are_not_followed(tmp_path: Path, build: Any) -> No
     (tmp_path / "other/back").symlink_to("../in")
     found = {row["source_id"] for row in build(tmp_path / "in")[1].iter_rows()}
     assert found == {"sub/a.jpg", "far/a.jpg"}, "but a link to another folder is"
+
+
 def test_the_language_of_a_document_is_a_code_without_region() -> None:
     said = {"en": "en", "en-US": "en", "zh_CN": "zh", "yue": "yue", "": "de", None: "de"}
     found = {tag: read_document(json.dumps({"text": "x", "language": tag}).encode(), "de")[0] for tag in said}
