@@ -86,7 +86,7 @@ def show_command(
 def _render(found: Lineage) -> None:
     def say(text: str, style: str = "") -> None:
         # a page's title may hold what a terminal obeys, or what turns the line around
-        plain = (c.isprintable() or c in "\u00a0\u3000" for c in text)
+        plain = (c.isprintable() or c in "\u00a0\u200c\u200d\u3000" for c in text)
         shown = "".join(c if p else c.encode("unicode_escape").decode() for c, p in zip(text, plain, strict=True))
         console.print(shown, style=style, markup=False, highlight=False, overflow="fold")
 

@@ -56,8 +56,13 @@ def import_answers(
     found = import_votes(file, known_items(Version(store, manifest)), before)
     said = [f"line {r.line}: {r.reason}: {r.text}" for r in found.refused if r.reason != "unanswered"]
     unanswered = len(found.refused) - len(said)
+    first = "".join(f"\n{line}" for line in said[:_SHOWN])
+    if said and to.exists() and to.samefile(file):
+        raise UsageError(
+            f"{file}: {counted(len(said), 'line')} would be lost where --to is the file itself; nothing was written. "
+            f"Repair it, or name another file with --to{first}"
+        )
     if not found.votes and not found.repeated:
-        first = "".join(f"\n{line}" for line in said[:_SHOWN])
         raise UsageError(
             f"{file}: expected votes, found none: {unanswered} rows unanswered, {len(said)} refused; {to} was not "
             f"written. An answer fills in the columns annotator and value (or a task of Label Studio){first}"

@@ -16,7 +16,7 @@ from diptych.sources.unlink import unlink
 from diptych.storage.blobs import Blobs
 from diptych.storage.snapshot import Forgotten
 
-__all__ = ["Reply", "Request", "ask"]
+__all__ = ["NOT_WHOLE", "Reply", "Request", "ask"]
 
 _ACCEPT: dict[Kind, str] = {
     "page": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.5",
@@ -53,6 +53,10 @@ class Reply:
     """Of everything but pictures, whose bytes nobody reads here."""
 
 
+NOT_WHOLE = frozenset({202, 206})
+"""Successes without the document: accepted, perhaps there later (so some doors ask who comes); a piece, unasked."""
+
+
 def ask(request: Request, transport: Transport, blobs: Blobs, forgotten: Forgotten) -> Reply:
     """Send it, judge what came, store a good body; never raises for what a server does."""
     settings = transport.settings
@@ -67,7 +71,7 @@ def ask(request: Request, transport: Transport, blobs: Blobs, forgotten: Forgott
         return Reply(outcome, failure.code, failure.text, failure.status, failure.connected)
     status, body = answer.status, answer.body
     headers = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
-    if not 200 <= status < 300:
+    if not 200 <= status < 300 or status in NOT_WHOLE:
         return Reply(status=status, headers=headers)
     content_type = headers.get("content-type", "").lower()
     tag = headers.get("x-robots-tag", "")

@@ -21,7 +21,7 @@ from functools import partial
 from diptych.exceptions import DiptychError, SourceError
 from diptych.naming import digest_bytes
 from diptych.sources.answers import Fetched, FetchMode, Kind, retry_after, unfit
-from diptych.sources.asking import Reply, Request, ask
+from diptych.sources.asking import NOT_WHOLE, Reply, Request, ask
 from diptych.sources.hands import Hands
 from diptych.sources.limits import Lane, Lanes
 from diptych.sources.local import LocalFiles
@@ -419,7 +419,7 @@ class Fetcher:
             self._settle_known(task, answer)
         elif status in (404, 410):
             self._settle(task, "gone", code, status=status)
-        elif status in (408, 425, 429) or status >= 500:
+        elif status in (408, 425, 429, *NOT_WHOLE) or status >= 500:
             wish = retry_after(answer.headers.get("retry-after", ""))
             if wish > settings.max_retry_after:
                 lane.closed = "host_busy"

@@ -261,6 +261,12 @@ def test_votes_that_nobody_filled_in_are_counted_and_none_is_an_error(diptych: R
     assert code == 0 and "wrote 2 votes to votes.csv: 2 were there, 0 are new; 1 refused" in out
     code, out, err = diptych("votes", "import", "v", "votes.csv", "--to", "votes.csv")
     assert code == 0 and "wrote 2 votes to votes.csv; 0 refused" in out, "a file is checked and written in its place"
+    with (place / "votes.csv").open("a") as file:
+        file.write("of-another-version,relation,ann,explicit\n")
+    there = (place / "votes.csv").read_text()
+    code, out, err = diptych("votes", "import", "v", "votes.csv", "--to", "votes.csv")
+    assert code == 2 and "1 line would be lost" in err and "line 4: " in err, "only said, not written"
+    assert (place / "votes.csv").read_text() == there
     (place / "votes.csv").write_text("annotator,item,kind,value\nann,x,cmi,1\n")
     code, out, err = diptych("votes", "import", "v", "bob.csv", "--to", "votes.csv")
     assert code == 2 and "votes.csv: expected votes, found 1 line that is none, the first is line 2" in err
