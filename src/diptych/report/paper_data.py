@@ -6,7 +6,6 @@ something else than it says, a note tells.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import ClassVar
 from diptych.metrics.keyphrases import is_present, stemmed
 from diptych.models.gap.config import CMI_LEVELS, SC_LEVELS
 from diptych.recipe import Paper, about
+from diptych.records import json_object
 from diptych.report.paper_table import DataTable, Figures, table_of
 from diptych.report.shards import ShardRows, iter_shards
 from diptych.report.tally import split_of
@@ -158,9 +158,9 @@ class _Mkp(_Counter):
             if record not in shard.accepted:
                 continue
             document = shard.document(row)
-            extra = json.loads(document.extra or "{}")
-            if isinstance(extra, dict) and "text_is_represented" in extra:
-                self.relations[_RELATIONS[int(extra["image_adds"]), int(extra["text_is_represented"])]] += 1
+            extra = json_object(document.extra)
+            relation = _RELATIONS.get(f"{extra.get('image_adds')} {extra.get('text_is_represented')}")
+            self.relations.update([relation] if relation else [])
             if not document.keyphrases:
                 continue
             split, words = self.split(record, row["split"]), document.text.split()
@@ -197,7 +197,7 @@ class _Mkp(_Counter):
 
 
 _RELATION_NAMES = ("R1 adds, represented", "R2 adds", "R3 represented", "R4 neither")
-_RELATIONS = dict(zip(((1, 1), (1, 0), (0, 1), (0, 0)), _RELATION_NAMES, strict=True))
+_RELATIONS: Mapping[str, str] = dict(zip(("1 1", "1 0", "0 1", "0 0"), _RELATION_NAMES, strict=True))
 
 
 class _InformationGap(_Counter):
@@ -296,9 +296,12 @@ class _Captions(_Counter):
                 self.sums["pictures"][split] += 1
                 self.sums["captions"][split] += len(captions)
                 self.sums["words"][split] += sum(len(line.split()) for line in captions)
-                extra = json.loads(use.extra or "{}")
-                self.sums["boxes"][split] += len(extra.get("boxes", ()))
-                self.sums["phrases"][split] += len({text for box in extra.get("phrases", ()) for text in box})
+                extra = json_object(use.extra)
+                boxes, phrases = (
+                    value if isinstance(value := extra.get(n), list) else [] for n in ("boxes", "phrases")
+                )
+                self.sums["boxes"][split] += len(boxes)
+                self.sums["phrases"][split] += len({str(t) for some in phrases if isinstance(some, list) for t in some})
 
     def tables(self) -> Iterator[DataTable]:
         """Pictures, captions, and what is annotated."""

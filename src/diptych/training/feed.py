@@ -8,7 +8,6 @@ from epoch to epoch. All of it is a pure function of seed, epoch and rows.
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from diptych.exceptions import UsageError
 from diptych.naming import split_pair_key
+from diptych.records import json_object
 from diptych.stages.splitting import paragraphs
 from diptych.storage.reader_loader import Loader
 from diptych.storage.reader_order import Step, epoch_order
@@ -147,11 +147,7 @@ def alike(order: np.ndarray, lengths: np.ndarray, batch: int, seed: int, epoch: 
 
 def entry_of(extra: str | None, name: str) -> Any:
     """An entry of a record's ``extra``; None when it has none, or holds no JSON object."""
-    try:
-        found = json.loads(extra or "{}")
-    except json.JSONDecodeError:
-        return None
-    return found.get(name) if isinstance(found, dict) else None
+    return json_object(extra).get(name)
 
 
 class Instances:

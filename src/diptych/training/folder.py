@@ -92,7 +92,7 @@ class RunFolder:
 
     def read_lines(self, name: str) -> list[Line]:
         """The lines of a JSONL file."""
-        return [json.loads(line) for line in self.home.read(name).decode().splitlines()]
+        return [json.loads(line) for line in self.home.read(name).decode().split("\n") if line]
 
     def write_tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write or replace a safetensors file."""

@@ -6,11 +6,15 @@ import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from small_version import Record, SmallVersion, Used, picture, sentences_of, story, usual
 
+from diptych.records import Document
 from diptych.report import statistics
 from diptych.report.leaks import split_proof
+from diptych.report.paper_data import _COUNTERS
 
 
 def test_counts_equal_naive_counts(small: SmallVersion) -> None:
@@ -101,3 +105,16 @@ def test_the_proof_finds_what_crosses(tmp_path: Path) -> None:
     proof = split_proof(SmallVersion(tmp_path / "c", same).version)
     assert proof is not None and proof.holds and proof.shared_pictures == 1
     assert split_proof(SmallVersion(tmp_path / "d", same, fits=False).version) is None
+
+
+def test_odd_labels_of_a_source_count_as_none() -> None:
+    use = SimpleNamespace(caption="a dog\n", extra='{"boxes": 7, "phrases": ["dog", ["a", ["b"]]]}')
+    document = Document(keyphrases=("dog",), extra='{"image_adds": "perhaps", "text_is_represented": [1]}')
+    shard: Any = SimpleNamespace(
+        records=[{"record": "r", "split": "train"}], accepted={"r": [use]}, document=lambda row: document
+    )
+    captions, posts = (_COUNTERS[paper]({}) for paper in ("coco", "mkp"))
+    for counter in (captions, posts):
+        counter.add(shard)
+    assert [captions.sums[n]["train"] for n in ("boxes", "phrases")] == [0, 2]
+    assert posts.sums["posts"]["train"] == 1 and "Table 3" not in str([table.title for table in posts.tables()])

@@ -115,6 +115,13 @@ def test_the_generator_of_an_apple_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) 
     assert [state.tolist() for state in kept] == [[1, 255, 7]]
 
 
+def test_lines_end_at_a_line_feed_and_not_within_a_text(tmp_path: Path) -> None:
+    folder = RunFolder(open_store(tmp_path, "d"), "runs/m/r")
+    lines = [{"id": "a", "said": "one\u2028two\x85three\x1cfour"}, {"id": "b"}]
+    folder.write_lines("lines.jsonl", lines)
+    assert folder.read_lines("lines.jsonl") == lines
+
+
 def test_checkpoints_come_back_and_damage_is_seen(tmp_path: Path) -> None:
     folder = RunFolder(open_store(tmp_path, "d"), "runs/m/r")
     assert read_checkpoint(folder) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from diptych.models.hmlstm.batch import HMLSTMBatch, Judged, WordSequences
 from diptych.models.hmlstm.config import HMLSTMConfig
 from diptych.models.parser.flat import flat_tree
 from diptych.naming import sentence_key
+from diptych.records import json_object
 from diptych.stages.splitting import paragraphs, tokens
 
 __all__ = ["Caption", "captions_of", "make_batch"]
@@ -227,16 +227,29 @@ def _voted(sample: Mapping[str, Any]) -> Links:
 
 def _annotated(sample: Mapping[str, Any]) -> Links:
     """What the source brings: ``boxes`` and ``phrases`` (a list for each box) of the pair's ``extra``."""
-    raw = json.loads(sample["pairs.extra"] or "{}")
-    if not isinstance(raw, dict) or "phrases" not in raw:
+    raw = json_object(sample["pairs.extra"])
+    if "phrases" not in raw:
         return np.zeros((0, 4)), ()
     boxes, phrases = raw.get("boxes", []), raw["phrases"]
+    if not (isinstance(boxes, list) and isinstance(phrases, list) and _are_boxes(boxes) and _are_lists(phrases)):
+        raise UsageError(
+            f"pair {sample['key']}: expected extra with boxes [x1, y1, x2, y2] and a list of phrases for each, found "
+            f"boxes {boxes!r:.100} and phrases {phrases!r:.100}"
+        )
     if len(boxes) != len(phrases):
         raise UsageError(
             f"pair {sample['key']}: extra has {len(boxes)} boxes and phrases for {len(phrases)}; "
             "expected a list of phrases for each box"
         )
     return np.asarray(boxes, np.float64).reshape(-1, 4), tuple(tuple(map(_phrase, some)) for some in phrases)
+
+
+def _are_boxes(found: list[Any]) -> bool:
+    return all(isinstance(b, list) and len(b) == 4 and all(type(v) in (int, float) for v in b) for b in found)
+
+
+def _are_lists(found: list[Any]) -> bool:
+    return all(isinstance(some, list) and all(isinstance(text, str) for text in some) for some in found)
 
 
 def _sequences(captions: Sequence[Caption]) -> WordSequences:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,29 @@ def test_a_batch_holds_trees_phrases_and_regions() -> None:
     assert batch.region_mask_BK.tolist() == [[True, True], [True, False]] and not batch.regions_BKf[1, 1].any()
     np.testing.assert_array_equal(batch.image_Bf[0], sample(0)["fc7.features"][0].astype(np.float32))
     assert len(batch.queries_Qf) == 0 and batch.judged == ()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"boxes": 3, "phrases": [["a dog"]]},
+        {"boxes": [[0, 0, 9]], "phrases": [["a dog"]]},
+        {"boxes": [[0, 0, 9, "9"]], "phrases": [["a dog"]]},
+        {"boxes": [[0, 0, 9, 9]], "phrases": ["a dog"]},
+        {"boxes": [[0, 0, 9, 9]], "phrases": None},
+        {"boxes": [[0, 0, 9, 9]], "phrases": [[3]]},
+        {"boxes": [[0, 0, 9, 9]], "phrases": []},
+    ],
+)
+def test_annotations_that_are_none_are_named_with_their_pair(extra: dict[str, Any]) -> None:
+    odd = {**sample(0), "pairs.extra": json.dumps(extra)}
+    with pytest.raises(UsageError, match=f"pair {odd['key']}: .*phrases"):
+        make_task().collate([odd], "scored")
+
+
+def test_annotations_that_are_no_json_are_none() -> None:
+    for extra in (None, "", "{", "[]", "7"):
+        make_task().collate([{**sample(0), "pairs.extra": extra}], "scored")
 
 
 def test_all_captions_are_judged_with_annotated_boxes() -> None:
